@@ -1,0 +1,49 @@
+// Package digest names content: a Digest is the 32-byte keyed BLAKE3 hash of some bytes. Keying makes the names of one
+// store meaningless to another, so that nobody can learn from a name what somebody else has stored.
+package digest
+
+import (
+	"encoding/hex"
+	"sync"
+
+	"github.com/zeebo/blake3"
+)
+
+// Size is the length of a Digest in bytes.
+const Size = 32
+
+// Digest is the name of some content within one store.
+type Digest [Size]byte
+
+// String returns the first eight bytes in hex, enough to recognise a digest in a log line.
+func (d Digest) String() string { return hex.EncodeToString(d[:8]) }
+
+// Key is the secret that keys a store's digests.
+type Key [32]byte
+
+// Hasher computes digests under one key. It is safe for concurrent use and does not allocate in steady state.
+type Hasher struct {
+	pool sync.Pool
+}
+
+// NewHasher returns a Hasher for key.
+func NewHasher(key Key) *Hasher {
+	h := &Hasher{}
+	h.pool.New = func() any {
+		k, err := blake3.NewKeyed(key[:])
+		if err != nil {
+			panic(err) // the key's length is fixed by its type
+		}
+		return k
+	}
+	return h
+}
+
+// Sum stores the digest of p in d. It does not keep p.
+func (h *Hasher) Sum(d *Digest, p []byte) {
+	k := h.pool.Get().(*blake3.Hasher)
+	k.Reset()
+	k.Write(p)
+	k.Sum(d[:0])
+	h.pool.Put(k)
+}
