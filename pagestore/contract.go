@@ -2,11 +2,7 @@ package pagestore
 
 import (
 	"errors"
-
-	"pagevault/internal/clock"
 )
-
-var _ clock.Clock
 
 // PageSize is the unit in which volumes are addressed, in bytes.
 const PageSize = 512
