@@ -1,0 +1,87 @@
+# Everything that is done to this repository, by name. `make` alone lists it. All that is made lands in build/.
+
+GO       ?= go
+BUILD    := build
+BINARY   := $(BUILD)/pagevault
+# test builds check our own promises (internal/invariant) and panic when one is broken
+TAGS     := invariants
+# the tests with real clients, processes and file systems: their own package, their own tag
+E2E      := ./internal/testkit/e2e
+ARGS     ?=
+# packages whose tests are run with the race detector in CI: all that share state between goroutines
+RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./internal/testkit/conform/...
+FUZZTIME ?= 30s
+CI_FUZZTIME ?= 5s
+
+.DEFAULT_GOAL := help
+.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench cover generate rewrite clean
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build/pagevault, the one binary
+	$(GO) build -trimpath -o $(BINARY) ./cmd/pagevault
+
+run: build ## build, then serve on 127.0.0.1:10000 with data in ./pagevault-data; ARGS="--memory" and the like are passed on
+	$(BINARY) serve $(ARGS)
+
+deps: ## install what the tests need and is missing: Debian packages, and npm packages below build/
+	@.ci/deps
+
+test: ## all tests, which is all that CI runs besides `make check`; installs what they need
+	@FUZZTIME=$(CI_FUZZTIME) .ci/steps deps unit model race e2e crash fuzz
+
+unit: ## tests of all packages, with our own promises checked
+	$(GO) test -tags $(TAGS) ./...
+
+model: ## random page-blob operations against plain byte slices, at CI's size
+	$(GO) test -tags $(TAGS) -run 'Model' -v -count=1 ./blobstore ./pagestore
+
+race: ## tests with the race detector (needs a C compiler)
+	$(GO) test -race $(RACE)
+
+conform: ## every row of the operation table that says done, through Azure's Go SDK
+	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...
+
+e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^TestImage' $(E2E)
+
+crash: deps ## kill -9 and power cuts under concurrent writers, on the real process
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Kill|PowerCut)' $(E2E)
+
+fuzz: ## each fuzzer for FUZZTIME (30s)
+	@.ci/fuzz $(FUZZTIME)
+
+check: lint generated tidy ## what needs no running: gofmt, vet, staticcheck, the import map, generated files, go.mod
+	$(GO) test ./internal/archtest/...
+
+lint:
+	@echo "gofmt"; bad=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+		if [ -n "$$bad" ]; then echo "not formatted:"; echo "$$bad"; exit 1; fi
+	$(GO) vet -tags $(TAGS),e2e ./...
+	$(GO) vet ./...
+	$(GO) tool staticcheck -tags $(TAGS),e2e ./...
+
+generated:
+	@.ci/unchanged "generated files are not up to date: run make generate" $(GO) generate ./...
+
+tidy:
+	$(GO) mod tidy -diff
+
+generate: ## write the generated files (docs/protocol-coverage.md)
+	$(GO) generate ./...
+
+rewrite: ## write transcripts and goldens anew from what the code does; read the diff
+	$(GO) test -tags $(TAGS) ./... -args -rewrite
+
+bench: ## speed beside a null server in the same run; BENCH=... picks
+	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./bench/...
+
+cover: ## which lines the tests reach: build/cover.html
+	@mkdir -p $(BUILD)
+	$(GO) test -tags $(TAGS) -coverpkg=./... -coverprofile=$(BUILD)/cover.out ./...
+	$(GO) tool cover -html=$(BUILD)/cover.out -o $(BUILD)/cover.html
+	@$(GO) tool cover -func=$(BUILD)/cover.out | tail -1
+
+clean: ## remove build/
+	rm -rf $(BUILD)
