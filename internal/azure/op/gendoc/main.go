@@ -1,0 +1,122 @@
+// Command gendoc prints docs/protocol-coverage.md from the table of operations.
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"pagevault/internal/azure/op"
+)
+
+func main() {
+	if _, err := os.Stdout.WriteString(coverage()); err != nil {
+		fmt.Fprintln(os.Stderr, "gendoc:", err)
+		os.Exit(1)
+	}
+}
+
+// coverage returns the document.
+func coverage() string {
+	var b strings.Builder
+	b.WriteString(intro)
+	counts := map[op.State]int{}
+	b.WriteString("| Operation | Request | Since | State | What the client sees | Tests |\n|---|---|---|---|---|---|\n")
+	for i := range op.Table {
+		r := &op.Table[i]
+		counts[r.State]++
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Name, request(r), r.Since, r.State, seen(r), tests(r))
+	}
+	fmt.Fprintf(&b, "\n%d operations: %d done, %d partial, %d refused.\n", len(op.Table), counts[op.Done], counts[op.Partial], counts[op.Refused])
+	refusals(&b)
+	return b.String()
+}
+
+const intro = `# Protocol coverage
+
+Generated from the table of operations in internal/azure/op by ` + "`go generate ./internal/azure/op`" + `; do not edit.
+
+Every operation of the Blob service is here. *Done* means that a conformance test of that name passes against the real
+binary. *Refused* means that the client gets the error named and nothing happens. A request that names none of these
+operations gets 400 InvalidQueryParameterValue for its comp or restype, 405 UnsupportedHttpVerb or 400 InvalidHttpVerb.
+
+## Operations
+
+`
+
+// request returns how a request names the operation.
+func request(r *op.Row) string {
+	var b strings.Builder
+	b.WriteString(strings.Join(r.Methods, ", "))
+	b.WriteString(map[op.Level]string{op.Service: " /", op.Container: " /container", op.Blob: " /container/blob", op.AnyLevel: " any path"}[r.Level])
+	sep := "?"
+	for _, p := range [][2]string{{"restype", r.Restype}, {"comp", r.Comp}} {
+		if p[1] != "" {
+			b.WriteString(sep + p[0] + "=" + p[1])
+			sep = "&"
+		}
+	}
+	line := "`" + b.String() + "`"
+	if r.Selector != "" {
+		line += ", `" + r.Selector + "`"
+	}
+	return line
+}
+
+// seen returns what a client gets.
+func seen(r *op.Row) string {
+	note := r.Note
+	if r.State == op.Refused {
+		s := fmt.Sprintf("%d %s", r.Refusal.Status(), r.Refusal.Wire())
+		if note != "" {
+			s += ": " + note
+		}
+		return s
+	}
+	if note == "" {
+		return "as Azure"
+	}
+	return "as Azure, " + note
+}
+
+// tests returns the conformance tests' names.
+func tests(r *op.Row) string {
+	names := make([]string, len(r.Tests))
+	for i, t := range r.Tests {
+		names[i] = "Test" + t
+	}
+	return strings.Join(names, ", ")
+}
+
+func refusals(b *strings.Builder) {
+	b.WriteString(`
+## Headers and parameters that are refused
+
+On operations that are done, a header or query parameter that would change what is stored, who may read it or what is
+answered, and that is not honoured, is an error too. Conditional headers that an operation does not take are 400
+ConditionHeadersNotSupported. Anything the service does not know either is ignored, as it does.
+
+| Header or parameter | About | On | What the client sees |
+|---|---|---|---|
+`)
+	for i := range op.Refusals {
+		f := &op.Refusals[i]
+		name := f.Header.String()
+		if f.Query != "" {
+			name = f.Query + "="
+		}
+		where := "every operation"
+		if f.Rows != nil {
+			names := make([]string, len(f.Rows))
+			for i, id := range f.Rows {
+				names[i] = id.String()
+			}
+			where = strings.Join(names, ", ")
+		}
+		seen := fmt.Sprintf("%d %s", f.Code.Status(), f.Code.Wire())
+		if f.Except != "" {
+			seen += ", unless `" + f.Except + "`"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", name, f.Note, where, seen)
+	}
+}

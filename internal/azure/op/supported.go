@@ -1,0 +1,128 @@
+package op
+
+import (
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/query"
+)
+
+// Refusal is a header or query parameter that changes what is stored, who may read it or what is answered, and that we
+// do not honour. Ignoring it would report something as done that is not.
+type Refusal struct {
+	Header header.ID  // either this
+	Query  string     // or this
+	Code   azerr.Code // what the client gets
+	Rows   []ID       // the operations it means something to; nil for all
+	Except string     // a value, in lower case, that asks for what we do anyway
+	Note   string
+}
+
+// Refusals lists what we do not honour, for the operations that are done. It is not to be modified.
+var Refusals = []Refusal{
+	{Header: header.XMsTags, Code: azerr.UnsupportedHeader, Note: "blob index tags"},
+	{Header: header.XMsIfTags, Code: azerr.UnsupportedHeader, Note: "conditions on tags"},
+	{Header: header.XMsEncryptionKey, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
+	{Header: header.XMsEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
+	{Header: header.XMsEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
+	{Header: header.XMsEncryptionScope, Code: azerr.UnsupportedHeader, Note: "encryption scopes"},
+	{Header: header.XMsEncryptionContext, Code: azerr.UnsupportedHeader, Note: "encryption contexts"},
+	{Header: header.XMsDefaultEncryptionScope, Code: azerr.UnsupportedHeader, Except: "$account-encryption-key", Note: "encryption scopes"},
+	{Header: header.XMsDenyEncryptionScopeOverride, Code: azerr.UnsupportedHeader, Except: "false", Note: "encryption scopes"},
+	{Header: header.XMsStructuredBody, Code: azerr.UnsupportedHeader, Note: "framed bodies"},
+	{Header: header.XMsStructuredContentLength, Code: azerr.UnsupportedHeader, Note: "framed bodies"},
+	{Header: header.XMsImmutabilityPolicyUntilDate, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
+	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
+	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, Except: "false", Note: "write-once storage"},
+	{Header: header.XMsBlobPublicAccess, Code: azerr.PublicAccessNotPermitted, Note: "containers are private"},
+	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob}, Note: "page blobs of a standard account have no tier"},
+	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
+	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
+	{Header: header.XMsAccessTierIfUnmodifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
+	{Header: header.XMsExpiryOption, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
+	{Header: header.XMsExpiryTime, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
+	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, Note: "append blobs"},
+	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, Note: "append blobs"},
+	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, Note: "this operation does not copy"},
+	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, Note: "blob versions"},
+	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, Note: "soft delete"},
+	{Query: "showonly", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "hierarchical accounts"},
+	{Query: "startfrom", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing from a name"},
+	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},
+}
+
+// applies reports whether the refusal is meant for the operation.
+func (f *Refusal) applies(id ID) bool {
+	for _, r := range f.Rows {
+		if r == id {
+			return true
+		}
+	}
+	return f.Rows == nil
+}
+
+// refusedHeader holds, by header, 1 + the index in Refusals; 0 for headers that are honoured or mean nothing.
+var refusedHeader = func() (at [256]uint8) {
+	for i := range Refusals {
+		at[Refusals[i].Header] = uint8(i + 1)
+	}
+	at[0] = 0
+	return at
+}()
+
+// conditionOf maps the conditional headers to their bits.
+var conditionOf = [256]Conditions{
+	header.IfMatch:               IfMatch,
+	header.IfNoneMatch:           IfNoneMatch,
+	header.IfModifiedSince:       IfModifiedSince,
+	header.IfUnmodifiedSince:     IfUnmodifiedSince,
+	header.XMsIfSequenceNumberLE: IfSequence,
+	header.XMsIfSequenceNumberLT: IfSequence,
+	header.XMsIfSequenceNumberEQ: IfSequence,
+}
+
+// CheckSupported returns nil when the operation is one we do and the request asks for nothing about it that we do not
+// do. Otherwise it returns what the client gets: the refusal of the row; ConditionHeadersNotSupported for a condition
+// the operation does not take; the error of Refusals; or InvalidQueryParameterValue for an operation on a snapshot
+// that goes to the base blob.
+func CheckSupported(r *Row, h *header.Set, q *query.Set) error {
+	if err := r.Refuse(); err != nil {
+		return err
+	}
+	for id := range h.Present {
+		if bit := conditionOf[id]; bit&^r.Conditions != 0 {
+			return azerr.ConditionHeadersNotSupported.With("HeaderName", id.String(), "HeaderValue", h.String(id))
+		}
+		if at := refusedHeader[id]; at != 0 {
+			if err := Refusals[at-1].checkHeader(r, id, h); err != nil {
+				return err
+			}
+		}
+	}
+	for _, p := range q.Params() {
+		if string(p.Name) == "snapshot" && r.Level == Blob && !r.Snapshot {
+			return azerr.BadQuery("snapshot", string(p.Value), "the operation is not for snapshots")
+		}
+		for i := range Refusals {
+			if f := &Refusals[i]; f.Query != "" && f.Query == string(p.Name) && f.applies(r.ID) {
+				return f.Code.With("QueryParameterName", f.Query, "QueryParameterValue", string(p.Value), "Reason", f.Note)
+			}
+		}
+	}
+	return nil
+}
+
+func (f *Refusal) checkHeader(r *Row, id header.ID, h *header.Set) error {
+	v := h.Get(id)
+	if !f.applies(r.ID) || f.Except != "" && header.EqualFold(v, f.Except) {
+		return nil
+	}
+	return f.Code.With("HeaderName", id.String(), "HeaderValue", shown(id, v))
+}
+
+// shown returns the value of a refused header as the reply repeats it: without the key a client may have sent.
+func shown(id header.ID, v []byte) string {
+	if id == header.XMsEncryptionKey {
+		return ""
+	}
+	return string(v)
+}
