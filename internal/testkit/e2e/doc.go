@@ -1,0 +1,6 @@
+// Package e2e tests the real binary from outside, as its users and its bad days treat it: a real disk image through
+// three of Azure's clients, kill -9 at random moments under concurrent writers, and power cuts on real file systems.
+//
+// Its tests take minutes, other people's programs and, for the power cuts, root, so they have a build tag of their own:
+// run them by make e2e and make crash. A failure prints the seed; -seed replays the choices (not the scheduling).
+package e2e

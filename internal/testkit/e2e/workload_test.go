@@ -1,0 +1,428 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/pageblob"
+
+	"pagevault/internal/testkit"
+)
+
+const (
+	pageSize      = testkit.PageSize
+	containerName = "crash"
+	writers       = 9       // page writers at once, on all disks together
+	maxWritePages = 512     // 256 KiB
+	numbersBlob   = "count" // whose sequence number is incremented
+)
+
+// A disk is a page blob under test, with the record of what was done to it.
+type disk struct {
+	name    string
+	pages   int
+	history *testkit.History
+
+	mu struct {
+		sync.Mutex
+		taken []*snapshot // acknowledged and not yet looked at
+		known []*snapshot // looked at: the pages it must show for ever
+	}
+}
+
+// A snapshot of a disk that the server has acknowledged.
+type snapshot struct {
+	id    string
+	taken testkit.Moment
+	pages []testkit.Stamp
+}
+
+// workload is everything that is done to a server between two deaths, and what must be true after the next birth.
+type workload struct {
+	seed  uint64
+	disks []*disk
+	sizes [writers][]int // pages of each new content a writer has written: content number n is at n-1
+
+	// the blob whose sequence number is incremented: how often it was acknowledged, how often sent
+	counted, sent int64
+	// small blobs that come and go: whether each must be there, must not, or may (a request about it went unanswered)
+	names map[string]presence
+
+	killed atomic.Bool  // from now on requests may fail
+	acks   atomic.Int64 // of the present round
+	acked  chan struct{}
+}
+
+type presence int
+
+const (
+	absent presence = iota
+	present
+	either
+)
+
+func newWorkload(seed uint64) *workload {
+	w := &workload{seed: seed, names: map[string]presence{}, acked: make(chan struct{}, 1)}
+	// One disk so small that every write overlaps many others, one on which they are mostly alone.
+	for name, pages := range map[string]int{"hot": 2048, "wide": 32768} {
+		w.disks = append(w.disks, &disk{name: name, pages: pages, history: testkit.NewHistory(pages)})
+	}
+	slices.SortFunc(w.disks, func(a, b *disk) int { return strings.Compare(a.name, b.name) }) // the seed picks by number
+	return w
+}
+
+// create makes the blobs.
+func (w *workload) create(t *testing.T, s *testkit.Server) {
+	t.Helper()
+	ctx := context.Background()
+	c := s.Container(t, containerName)
+	if _, err := c.Create(ctx, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range w.disks {
+		if _, err := c.NewPageBlobClient(d.name).Create(ctx, int64(d.pages)*pageSize, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.NewPageBlobClient(numbersBlob).Create(ctx, 0, nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// round is one life of the server: writers at work until the server is gone.
+type round struct {
+	w    *workload
+	c    *container.Client
+	wg   sync.WaitGroup
+	fail chan error // the first failures that are not the kill's doing
+}
+
+// start sets the writers to work. They end when the server does not answer any more, which must not be before kill.
+func (w *workload) start(t *testing.T, s *testkit.Server, n int) *round {
+	t.Helper()
+	w.killed.Store(false)
+	w.acks.Store(0)
+	r := &round{w: w, c: s.Container(t, containerName), fail: make(chan error, writers+3)}
+	work := func(name string, id int, step func(rng *rand.Rand) error) {
+		rng := rand.New(rand.NewPCG(w.seed, uint64(n)<<8|uint64(id)))
+		r.wg.Go(func() {
+			for !w.killed.Load() {
+				if err := step(rng); err != nil {
+					if !w.killed.Load() {
+						r.fail <- fmt.Errorf("%s: %w", name, err)
+					}
+					return
+				}
+			}
+		})
+	}
+	for i := range writers {
+		work(fmt.Sprintf("writer %d", i), i, func(rng *rand.Rand) error { return r.writeOnce(rng, i) })
+	}
+	work("snapshots", writers, r.snapshotOnce)
+	work("sequence numbers", writers+1, r.countOnce)
+	work("names", writers+2, r.nameOnce)
+	return r
+}
+
+// awaitAcks returns when n page writes of this round have been acknowledged.
+func (r *round) awaitAcks(t *testing.T, n int64) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	for r.w.acks.Load() < n {
+		select {
+		case <-r.w.acked:
+		case err := <-r.fail:
+			t.Fatalf("before the kill: %v", err)
+		case <-deadline:
+			t.Fatalf("%d writes acknowledged in 30 s, want %d", r.w.acks.Load(), n)
+		}
+	}
+}
+
+// end waits for the writers; call it after the server is gone.
+func (r *round) end(t *testing.T) {
+	t.Helper()
+	r.wg.Wait()
+	select {
+	case err := <-r.fail:
+		t.Fatalf("before the kill: %v", err)
+	default:
+	}
+}
+
+// sizes of writes in pages are spread evenly over their logarithms: as many around 1 KiB as around 200.
+func randomSize(rng *rand.Rand) int {
+	return min(maxWritePages, 1<<rng.IntN(10)+rng.IntN(1<<rng.IntN(10)))
+}
+
+// writeOnce updates or clears a random range of a random disk. One write in five repeats part of an earlier one of the
+// writer at another place, often at another alignment, so that the server finds content it has.
+func (r *round) writeOnce(rng *rand.Rand, writer int) error {
+	d := r.w.disks[rng.IntN(len(r.w.disks))]
+	count, seq, from := randomSize(rng), 0, 0 // seq 0: a clear
+	mine := &r.w.sizes[writer]
+	switch rng.IntN(5) {
+	case 0:
+	case 1:
+		if len(*mine) > 0 {
+			seq = 1 + rng.IntN(len(*mine))
+			size := (*mine)[seq-1]
+			from = rng.IntN(size)
+			count = min(count, size-from)
+		}
+	default:
+		*mine = append(*mine, count)
+		seq = len(*mine)
+	}
+	first := rng.IntN(d.pages - count + 1)
+	if rng.IntN(2) == 0 { // half of them where a disk would write: whole blocks
+		first &^= 7
+	}
+	stamps := make([]testkit.Stamp, count)
+	at := blob.HTTPRange{Offset: int64(first) * pageSize, Count: int64(count) * pageSize}
+	b := r.c.NewPageBlobClient(d.name)
+	if seq == 0 {
+		op := d.history.Begin(first, stamps)
+		_, err := b.ClearPages(context.Background(), at, nil)
+		return r.ack(op, err)
+	}
+	body := make([]byte, count*pageSize)
+	for i := range stamps {
+		stamps[i] = testkit.NewStamp(writer+1, seq, from+i)
+		stamps[i].Fill(body[i*pageSize:])
+	}
+	op := d.history.Begin(first, stamps)
+	_, err := b.UploadPages(context.Background(), streaming.NopCloser(bytes.NewReader(body)), at, nil)
+	return r.ack(op, err)
+}
+
+// ack records the answer to a page write.
+func (r *round) ack(op *testkit.Write, err error) error {
+	if err != nil {
+		return err
+	}
+	op.Acknowledged()
+	r.w.acks.Add(1)
+	select {
+	case r.w.acked <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// snapshotOnce takes a snapshot of a disk after some more writes have been acknowledged.
+func (r *round) snapshotOnce(rng *rand.Rand) error {
+	for until := r.w.acks.Load() + int64(20+rng.IntN(200)); r.w.acks.Load() < until; {
+		if r.w.killed.Load() {
+			return nil
+		}
+		if err := r.breathe(); err != nil {
+			return err
+		}
+	}
+	d := r.w.disks[rng.IntN(len(r.w.disks))]
+	from := d.history.Now()
+	resp, err := r.c.NewPageBlobClient(d.name).CreateSnapshot(context.Background(), nil)
+	if err != nil {
+		return err
+	}
+	s := &snapshot{id: *resp.Snapshot, taken: testkit.Moment{From: from, To: d.history.Now()}}
+	d.mu.Lock()
+	d.mu.taken = append(d.mu.taken, s)
+	d.mu.Unlock()
+	return nil
+}
+
+// breathe asks the server for something small: it waits as long as the server takes, and sees it die.
+func (r *round) breathe() error {
+	_, err := r.c.NewPageBlobClient(numbersBlob).GetProperties(context.Background(), nil)
+	return err
+}
+
+// countOnce increments a sequence number.
+func (r *round) countOnce(*rand.Rand) error {
+	r.w.sent++
+	_, err := r.c.NewPageBlobClient(numbersBlob).UpdateSequenceNumber(context.Background(), &pageblob.UpdateSequenceNumberOptions{
+		ActionType: to.Ptr(pageblob.SequenceNumberActionTypeIncrement)})
+	if err == nil {
+		r.w.counted++
+	}
+	return err
+}
+
+// nameOnce creates a small blob, or deletes one.
+func (r *round) nameOnce(rng *rand.Rand) error {
+	name := fmt.Sprintf("name-%02d", rng.IntN(50))
+	was := r.w.names[name]
+	r.w.names[name] = either
+	b := r.c.NewPageBlobClient(name)
+	if was == present {
+		_, err := b.Delete(context.Background(), nil)
+		if err == nil {
+			r.w.names[name] = absent
+		}
+		return err
+	}
+	_, err := b.Create(context.Background(), pageSize, &pageblob.CreateOptions{Metadata: map[string]*string{"of": &name}})
+	if err == nil {
+		r.w.names[name] = present
+	}
+	return err
+}
+
+// verify compares everything the server shows with what it may show after its last death, and takes what it finds as
+// the truth from here on. oldSnapshots is how many of the snapshots that were looked at before are read again.
+func (w *workload) verify(t *testing.T, s *testkit.Server, rng *rand.Rand, oldSnapshots int) {
+	t.Helper()
+	c := s.Container(t, containerName)
+	for _, d := range w.disks {
+		d.verifySnapshots(t, c, rng, oldSnapshots)
+		pages := readPages(t, c, d.name, "", d.pages)
+		if err := d.history.Check(pages, testkit.Final); err != nil {
+			t.Fatalf("%s: %v", d.name, err)
+		}
+		checkRanges(t, c, d.name, pages)
+		d.history.Restart(pages)
+	}
+	props, err := c.NewPageBlobClient(numbersBlob).GetProperties(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := *props.BlobSequenceNumber; n < w.counted || n > w.sent {
+		t.Fatalf("sequence number %d; %d increments were acknowledged, %d sent", n, w.counted, w.sent)
+	} else {
+		w.counted, w.sent = n, n
+	}
+	w.verifyNames(t, c)
+}
+
+// verifySnapshots checks the new snapshots against the history, and some old ones against what they showed first.
+func (d *disk) verifySnapshots(t *testing.T, c *container.Client, rng *rand.Rand, old int) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, i := range rng.Perm(len(d.mu.known))[:min(old, len(d.mu.known))] {
+		s := d.mu.known[i]
+		for p, got := range readPages(t, c, d.name, s.id, d.pages) {
+			if got != s.pages[p] {
+				t.Fatalf("%s: snapshot %s has changed: page %d holds %v, held %v", d.name, s.id, p, got, s.pages[p])
+			}
+		}
+	}
+	for _, s := range d.mu.taken {
+		s.pages = readPages(t, c, d.name, s.id, d.pages)
+		if err := d.history.Check(s.pages, s.taken); err != nil {
+			t.Fatalf("%s: snapshot %s: %v", d.name, s.id, err)
+		}
+	}
+	d.mu.known = append(d.mu.known, d.mu.taken...)
+	d.mu.taken = nil
+}
+
+// snapshots returns how many snapshots are known.
+func (w *workload) snapshots() (n int) {
+	for _, d := range w.disks {
+		n += len(d.mu.known)
+	}
+	return n
+}
+
+// verifyNames checks which of the small blobs are there.
+func (w *workload) verifyNames(t *testing.T, c *container.Client) {
+	t.Helper()
+	for name, want := range w.names {
+		props, err := c.NewPageBlobClient(name).GetProperties(context.Background(), nil)
+		there := err == nil
+		if err != nil && !bloberror.HasCode(err, bloberror.BlobNotFound) && !isNotFound(err) {
+			t.Fatalf("blob %s: %v", name, err)
+		}
+		if there && want == absent || !there && want == present {
+			t.Fatalf("blob %s is there: %v, want %v", name, there, want == present)
+		}
+		if there {
+			if of := props.Metadata["Of"]; of == nil || *of != name {
+				t.Fatalf("blob %s has metadata %v", name, props.Metadata)
+			}
+		}
+		w.names[name] = absent
+		if there {
+			w.names[name] = present
+		}
+	}
+}
+
+// isNotFound is for HEAD, whose answer has no body to hold a code.
+func isNotFound(err error) bool {
+	var re *azcore.ResponseError
+	return errors.As(err, &re) && re.StatusCode == http.StatusNotFound
+}
+
+// readPages reads a whole blob or snapshot; every page must be one that somebody wrote, whole.
+func readPages(t *testing.T, c *container.Client, name, snapshot string, pages int) []testkit.Stamp {
+	t.Helper()
+	b := c.NewPageBlobClient(name)
+	if snapshot != "" {
+		var err error
+		if b, err = b.WithSnapshot(snapshot); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resp, err := b.DownloadStream(context.Background(), nil)
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, snapshot, err)
+	}
+	defer resp.Body.Close()
+	data := make([]byte, pages*pageSize)
+	if _, err := io.ReadFull(resp.Body, data); err != nil {
+		t.Fatalf("%s %s: %v", name, snapshot, err)
+	}
+	stamps, err := testkit.ReadStamps(data)
+	if err != nil {
+		t.Fatalf("%s %s: %v", name, snapshot, err)
+	}
+	return stamps
+}
+
+// checkRanges checks that exactly the pages that hold something are valid: no writer writes zeros, and a cleared page
+// is not valid.
+func checkRanges(t *testing.T, c *container.Client, name string, pages []testkit.Stamp) {
+	t.Helper()
+	valid := make([]bool, len(pages))
+	pager := c.NewPageBlobClient(name).NewGetPageRangesPager(nil)
+	for pager.More() {
+		resp, err := pager.NextPage(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range resp.PageRange {
+			for p := *r.Start / pageSize; p <= *r.End/pageSize; p++ {
+				valid[p] = true
+			}
+		}
+	}
+	for p, s := range pages {
+		if valid[p] != (s != 0) {
+			t.Fatalf("%s: page %d holds %v and is listed as valid: %v", name, p, s, valid[p])
+		}
+	}
+}
