@@ -1,0 +1,300 @@
+package bench
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"pagevault/internal/clock"
+)
+
+const (
+	// serviceVersion is the x-ms-version of every request: old enough for any emulator, and nothing newer is needed.
+	serviceVersion = "2021-12-02"
+	// answerMax is how long one answer may take; Azure gives a Put Page at most 10 minutes a MiB and nobody waits that
+	// long at a benchmark.
+	answerMax = 60 * time.Second
+	// Bodies up to this size are copied behind the request's head, to go out in one write.
+	copyMax = 16 << 10
+	// errorBodyMax bounds what is read of an answer that is not the expected one.
+	errorBodyMax = 64 << 10
+)
+
+// StatusError is an answer other than the one expected.
+type StatusError struct {
+	Status  int    // of HTTP
+	Code    string // x-ms-error-code, or empty
+	Message string // first line of the message in the body, or empty
+}
+
+// Error returns it on one line.
+func (e *StatusError) Error() string {
+	text := "answered " + strconv.Itoa(e.Status)
+	if e.Code != "" {
+		text += " " + e.Code
+	}
+	if e.Message != "" {
+		text += ": " + e.Message
+	}
+	return text
+}
+
+// endpoint is where an account's blobs are.
+type endpoint struct {
+	tls    bool
+	addr   string // host:port to dial
+	host   string // for the Host header
+	prefix string // of every path: "/account" when the account is in the path, else empty
+}
+
+// parseEndpoint reads the URL of a Blob service, as it stands in a connection string. Where the account belongs into the
+// path (an IP address or a name without dots) and is missing there, it is added.
+func parseEndpoint(text, account string) (endpoint, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return endpoint{}, fmt.Errorf("%q is not a URL", text)
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return endpoint{}, fmt.Errorf("%q is not the URL of a Blob endpoint, such as http://127.0.0.1:10000/%s", text, account)
+	}
+	e := endpoint{tls: u.Scheme == "https", host: u.Host, addr: u.Host, prefix: strings.TrimRight(u.EscapedPath(), "/")}
+	if u.Port() == "" {
+		e.addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[e.tls])
+	}
+	if e.prefix == "" && (net.ParseIP(u.Hostname()) != nil || !strings.Contains(u.Hostname(), ".")) {
+		e.prefix = "/" + account
+	}
+	return e, nil
+}
+
+// conn is one connection and everything that is reused from one request on it to the next. It is not safe for concurrent
+// use.
+type conn struct {
+	endpoint endpoint
+	clock    clock.Clock
+	signer   *signer
+	nc       net.Conn
+	br       *bufio.Reader
+	resp     fasthttp.Response // of the last request; its body only where it is chunked or not the wanted one
+	release  func() bool       // stops watching the context
+
+	head    []byte // request line, headers and small bodies
+	vectors [2][]byte
+	out     net.Buffers
+	fields  [6]field
+	query   [2]field
+	span    []byte // value of x-ms-range
+	date    []byte // value of x-ms-date at dateAt
+	dateAt  int64
+	version []byte
+}
+
+// dial connects. When ctx is done the connection is closed, which ends a request that is under way.
+func dial(ctx context.Context, e endpoint, s *signer, c clock.Clock) (*conn, error) {
+	d := net.Dialer{Timeout: 10 * time.Second}
+	nc, err := d.DialContext(ctx, "tcp", e.addr)
+	if err != nil {
+		return nil, err
+	}
+	if e.tls {
+		host, _, _ := strings.Cut(e.host, ":")
+		t := tls.Client(nc, &tls.Config{ServerName: host, NextProtos: []string{"http/1.1"}})
+		if err := t.HandshakeContext(ctx); err != nil {
+			nc.Close()
+			return nil, err
+		}
+		nc = t
+	}
+	k := &conn{endpoint: e, clock: c, signer: s, nc: nc, br: bufio.NewReaderSize(nc, 16<<10), version: []byte(serviceVersion)}
+	k.release = context.AfterFunc(ctx, func() { nc.Close() })
+	return k, nil
+}
+
+// Close closes the connection.
+func (c *conn) Close() error {
+	if c.release() {
+		return c.nc.Close()
+	}
+	return nil
+}
+
+// now returns the value of x-ms-date, formatted once a second.
+func (c *conn) now() []byte {
+	t := c.clock.Now()
+	if t.Unix() != c.dateAt {
+		c.date, c.dateAt = t.AppendFormat(c.date[:0], http.TimeFormat), t.Unix()
+	}
+	return c.date
+}
+
+// rangeOf returns the value of x-ms-range for [off, off+n).
+func (c *conn) rangeOf(off int64, n int) []byte {
+	c.span = append(c.span[:0], "bytes="...)
+	c.span = strconv.AppendInt(c.span, off, 10)
+	c.span = append(c.span, '-')
+	c.span = strconv.AppendInt(c.span, off+int64(n)-1, 10)
+	return c.span
+}
+
+// container creates (PUT) or deletes (DELETE) a container.
+func (c *conn) container(method, path string, want int) error {
+	c.query[0] = field{"restype", []byte("container")}
+	xms := append(c.fields[:0], field{"x-ms-date", c.now()}, field{"x-ms-version", c.version})
+	_, err := c.do(&request{method: method, path: path, query: c.query[:1], xms: xms}, want, nil)
+	return err
+}
+
+// createPageBlob creates a page blob of size bytes, without pages.
+func (c *conn) createPageBlob(path string, size int64) error {
+	xms := append(c.fields[:0], field{"x-ms-blob-content-length", strconv.AppendInt(nil, size, 10)},
+		field{"x-ms-blob-type", []byte("PageBlob")}, field{"x-ms-date", c.now()}, field{"x-ms-version", c.version})
+	_, err := c.do(&request{method: http.MethodPut, path: path, xms: xms}, http.StatusCreated, nil)
+	return err
+}
+
+// The parts of Put Page that never change, so that sending one allocates nothing.
+var (
+	queryPage   = []field{{"comp", []byte("page")}}
+	valueUpdate = []byte("update")
+)
+
+// putPage writes p, a multiple of 512 bytes and at most 4 MiB, at off. It does not keep p.
+func (c *conn) putPage(path string, off int64, p []byte) error {
+	xms := append(c.fields[:0], field{"x-ms-date", c.now()}, field{"x-ms-page-write", valueUpdate},
+		field{"x-ms-range", c.rangeOf(off, len(p))}, field{"x-ms-version", c.version})
+	_, err := c.do(&request{method: http.MethodPut, path: path, query: queryPage, xms: xms, body: p}, http.StatusCreated, nil)
+	return err
+}
+
+// getRange reads len(into) bytes at off into into. A short answer is an error.
+func (c *conn) getRange(path string, off int64, into []byte) error {
+	xms := append(c.fields[:0], field{"x-ms-date", c.now()}, field{"x-ms-range", c.rangeOf(off, len(into))}, field{"x-ms-version", c.version})
+	n, err := c.do(&request{method: http.MethodGet, path: path, xms: xms}, http.StatusPartialContent, into)
+	if err == nil && n != len(into) {
+		err = fmt.Errorf("answered %d bytes of %d", n, len(into))
+	}
+	return err
+}
+
+// do sends r and reads the answer. An answer with a status other than want is a *StatusError; the body of the wanted one
+// is read into into, and its length returned. After any error but a *StatusError the connection is of no use.
+func (c *conn) do(r *request, want int, into []byte) (int, error) {
+	if err := c.nc.SetDeadline(c.clock.Now().Add(answerMax)); err != nil {
+		return 0, err
+	}
+	if err := c.send(r); err != nil {
+		// A server that refuses before it has read the body answers and hangs up: the answer says more.
+		if c.resp.Header.Read(c.br) == nil && c.resp.Header.StatusCode() != want {
+			return 0, c.refusal()
+		}
+		return 0, err
+	}
+	if err := c.resp.Header.Read(c.br); err != nil {
+		if errors.Is(err, io.EOF) {
+			return 0, errors.New("the connection was closed without an answer")
+		}
+		return 0, shorten(err)
+	}
+	if c.resp.Header.StatusCode() != want {
+		return 0, c.refusal()
+	}
+	return c.readBody(into)
+}
+
+// readBody reads the body of the answer whose header was just read into into and returns its length.
+func (c *conn) readBody(into []byte) (int, error) {
+	n := c.resp.Header.ContentLength()
+	if n < 0 { // chunked, which Azurite does even where there is no body
+		if err := c.resp.ReadBody(c.br, max(len(into), 1)); err != nil {
+			return 0, shorten(err)
+		}
+		return copy(into, c.resp.Body()), nil
+	}
+	if n > len(into) {
+		return 0, fmt.Errorf("answered %d bytes where at most %d were asked for", n, len(into))
+	}
+	if _, err := io.ReadFull(c.br, into[:n]); err != nil {
+		return 0, fmt.Errorf("answer cut off: %w", err)
+	}
+	return n, nil
+}
+
+// send writes the request: head and small bodies in one write, large bodies from where they are.
+func (c *conn) send(r *request) error {
+	c.head = c.appendHead(c.head[:0], r)
+	if len(r.body) <= copyMax {
+		c.head = append(c.head, r.body...)
+		_, err := c.nc.Write(c.head)
+		return err
+	}
+	c.vectors = [2][]byte{c.head, r.body}
+	c.out = c.vectors[:]
+	_, err := c.out.WriteTo(c.nc)
+	return err
+}
+
+func (c *conn) appendHead(dst []byte, r *request) []byte {
+	dst = append(dst, r.method...)
+	dst = append(dst, ' ')
+	dst = append(dst, r.path...)
+	for i, f := range r.query {
+		dst = append(dst, "?&"[min(i, 1)])
+		dst = append(dst, f.name...)
+		dst = append(dst, '=')
+		dst = append(dst, f.value...)
+	}
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	dst = append(dst, c.endpoint.host...)
+	for _, f := range r.xms {
+		dst = append(dst, "\r\n"...)
+		dst = append(dst, f.name...)
+		dst = append(dst, ": "...)
+		dst = append(dst, f.value...)
+	}
+	if r.contentType != "" {
+		dst = append(dst, "\r\nContent-Type: "...)
+		dst = append(dst, r.contentType...)
+	}
+	if r.method != http.MethodGet {
+		dst = append(dst, "\r\nContent-Length: "...)
+		dst = strconv.AppendInt(dst, int64(len(r.body)), 10)
+	}
+	dst = append(dst, "\r\nAuthorization: "...)
+	dst = c.signer.append(dst, r)
+	return append(dst, "\r\n\r\n"...)
+}
+
+// refusal reads the rest of an answer that was not wanted and returns it as an error.
+func (c *conn) refusal() error {
+	e := &StatusError{Status: c.resp.Header.StatusCode(), Code: string(c.resp.Header.Peek("x-ms-error-code"))}
+	if err := c.resp.ReadBody(c.br, errorBodyMax); err != nil {
+		c.nc.Close() // the connection is not at the start of an answer any more
+		return e
+	}
+	if _, rest, ok := bytes.Cut(c.resp.Body(), []byte("<Message>")); ok {
+		line, _, _ := bytes.Cut(rest, []byte("</Message>"))
+		line, _, _ = bytes.Cut(line, []byte("\n"))
+		e.Message = string(bytes.TrimSpace(line))
+	}
+	return e
+}
+
+// shorten keeps an error that quotes what was received to a line that can be read.
+func shorten(err error) error {
+	if text := err.Error(); len(text) > 200 {
+		return errors.New(strings.ToValidUTF8(text[:200], "") + " …")
+	}
+	return err
+}

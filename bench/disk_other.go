@@ -1,0 +1,8 @@
+//go:build !linux
+
+package bench
+
+import "os"
+
+// syncData returns when what was written to f is on the disk, along with what is needed to find it.
+func syncData(f *os.File) error { return f.Sync() }
