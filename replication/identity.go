@@ -1,0 +1,214 @@
+package replication
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/replication/segment"
+)
+
+// found is what a member's directory holds, by name.
+type found struct {
+	identity *segment.Identity // nil: there is none
+	segments map[SegmentID]names
+	temps    []string
+}
+
+// names says under which of its two names a segment is there. After a crash it may be both.
+type names struct{ open, sealed bool }
+
+// identify lists the members' directories, reads who they say they are and refuses what does not belong together. It
+// changes nothing. A directory that does not exist counts as empty.
+func identify(members []*member) ([]found, error) {
+	if len(members) == 0 {
+		return nil, fmt.Errorf("%w: a log needs at least one directory", ErrMembers)
+	}
+	all := make([]found, len(members))
+	for i, m := range members {
+		for _, other := range members[:i] {
+			if m.dir == other.dir && sameFS(m.fs, other.fs) {
+				return nil, fmt.Errorf("%w: %s is given as member %d and as member %d: every member needs a directory of its own",
+					ErrMembers, m.dir, other.number+1, i+1)
+			}
+		}
+		var err error
+		if all[i], err = m.look(); err != nil {
+			return nil, err
+		}
+	}
+	return all, checkMembers(members, all)
+}
+
+// sameFS reports whether two file systems are surely the same one.
+func sameFS(a, b vfs.FS) (same bool) {
+	defer func() { _ = recover() }() // comparing values of a type that cannot be compared
+	return a == b
+}
+
+// look reads the member's directory.
+func (m *member) look() (found, error) {
+	f := found{segments: map[SegmentID]names{}}
+	list, err := m.fs.List(m.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return f, nil
+	}
+	if err != nil {
+		return f, fmt.Errorf("member %s: list the directory: %w", m.dir, err)
+	}
+	for _, name := range list {
+		id, sealed, ok := segment.ParseName(name)
+		switch {
+		case ok && sealed:
+			f.segments[id] = names{open: f.segments[id].open, sealed: true}
+		case ok:
+			f.segments[id] = names{open: true, sealed: f.segments[id].sealed}
+		case name == segment.IdentityName:
+			if f.identity, err = m.readIdentity(); err != nil {
+				return f, fmt.Errorf("member %s: %w", m.dir, err)
+			}
+		case strings.HasSuffix(name, segment.TempSuffix):
+			f.temps = append(f.temps, name)
+		}
+	}
+	return f, nil
+}
+
+func (m *member) readIdentity() (*segment.Identity, error) {
+	f, err := m.fs.Open(m.path(segment.IdentityName))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, segment.IdentityBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", segment.IdentityName, err)
+	}
+	id, err := segment.ParseIdentity(b)
+	if err != nil {
+		return nil, err
+	}
+	return &id, nil
+}
+
+// checkMembers refuses directories that are not the members of one log, in order. It lets pass: all empty, which makes a
+// new log; and some without identity while no directory holds a segment, which a crash leaves in the making of a log.
+func checkMembers(members []*member, all []found) error {
+	var first *segment.Identity // of the first directory that has one
+	var firstDir, recordsIn string
+	for i, f := range all {
+		if f.identity != nil && first == nil {
+			first, firstDir = f.identity, members[i].dir
+		}
+		if len(f.segments) > 0 && recordsIn == "" {
+			recordsIn = members[i].dir
+		}
+	}
+	for i, f := range all {
+		dir, id := members[i].dir, f.identity
+		switch {
+		case id == nil && len(f.segments) > 0:
+			return fmt.Errorf("%w: %s holds segments but no %s file, so it is unknown whose they are: restore the file, or give an empty directory",
+				ErrMembers, dir, segment.IdentityName)
+		case id == nil && recordsIn != "":
+			return fmt.Errorf("%w: %s is empty, but %s holds records of log %v (member 1 to %d): give the directory that is member %d, or mount its disk",
+				ErrMembers, dir, recordsIn, first.Store, first.Count, i+1)
+		case id == nil:
+		case id.Store != first.Store:
+			return fmt.Errorf("%w: %s belongs to log %v, but %s to log %v: give directories of one log",
+				ErrMembers, dir, id.Store, firstDir, first.Store)
+		case int(id.Count) != len(members):
+			return fmt.Errorf("%w: %s is member %d of %d, but %d directories were given: give all %d in order",
+				ErrMembers, dir, id.Number, id.Count, len(members), id.Count)
+		case int(id.Number) != i+1:
+			return fmt.Errorf("%w: %s is member %d of %d, but was given as number %d: give the directories in their order",
+				ErrMembers, dir, id.Number, id.Count, i+1)
+		case id.Epoch != first.Epoch:
+			return fmt.Errorf("%w: %s is of epoch %d, but %s of epoch %d: one of them is an old copy, give the present one",
+				ErrMembers, dir, id.Epoch, firstDir, first.Epoch)
+		}
+	}
+	return nil
+}
+
+// form gives an identity to the members that have none: to all of a new log, or to the rest if a crash stopped an earlier
+// form half way. created says that no member had an identity.
+func (l *Log) form(all []found) (store segment.StoreID, created bool, err error) {
+	template := segment.Identity{Count: uint32(len(l.members)), Epoch: 1, Created: l.o.Clock.Now().UnixNano()}
+	created = true
+	for _, f := range all {
+		if f.identity != nil {
+			template, created = *f.identity, false
+		}
+	}
+	if created {
+		if _, err := rand.Read(template.Store[:]); err != nil {
+			return store, false, fmt.Errorf("make a name for the log: %w", err)
+		}
+	}
+	for i, m := range l.members {
+		if all[i].identity != nil {
+			continue
+		}
+		template.Number = uint32(i + 1)
+		if err := l.writeIdentity(m, &template); err != nil {
+			return store, false, err
+		}
+	}
+	return template.Store, created, nil
+}
+
+// writeIdentity makes the MEMBER file: temporary file, sync, rename, sync of the directory and of the one above it, which
+// may be as new.
+func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
+	// Two paths may lead to one directory. Then the identity of the earlier member has appeared here.
+	switch now, err := m.look(); {
+	case err != nil:
+		return err
+	case now.identity != nil:
+		return fmt.Errorf("%w: %s is the same directory as %s: every member needs one of its own",
+			ErrMembers, m.dir, l.members[now.identity.Number-1].dir)
+	}
+	temp := m.path(segment.IdentityName + segment.TempSuffix)
+	fail := func(op string, err error) error {
+		return &MemberError{Dir: m.dir, Op: op + " " + segment.IdentityName, Err: err}
+	}
+	f, err := m.fs.Create(temp, writeCategory)
+	if err != nil {
+		return fail("create", err)
+	}
+	if err := writeAndClose(f, id.Append(nil)); err != nil {
+		return fail("write", err)
+	}
+	if err := m.fs.Rename(temp, m.path(segment.IdentityName)); err != nil {
+		return fail("rename", err)
+	}
+	if err := m.syncDir(); err != nil {
+		return fail("sync directory for", err)
+	}
+	// An earlier run may have made the directory and have been killed before it synced the one above.
+	if err := m.syncPath(m.fs.PathDir(m.dir)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return fail("sync the directory above for", err)
+	}
+	return nil
+}
+
+// writeAndClose writes p, syncs and closes f, which it closes in any case.
+func writeAndClose(f vfs.File, p []byte) error {
+	n, err := f.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	return err
+}

@@ -1,0 +1,282 @@
+// Package replication is a log of opaque records, kept whole by several members: directories, best on disks of their own,
+// that hold the same bytes. It has never heard of pages.
+//
+// # What it promises
+//
+// Append gives records numbers and order; Next returns a record when it is durable on every member, never before and never
+// out of order. What Next has returned survives a crash at any moment, byte for byte, as long as one member has it. What it
+// has not returned is after a crash either there, whole and in order, or not there; of the not yet returned ones never a
+// later without the earlier. Damage to durable bytes is repaired from another member or reported as ErrCorrupt; it is never
+// taken for the torn end of an unfinished write.
+//
+// Any failure to write or sync on any member ends the log's life as one that takes records: it fails for good, says which
+// member did what, and keeps serving reads.
+//
+// # How it goes
+//
+//	Append ─► queue ─► commit loop ─► lays out a batch ─┬─► member 0: write, sync ─┬─► Next
+//	                                                    ├─► member 1: write, sync ─┤
+//	                                                    └─► member 2: write, sync ─┘
+//
+// One goroutine, the commit loop, takes what is queued and lays it out; one goroutine for each member writes it and syncs;
+// when all of them have, the batch is visible. Append, Next, ReadAt and ReadMemberAt are safe for concurrent use.
+//
+// The bytes on disk are the business of package segment. Left to others: what records mean, which of them are still
+// needed, and the checksum of what is read by position.
+package replication
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/replication/segment"
+)
+
+// Log is an open log. Open starts its goroutines, one for the commit loop and one for each member; Close ends them.
+//
+// Invariants: a record is in queue, in the batch of the commit loop, or in ready, or was returned by Next, and only moves
+// in this order. queued is the sum of the bytes of the records in queue and batch. Once failed is set, nothing is written.
+type Log struct {
+	o       Options
+	store   segment.StoreID
+	members []*member
+	index   index
+	files   files
+	last    LSN // of recovery
+
+	// Owned by the commit loop.
+	current []*member      // the members that are written; a failed one would be dropped by sealing and going on without
+	tail    SegmentID      // the open segment, 0 if there is none
+	layout  segment.Writer // of tail
+	buffers segment.Buffers
+	steps   sync.WaitGroup
+
+	running sync.WaitGroup // the members' goroutines
+	stopped chan struct{}  // closed when the commit loop has ended
+	closed  sync.Once
+	closing error // what Close returns
+
+	work    sync.Cond // the commit loop waits for: queue not empty, or closing
+	space   sync.Cond // Append waits for: room below QueueBytes, failed or closing
+	durable sync.Cond // Next waits for: ready not empty, failed or drained
+	mu      struct {
+		sync.Mutex
+		next     LSN
+		queue    []*Record // appended and not yet taken, from head on
+		head     int
+		queued   int64     // bytes appended and not yet durable
+		ready    []*Record // durable and not yet returned by Next
+		appended bool      // Append was called, so Replay may not be
+		closing  bool
+		drained  bool // closing, and everything queued was made durable
+		failed   error
+		batches  int64
+		records  int64
+	}
+}
+
+// Open opens the log that the members hold, repairing what a crash or a bad copy has left, or creates an empty one where
+// all directories are empty. The order of the members is part of the log. See the file recover.go for what is repaired.
+func Open(members []Member, o Options) (*Log, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{o: o, stopped: make(chan struct{})}
+	l.work.L, l.space.L, l.durable.L = &l.mu, &l.mu, &l.mu
+	for i, m := range members {
+		if m.FS == nil {
+			m.FS = vfs.Default
+		}
+		l.members = append(l.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps})
+	}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	return l, nil
+}
+
+// open is Open in steps: look before touching anything, lock, look again, and only then make, repair and start.
+func (l *Log) open() error {
+	if _, err := identify(l.members); err != nil {
+		return err
+	}
+	for _, m := range l.members {
+		if err := m.acquire(); err != nil {
+			return err
+		}
+	}
+	found, err := identify(l.members)
+	if err != nil {
+		return err
+	}
+	var done Recovery
+	if l.store, done.Created, err = l.form(found); err != nil {
+		return err
+	}
+	if err := l.recover(found, &done); err != nil {
+		return err
+	}
+	l.last = done.Last
+	l.mu.next = done.Last + 1
+	l.files.init(l.members)
+	l.current = l.members
+	for _, m := range l.members {
+		l.running.Go(m.run)
+	}
+	go l.commitLoop()
+	if l.o.Events.Recovered != nil {
+		l.o.Events.Recovered(done)
+	}
+	return nil
+}
+
+// StoreID returns the name of the log: random, made when the log was created, in every member's MEMBER file and in every
+// segment.
+func (l *Log) StoreID() [16]byte { return l.store }
+
+// LastLSN returns the number of the last record that Open found; 0 if the log was empty.
+func (l *Log) LastLSN() LSN { return l.last }
+
+// Failed returns why the log takes no more records, or nil while it does.
+func (l *Log) Failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.failed
+}
+
+// Close lets no more records in, waits until those queued are durable, seals the open segment and releases the members.
+// A Next that waits gets what is left and then io.EOF. Close returns the failure if the log has failed, before or during
+// it. Later calls return the same.
+func (l *Log) Close() error {
+	l.closed.Do(func() {
+		l.mu.Lock()
+		l.mu.closing = true
+		l.mu.Unlock()
+		l.work.Signal()
+		l.space.Broadcast()
+		<-l.stopped
+		for _, m := range l.members {
+			close(m.steps)
+		}
+		l.running.Wait()
+		l.files.close()
+		l.closing = errors.Join(l.Failed(), l.release())
+	})
+	return l.closing
+}
+
+func (l *Log) release() error {
+	var errs []error
+	for _, m := range l.members {
+		errs = append(errs, m.release())
+	}
+	return errors.Join(errs...)
+}
+
+// Members describes the members, in order.
+func (l *Log) Members() []MemberStatus {
+	out := make([]MemberStatus, len(l.members))
+	for i, m := range l.members {
+		out[i] = MemberStatus{Number: i, Dir: m.dir, BytesWritten: m.written.Load(), ReadErrors: m.readErrors.Load()}
+		if err := m.failed.Load(); err != nil {
+			out[i].Err = err
+		}
+	}
+	return out
+}
+
+// Stats counts what the log holds and has done since Open.
+func (l *Log) Stats() Stats {
+	var s Stats
+	l.index.stats(&s)
+	for _, m := range l.members {
+		s.Syncs += m.syncs.Load()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Records, s.Batches, s.Queued = l.mu.records, l.mu.batches, l.mu.queued
+	return s
+}
+
+// index knows every segment: which records it holds and up to where its bytes are durable on all members.
+type index struct {
+	mu struct {
+		sync.RWMutex
+		segments []indexed // in order of id
+		sealed   int64     // since Open
+	}
+}
+
+// indexed is one segment. count, end and length grow while it is open.
+type indexed struct {
+	id     SegmentID
+	first  LSN
+	count  int
+	end    int64 // of the last durable record
+	length int64 // of the file
+	sealed bool
+}
+
+func (x *index) add(s indexed) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.mu.segments = append(x.mu.segments, s)
+}
+
+// get returns segment id. Ids have no gaps.
+func (x *index) get(id SegmentID) (indexed, bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if n := len(x.mu.segments); n == 0 || id < x.mu.segments[0].id || id > x.mu.segments[n-1].id {
+		return indexed{}, false
+	}
+	return x.mu.segments[id-x.mu.segments[0].id], true
+}
+
+// all returns a copy of the segments, in order.
+func (x *index) all() []indexed {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return append([]indexed(nil), x.mu.segments...)
+}
+
+func (x *index) last() SegmentID {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if len(x.mu.segments) == 0 {
+		return 0
+	}
+	return x.mu.segments[len(x.mu.segments)-1].id
+}
+
+// grow notes that the last segment, id, now has count durable records that end at end.
+func (x *index) grow(id SegmentID, count int, end int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := &x.mu.segments[len(x.mu.segments)-1]
+	s.count, s.end, s.length = count, end, end
+}
+
+func (x *index) seal(id SegmentID, length int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := &x.mu.segments[len(x.mu.segments)-1]
+	s.length, s.sealed = length, true
+	x.mu.sealed++
+}
+
+func (x *index) stats(s *Stats) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	s.Segments, s.Sealed = len(x.mu.segments), x.mu.sealed
+	for i := range x.mu.segments {
+		e := &x.mu.segments[i]
+		s.Bytes += e.length
+		if e.count > 0 {
+			s.Last = e.first + LSN(e.count) - 1
+		}
+	}
+}

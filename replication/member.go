@@ -1,0 +1,211 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/internal/invariant"
+	"pagevault/replication/segment"
+)
+
+// writeCategory is how the operating system's file system accounts our writes.
+const writeCategory vfs.DiskWriteCategory = "pagevault-log"
+
+// member is one copy's home and the goroutine that writes it. The goroutine, run, is the only one that writes files of
+// the member while the log is open; it takes one step at a time, so file and err belong to it during a step and to the
+// commit loop between steps.
+type member struct {
+	fs     vfs.FS
+	dir    string
+	number int // from 0
+
+	lock  io.Closer
+	dirFD vfs.File // the directory, for syncing
+
+	steps chan step
+	done  *sync.WaitGroup // counts steps of all members
+	file  vfs.File        // the open segment; nil if there is none
+	err   error           // of the last step
+
+	failed     atomic.Pointer[MemberError] // why it is no longer written
+	written    atomic.Int64
+	syncs      atomic.Int64
+	readErrors atomic.Int64
+}
+
+// step is what the commit loop asks of a member. All members get the same step with the same buffers.
+type step struct {
+	op      stepOp
+	segment SegmentID
+	buffers [][]byte
+}
+
+type stepOp uint8
+
+const (
+	opWrite  stepOp = iota // buffers to the open segment, then sync
+	opCreate               // the segment, with buffers as its header
+	opSeal                 // the open segment, with buffers as its footer
+)
+
+// run takes steps until the channel is closed.
+func (m *member) run() {
+	for s := range m.steps {
+		m.err = m.take(s)
+		m.done.Done()
+	}
+}
+
+func (m *member) take(s step) error {
+	op, err := "", error(nil)
+	switch s.op {
+	case opWrite:
+		op, err = m.write(s)
+	case opCreate:
+		op, err = m.create(s)
+	case opSeal:
+		op, err = m.seal(s)
+	}
+	if err == nil {
+		return nil
+	}
+	failure := &MemberError{Dir: m.dir, Op: op, Segment: s.segment, Err: err}
+	m.failed.CompareAndSwap(nil, failure)
+	return failure
+}
+
+// write writes the buffers and syncs. A nil error promises that they are on the disk. The name of the failed operation
+// comes with an error.
+func (m *member) write(s step) (string, error) {
+	for _, b := range s.buffers {
+		if invariant.Enabled {
+			// A vfs.File may scribble over what it is given to write, and in test builds the memory file system does. The other
+			// members are writing the same bytes just now.
+			b = slices.Clone(b)
+		}
+		n, err := m.file.Write(b)
+		m.written.Add(int64(n))
+		if err == nil && n < len(b) {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return "write", err
+		}
+	}
+	m.syncs.Add(1)
+	return "sync", m.file.SyncData()
+}
+
+func (m *member) create(s step) (string, error) {
+	file, err := m.fs.Create(m.path(segment.Name(s.segment, false)), writeCategory)
+	if err != nil {
+		return "create", err
+	}
+	m.file = file
+	if op, err := m.write(s); err != nil {
+		return op, err
+	}
+	return "sync directory for", m.syncDir()
+}
+
+func (m *member) seal(s step) (string, error) {
+	if op, err := m.write(s); err != nil {
+		return op, err
+	}
+	file := m.file
+	m.file = nil
+	if err := file.Close(); err != nil {
+		return "close", err
+	}
+	if err := m.fs.Rename(m.path(segment.Name(s.segment, false)), m.path(segment.Name(s.segment, true))); err != nil {
+		return "rename", err
+	}
+	return "sync directory for", m.syncDir()
+}
+
+func (m *member) path(name string) string { return m.fs.PathJoin(m.dir, name) }
+
+// syncDir makes creations, renames and removals in the member's directory durable.
+func (m *member) syncDir() error {
+	m.syncs.Add(1)
+	return m.dirFD.Sync()
+}
+
+// acquire makes the directory if need be, locks it against other processes and opens it for syncing.
+func (m *member) acquire() error {
+	if err := m.makeDir(); err != nil {
+		return fmt.Errorf("member %s: make the directory: %w", m.dir, err)
+	}
+	lock, err := m.fs.Lock(m.path(segment.LockName))
+	if err != nil {
+		return fmt.Errorf("member %s: lock it (is another process using it?): %w", m.dir, err)
+	}
+	m.lock = lock
+	if m.dirFD, err = m.fs.OpenDir(m.dir); err != nil {
+		return fmt.Errorf("member %s: open the directory: %w", m.dir, err)
+	}
+	return nil
+}
+
+// makeDir makes the directory and those above it that are missing, and syncs the ones above what it made: a directory
+// whose entry is lost takes everything in it along.
+func (m *member) makeDir() error {
+	var above []string
+	for dir := m.dir; ; {
+		if _, err := m.fs.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		up := m.fs.PathDir(dir)
+		if up == dir {
+			break
+		}
+		above, dir = append(above, up), up
+	}
+	if len(above) == 0 {
+		return nil
+	}
+	if err := m.fs.MkdirAll(m.dir, 0o755); err != nil {
+		return err
+	}
+	for _, dir := range slices.Backward(above) {
+		if err := m.syncPath(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *member) syncPath(dir string) error {
+	f, err := m.fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	m.syncs.Add(1)
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// release closes what acquire and the steps have opened. The goroutine must have ended.
+func (m *member) release() error {
+	var errs []error
+	if m.file != nil {
+		errs = append(errs, m.file.Close())
+	}
+	if m.dirFD != nil {
+		errs = append(errs, m.dirFD.Close())
+	}
+	if m.lock != nil {
+		errs = append(errs, m.lock.Close())
+	}
+	m.file, m.dirFD, m.lock = nil, nil, nil
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("member %s: close: %w", m.dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,469 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/replication/segment"
+)
+
+// Recovery has two halves: examine looks at every segment on every member, decides what it should be and changes nothing;
+// repair (in repair.go) then makes every copy so.
+//
+// A segment that is sealed on all members with equal footers is as it should be; its records are not read. Of any other the
+// records are read one by one from all members. A record is what any member holds whole at its offset, and the segment ends
+// where no member holds one. That is either the torn end of a write that was never acknowledged, which is cut, or damage to
+// durable bytes, which is ErrCorrupt. It is damage if one of these says that more had been durable on all members:
+//
+//   - a footer: it is written when all records are durable;
+//   - a header of the next segment: it is written when this one is sealed;
+//   - the durable offset in the header of a record that lies behind. That a later record is whole proves nothing by
+//     itself: of a write that was not synced, a disk may keep the end and lose the beginning.
+//
+// The last batch before a crash has no such witness but its copies.
+
+// padBytesMax is up to where bytes behind the natural end of a footer are covered by moving the footer out; a longer file
+// is written anew. 64 MiB: more than a batch leaves, unless records are very large.
+const padBytesMax = 64 << 20
+
+// plan says what one segment should be and what each copy lacks.
+type plan struct {
+	id      SegmentID
+	header  segment.Header
+	holder  int // a member with a whole header; -1: none
+	first   LSN
+	count   int
+	end     int64            // of the last record
+	trailer *segment.Trailer // nil if none was found, so one has to be made
+	tabler  int              // a member with a whole table of records; -1: none, the rows are in table
+	table   []segment.Entry
+	length  int64 // of the sealed file
+
+	durable int64 // highest offset that a record proves to have been durable
+	sources []source
+	copies  []copyPlan // one for each member
+	cut     int64      // bytes behind end that are no record
+	remove  bool       // it holds no record: remove every copy
+}
+
+// source says that the bytes from an offset up to the next source's are whole on a member.
+type source struct {
+	from   int64
+	member int
+}
+
+// span is [from, to) of a segment.
+type span struct{ from, to int64 }
+
+// copyPlan says what is to be done to one member's copy.
+type copyPlan struct {
+	names   names
+	do      action
+	reason  string
+	patches []span // for patch: what to copy from the sources
+}
+
+type action uint8
+
+const (
+	keep    action = iota // it is as it should be
+	patch                 // complete the unsealed file where it lies, and seal it
+	rebuild               // write a new file, and rename it
+)
+
+// copyState is one member's file of a segment while it is examined.
+type copyState struct {
+	names   names
+	file    vfs.File // nil: missing
+	size    int64
+	reader  *segment.Reader
+	header  *segment.Header  // nil unless it is whole
+	trailer *segment.Trailer // nil unless it is whole
+	tabled  bool             // the table of records is whole, too
+	flaw    error            // why header or footer are not whole; nil for an unsealed file with a whole header
+}
+
+// recover examines all segments, then repairs them, and fills the index and done.
+func (l *Log) recover(all []found, done *Recovery) error {
+	plans, err := l.examine(all)
+	if err != nil {
+		return err
+	}
+	for i, m := range l.members {
+		if err := m.tidy(all[i].temps); err != nil {
+			return err
+		}
+	}
+	for _, p := range plans {
+		if p.remove {
+			err = l.remove(p)
+			done.Removed++
+		} else {
+			err = l.repair(p, done)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, s := range l.index.all() {
+		done.Last = s.first + LSN(s.count) - 1
+		done.Segments++
+	}
+	return nil
+}
+
+// examine decides what every segment should be. The plans it returns are in the order of the segments, those that are as
+// they should be included.
+func (l *Log) examine(all []found) ([]*plan, error) {
+	var last SegmentID
+	for _, f := range all {
+		for id := range f.segments {
+			last = max(last, id)
+		}
+	}
+	var plans []*plan
+	next := LSN(1)
+	for id := SegmentID(1); id <= last; id++ {
+		p, err := l.examineSegment(all, id, next, id == last)
+		if err != nil {
+			return nil, err
+		}
+		plans = append(plans, p)
+		next = p.first + LSN(p.count)
+	}
+	return plans, nil
+}
+
+// examineSegment decides what segment id, whose first record is first, should be.
+func (l *Log) examineSegment(all []found, id SegmentID, first LSN, isLast bool) (*plan, error) {
+	e := examination{l: l, isLast: isLast}
+	e.p = plan{id: id, first: first, holder: -1, tabler: -1, copies: make([]copyPlan, len(l.members))}
+	defer e.close()
+	for i, m := range l.members {
+		c, err := m.openCopy(l.store, id, all[i].segments[id])
+		e.copies = append(e.copies, c)
+		if err != nil {
+			return nil, fmt.Errorf("member %s: segment %d: %w", m.dir, id, err)
+		}
+		e.p.copies[i].names = c.names
+	}
+	if err := e.agree(); err != nil || e.p.remove {
+		return &e.p, err
+	}
+	if e.complete() {
+		return &e.p, nil
+	}
+	if err := e.walk(); err != nil {
+		return nil, err
+	}
+	if err := e.decideEnd(all); err != nil || e.p.remove {
+		return &e.p, err
+	}
+	e.planCopies()
+	return &e.p, nil
+}
+
+// openCopy opens the member's file of a segment and reads its header and footer. An error is returned only for what must
+// not be repaired: a file of another log or format version, or one that cannot be opened.
+func (m *member) openCopy(store segment.StoreID, id SegmentID, n names) (copyState, error) {
+	c := copyState{names: n}
+	if !n.open && !n.sealed {
+		c.flaw = errors.New("the file is missing")
+		return c, nil
+	}
+	var err error
+	if c.file, err = m.fs.Open(m.path(segment.Name(id, n.sealed))); err != nil {
+		return c, err
+	}
+	info, err := c.file.Stat()
+	if err != nil {
+		return c, err
+	}
+	c.size = info.Size()
+	c.reader = segment.NewReader(c.file, c.size, store, id)
+	h, err := c.reader.Header()
+	switch version := (*segment.VersionError)(nil); {
+	case err == nil:
+		c.header = &h
+	case errors.As(err, &version) || errors.Is(err, segment.ErrForeign):
+		return c, err
+	default:
+		c.flaw = err
+	}
+	t, err := c.reader.Trailer()
+	if err == nil {
+		err = c.reader.CheckTable(&t)
+		c.trailer, c.tabled = &t, err == nil
+	}
+	if err != nil && n.sealed && c.flaw == nil {
+		c.flaw = err
+	}
+	return c, nil
+}
+
+// examination is the work on one segment.
+type examination struct {
+	l      *Log
+	isLast bool
+	copies []copyState
+	p      plan
+	lack   []int // members without the record being looked at
+}
+
+func (e *examination) close() {
+	for _, c := range e.copies {
+		if c.file != nil {
+			_ = c.file.Close() // it was only read
+		}
+	}
+}
+
+func (e *examination) corrupt(off int64, format string, args ...any) error {
+	return &CorruptError{At: Position{Segment: e.p.id, Offset: uint32(off)}, Reason: fmt.Sprintf(format, args...)}
+}
+
+func (e *examination) dir(member int) string { return e.l.members[member].dir }
+
+// agree finds the header and the footer that the copies have in common.
+func (e *examination) agree() error {
+	p := &e.p
+	here, longest, trailerOf := false, int64(0), -1
+	for i := range e.copies {
+		c := &e.copies[i]
+		here, longest = here || c.file != nil, max(longest, c.size)
+		if c.header != nil {
+			if p.holder >= 0 && *c.header != p.header {
+				return e.corrupt(0, "%s and %s hold different headers", e.dir(p.holder), e.dir(i))
+			}
+			p.header, p.holder = *c.header, i
+		}
+		if c.trailer != nil {
+			if p.trailer != nil && *c.trailer != *p.trailer {
+				return e.corrupt(int64(c.trailer.End), "%s and %s hold different footers", e.dir(trailerOf), e.dir(i))
+			}
+			p.trailer, trailerOf = c.trailer, i
+			if c.tabled {
+				p.tabler = i
+			}
+		}
+	}
+	switch {
+	case !here:
+		return e.corrupt(0, "the file is missing, but segment %d is there", p.id+1)
+	case p.holder < 0 && e.isLast && longest <= segment.HeaderBytes && !e.anySealed():
+		p.remove = true // a crash while it was created
+	case p.holder < 0:
+		return e.corrupt(0, "no member holds a whole header: %v", e.anyFlaw())
+	case p.header.First != p.first:
+		return e.corrupt(0, "the first record is %d, but the segment before ends with %d", p.header.First, p.first-1)
+	case p.trailer != nil && p.trailer.First != p.first:
+		return e.corrupt(int64(p.trailer.End), "header and footer name different first records, %d and %d", p.first, p.trailer.First)
+	}
+	return nil
+}
+
+func (e *examination) anySealed() bool {
+	for _, c := range e.copies {
+		if c.names.sealed {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *examination) anyFlaw() error {
+	for _, c := range e.copies {
+		if c.flaw != nil && c.file != nil {
+			return c.flaw
+		}
+	}
+	return errors.New("is missing")
+}
+
+// complete reports whether the segment is sealed and equal on all members, as far as header and footer tell.
+func (e *examination) complete() bool {
+	for _, c := range e.copies {
+		if !c.names.sealed || c.header == nil || !c.tabled {
+			return false
+		}
+	}
+	t := e.p.trailer
+	e.p.count, e.p.end, e.p.length = int(t.Count), int64(t.End), int64(t.Length)
+	return true
+}
+
+// walk reads the records of all copies from the first on, up to the footer's word or to where no copy has one.
+func (e *examination) walk() error {
+	p := &e.p
+	p.end = segment.HeaderBytes
+	p.sources = []source{{from: 0, member: p.holder}}
+	for p.trailer == nil || p.end < int64(p.trailer.End) {
+		h, found, err := e.record(p.end, p.first+LSN(p.count))
+		if err != nil || !found {
+			return err
+		}
+		if p.tabler < 0 {
+			p.table = append(p.table, segment.Entry{Offset: h.Offset, Meta: h.Meta, Data: h.Data})
+		}
+		p.durable = max(p.durable, int64(h.Durable))
+		p.end = h.End()
+		p.count++
+	}
+	return nil
+}
+
+// record reads the record at off from every copy, notes who lacks it and from whom to take it. found is false if no copy
+// holds it; err is set if copies hold different ones, or if none holds it and one could not be read at all.
+func (e *examination) record(off int64, lsn LSN) (h segment.RecordHeader, found bool, err error) {
+	p := &e.p
+	var unread error
+	e.lack = e.lack[:0]
+	for i := range e.copies {
+		c := &e.copies[i]
+		if c.file == nil {
+			continue
+		}
+		g, err := c.reader.Record(off)
+		if err == nil && g.LSN != lsn {
+			err = fmt.Errorf("%w: record %d where %d should be", segment.ErrDamaged, g.LSN, lsn)
+		}
+		switch {
+		case err != nil:
+			e.lack = append(e.lack, i)
+			if p.copies[i].reason == "" {
+				p.copies[i].reason = fmt.Sprintf("record %d: %v", lsn, err)
+			}
+			if !errors.Is(err, segment.ErrDamaged) {
+				unread = fmt.Errorf("member %s: read segment %d: %w", e.dir(i), p.id, err)
+			}
+		case !found:
+			h, found = g, true
+			if p.sources[len(p.sources)-1].member != i {
+				p.sources = append(p.sources, source{from: off, member: i})
+			}
+		case g != h:
+			return h, true, e.corrupt(off, "%s holds another record than %s", e.dir(i), e.dir(p.sources[len(p.sources)-1].member))
+		}
+	}
+	if !found {
+		return h, false, unread
+	}
+	for _, i := range e.lack {
+		p.copies[i].add(span{from: off, to: h.End()})
+	}
+	return h, true, nil
+}
+
+// add notes that s has to be copied. The spans are added in ascending order.
+func (c *copyPlan) add(s span) {
+	if n := len(c.patches); n > 0 && c.patches[n-1].to >= s.from {
+		c.patches[n-1].to = max(c.patches[n-1].to, s.to)
+		return
+	}
+	c.patches = append(c.patches, s)
+}
+
+// decideEnd decides whether what walk found is the whole segment, and lays down the length of the sealed file.
+func (e *examination) decideEnd(all []found) error {
+	p := &e.p
+	lsn := p.first + LSN(p.count)
+	if t := p.trailer; t != nil {
+		if p.end != int64(t.End) || p.count != int(t.Count) {
+			return e.corrupt(p.end, "record %d is whole on no member; the footer counts %d records up to offset %d", lsn, t.Count, t.End)
+		}
+		if p.tabler < 0 && segment.Checksum(0, segment.AppendTable(nil, p.table)) != t.TableCRC {
+			return e.corrupt(p.end, "the table of records is damaged on every member and not that of the records")
+		}
+		p.length = int64(t.Length)
+		return nil
+	}
+	switch {
+	case !e.isLast:
+		if next := e.nextFirst(all); next != lsn {
+			return e.corrupt(p.end, "record %d is whole on no member; segment %d begins with record %d", lsn, p.id+1, next)
+		}
+	case e.anySealed():
+		return e.corrupt(p.end, "the segment was sealed, but no member holds a whole footer: %v", e.anyFlaw())
+	default:
+		if err := e.tornTail(lsn); err != nil {
+			return err
+		}
+		if p.count == 0 {
+			p.remove = true
+			return nil
+		}
+	}
+	p.length = segment.FileBytes(p.end, p.count)
+	longestPadded := p.length + padBytesMax
+	for _, c := range e.copies {
+		if c.size <= longestPadded {
+			p.length = max(p.length, segment.Padded(c.size))
+		}
+	}
+	return nil
+}
+
+// tornTail returns an error unless what lies behind the last whole record may be the end of a write that was never
+// acknowledged.
+func (e *examination) tornTail(lsn LSN) error {
+	p := &e.p
+	for i := range e.copies {
+		c := &e.copies[i]
+		if c.file == nil {
+			continue
+		}
+		p.cut = max(p.cut, c.size-p.end)
+		durable, at, err := c.reader.Durable(p.end)
+		if err != nil {
+			return fmt.Errorf("member %s: read segment %d: %w", e.dir(i), p.id, err)
+		}
+		if durable > p.end {
+			return e.corrupt(p.end, "record %d is whole on no member; a record at offset %d on %s says that everything up to %d was durable", lsn, at, e.dir(i), durable)
+		}
+	}
+	return nil
+}
+
+// nextFirst returns the first record of the segment after this one, by the header of any member that has it; 0 if none
+// has.
+func (e *examination) nextFirst(all []found) LSN {
+	for i, m := range e.l.members {
+		c, err := m.openCopy(e.l.store, e.p.id+1, all[i].segments[e.p.id+1])
+		if c.file != nil {
+			_ = c.file.Close() // it was only read
+		}
+		if err == nil && c.header != nil {
+			return c.header.First
+		}
+	}
+	return 0
+}
+
+// planCopies says for every member how its copy becomes what it should be.
+func (e *examination) planCopies() {
+	p := &e.p
+	for i := range e.copies {
+		c, todo := &e.copies[i], &p.copies[i]
+		if c.flaw != nil {
+			todo.reason = c.flaw.Error()
+		}
+		switch {
+		case c.names.sealed && c.header != nil && c.tabled && len(todo.patches) == 0:
+			todo.do = keep
+		case c.names.sealed, c.file == nil, c.size > p.length:
+			todo.do, todo.patches = rebuild, nil
+		default:
+			todo.do = patch
+			if p.trailer == nil {
+				// The last batches may be in the page cache only, and after a sync that failed no later sync would write them:
+				// write again what no record proves to have been durable.
+				todo.add(span{from: max(p.durable, segment.HeaderBytes), to: p.end})
+			}
+			if c.header == nil {
+				todo.patches = append(todo.patches, span{from: 0, to: segment.HeaderBytes})
+			}
+		}
+	}
+}
