@@ -26,6 +26,8 @@ const (
 	// answerMax is how long one answer may take; Azure gives a Put Page at most 10 minutes a MiB and nobody waits that
 	// long at a benchmark.
 	answerMax = 60 * time.Second
+	// dialMax is how long connecting may take.
+	dialMax = 10 * time.Second
 	// Bodies up to this size are copied behind the request's head, to go out in one write.
 	copyMax = 16 << 10
 	// errorBodyMax bounds what is read of an answer that is not the expected one.
@@ -88,6 +90,8 @@ type conn struct {
 	nc       net.Conn
 	br       *bufio.Reader
 	resp     fasthttp.Response // of the last request; its body only where it is chunked or not the wanted one
+	last     bool              // the server closes the connection after the answer that was read last
+	redial   func() error      // replaces the connection
 	release  func() bool       // stops watching the context
 
 	head    []byte // request line, headers and small bodies
@@ -103,23 +107,32 @@ type conn struct {
 
 // dial connects. When ctx is done the connection is closed, which ends a request that is under way.
 func dial(ctx context.Context, e endpoint, s *signer, c clock.Clock) (*conn, error) {
-	d := net.Dialer{Timeout: 10 * time.Second}
-	nc, err := d.DialContext(ctx, "tcp", e.addr)
-	if err != nil {
+	k := &conn{endpoint: e, clock: c, signer: s, version: []byte(serviceVersion)}
+	k.redial = func() error { return k.connect(ctx) }
+	if err := k.redial(); err != nil {
 		return nil, err
 	}
-	if e.tls {
-		host, _, _ := strings.Cut(e.host, ":")
+	return k, nil
+}
+
+func (c *conn) connect(ctx context.Context) error {
+	d := net.Dialer{Timeout: dialMax}
+	nc, err := d.DialContext(ctx, "tcp", c.endpoint.addr)
+	if err != nil {
+		return err
+	}
+	if c.endpoint.tls {
+		host, _, _ := net.SplitHostPort(c.endpoint.addr)
 		t := tls.Client(nc, &tls.Config{ServerName: host, NextProtos: []string{"http/1.1"}})
 		if err := t.HandshakeContext(ctx); err != nil {
 			nc.Close()
-			return nil, err
+			return err
 		}
 		nc = t
 	}
-	k := &conn{endpoint: e, clock: c, signer: s, nc: nc, br: bufio.NewReaderSize(nc, 16<<10), version: []byte(serviceVersion)}
-	k.release = context.AfterFunc(ctx, func() { nc.Close() })
-	return k, nil
+	c.nc, c.br, c.last = nc, bufio.NewReaderSize(nc, 16<<10), false
+	c.release = context.AfterFunc(ctx, func() { nc.Close() })
+	return nil
 }
 
 // Close closes the connection.
@@ -191,6 +204,12 @@ func (c *conn) getRange(path string, off int64, into []byte) error {
 // do sends r and reads the answer. An answer with a status other than want is a *StatusError; the body of the wanted one
 // is read into into, and its length returned. After any error but a *StatusError the connection is of no use.
 func (c *conn) do(r *request, want int, into []byte) (int, error) {
+	if c.last { // proxies do this after some number of requests
+		c.Close()
+		if err := c.redial(); err != nil {
+			return 0, err
+		}
+	}
 	if err := c.nc.SetDeadline(c.clock.Now().Add(answerMax)); err != nil {
 		return 0, err
 	}
@@ -207,6 +226,7 @@ func (c *conn) do(r *request, want int, into []byte) (int, error) {
 		}
 		return 0, shorten(err)
 	}
+	c.last = c.resp.Header.ConnectionClose()
 	if c.resp.Header.StatusCode() != want {
 		return 0, c.refusal()
 	}

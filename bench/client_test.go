@@ -51,10 +51,10 @@ func dialFake(t *testing.T, url string) *conn {
 }
 
 // TestClientRoundTrip writes and reads small and large ranges; the fake accepts only right signatures. With and without
-// chunked answers.
+// chunked answers, and with connections that last for one answer.
 func TestClientRoundTrip(t *testing.T) {
-	for _, chunked := range []bool{false, true} {
-		url := startFake(t, &fake{chunked: chunked})
+	for _, f := range []*fake{{}, {chunked: true}, {closing: true}} {
+		url := startFake(t, f)
 		c := dialFake(t, url)
 		path := c.endpoint.prefix + "/c/b"
 		if err := c.container(http.MethodPut, c.endpoint.prefix+"/c", http.StatusCreated); err != nil {
@@ -75,7 +75,7 @@ func TestClientRoundTrip(t *testing.T) {
 				t.Fatalf("get %d bytes: %v", size, err)
 			}
 			if !bytes.Equal(got, p) {
-				t.Errorf("chunked %v: %d bytes read are not those written", chunked, size)
+				t.Errorf("chunked %v, closing %v: %d bytes read are not those written", f.chunked, f.closing, size)
 			}
 		}
 		if err := c.container(http.MethodDelete, c.endpoint.prefix+"/c", http.StatusAccepted); err != nil {

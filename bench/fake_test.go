@@ -20,6 +20,7 @@ type fake struct {
 	spoil   func(r *http.Request, p []byte) // changes what a read returns. nil: nothing
 	stall   func(r *http.Request)           // called at the start of a request. nil: nothing
 	chunked bool                            // answer without a length, as Azurite does
+	closing bool                            // hang up after each answer, as proxies do now and then
 	mu      struct {
 		sync.Mutex
 		blobs map[string][]byte
@@ -62,6 +63,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, answer := f.answer(r, body)
+	if f.closing {
+		w.Header().Set("Connection", "close")
+	}
 	w.WriteHeader(status)
 	if f.chunked {
 		w.(http.Flusher).Flush()
