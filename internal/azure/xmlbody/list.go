@@ -1,0 +1,175 @@
+package xmlbody
+
+import (
+	"encoding/base64"
+	"time"
+
+	"pagevault/internal/azure/cond"
+	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/xmltext"
+)
+
+// List is what a listing repeats of its request. Empty strings and a zero MaxResults were not sent and are left out.
+type List struct {
+	Endpoint   string // of the account, with the slash at the end
+	Container  string // empty when containers are listed
+	Prefix     string
+	Marker     string // as sent
+	MaxResults int    // as sent
+	Delimiter  string
+}
+
+// BeginContainers appends a listing of containers up to the first container.
+func BeginContainers(dst []byte, l *List) []byte {
+	dst = beginList(dst, l)
+	return append(dst, "<Containers>"...)
+}
+
+// EndContainers appends the rest of a listing of containers. next is the marker to go on from, empty at the end.
+func EndContainers(dst []byte, next string) []byte {
+	return endList(append(dst, "</Containers>"...), next)
+}
+
+// BeginBlobs appends a listing of blobs up to the first blob or prefix.
+func BeginBlobs(dst []byte, l *List) []byte {
+	dst = beginList(dst, l)
+	return append(dst, "<Blobs>"...)
+}
+
+// EndBlobs appends the rest of a listing of blobs. next is the marker to go on from, empty at the end.
+func EndBlobs(dst []byte, next string) []byte {
+	return endList(append(dst, "</Blobs>"...), next)
+}
+
+func beginList(dst []byte, l *List) []byte {
+	dst = append(dst, prolog...)
+	dst = append(dst, `<EnumerationResults ServiceEndpoint="`...)
+	dst = xmltext.AppendAttr(dst, l.Endpoint)
+	if l.Container != "" {
+		dst = append(dst, `" ContainerName="`...)
+		dst = xmltext.AppendAttr(dst, l.Container)
+	}
+	dst = append(dst, `">`...)
+	if l.Prefix != "" {
+		dst = appendName(dst, "Prefix", l.Prefix)
+	}
+	if l.Marker != "" {
+		dst = appendName(dst, "Marker", l.Marker)
+	}
+	if l.MaxResults != 0 {
+		dst = appendInt(dst, "MaxResults", int64(l.MaxResults))
+	}
+	if l.Delimiter != "" {
+		dst = appendName(dst, "Delimiter", l.Delimiter)
+	}
+	return dst
+}
+
+// endList appends NextMarker, which is always there: clients loop until it is empty.
+func endList(dst []byte, next string) []byte {
+	dst = xmltext.AppendElement(dst, "NextMarker", next)
+	return append(dst, "</EnumerationResults>"...)
+}
+
+// Container is one container of a listing.
+type Container struct {
+	Name         string
+	LastModified time.Time
+	ETag         cond.ETag
+	Lease        Lease
+	WithMetadata bool // the client asked for it
+	Metadata     []header.Pair
+}
+
+// AppendContainer appends one container. Unlike that of a blob its Etag is in quotes. Encryption scope, policies and
+// holds are what an account without such features shows.
+func AppendContainer(dst []byte, c *Container) []byte {
+	dst = append(dst, "<Container>"...)
+	dst = appendName(dst, "Name", c.Name)
+	dst = append(dst, "<Properties>"...)
+	dst = appendTime(dst, "Last-Modified", c.LastModified)
+	dst = append(dst, "<Etag>"...)
+	dst = c.ETag.Append(dst)
+	dst = append(dst, "</Etag>"...)
+	dst = appendLease(dst, c.Lease)
+	dst = append(dst, "<DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"+
+		"<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"+
+		"<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"+
+		"<HasLegalHold>false</HasLegalHold>"+
+		"<ImmutableStorageWithVersioningEnabled>false</ImmutableStorageWithVersioningEnabled>"+
+		"</Properties>"...)
+	if c.WithMetadata {
+		dst = appendMetadata(dst, c.Metadata)
+	}
+	return append(dst, "</Container>"...)
+}
+
+// Blob is one blob or snapshot of a listing.
+type Blob struct {
+	Name               string
+	Snapshot           string // empty for the base blob
+	Created            time.Time
+	LastModified       time.Time
+	ETag               cond.ETag
+	Size               int64
+	ContentType        string
+	ContentEncoding    string
+	ContentLanguage    string
+	ContentMD5         []byte // nil when the blob has none
+	CacheControl       string
+	ContentDisposition string
+	Type               string // PageBlob, BlockBlob, AppendBlob
+	Sequence           int64  // shown for page blobs
+	Lease              Lease  // the zero Lease for snapshots, which cannot have one
+	WithMetadata       bool   // the client asked for it
+	Metadata           []header.Pair
+}
+
+// AppendBlob appends one blob. Empty properties are empty elements, and the Etag has no quotes, as the service has it.
+func AppendBlob(dst []byte, b *Blob) []byte {
+	dst = append(dst, "<Blob>"...)
+	dst = appendName(dst, "Name", b.Name)
+	if b.Snapshot != "" {
+		dst = xmltext.AppendElement(dst, "Snapshot", b.Snapshot)
+	}
+	dst = append(dst, "<Properties>"...)
+	dst = appendTime(dst, "Creation-Time", b.Created)
+	dst = appendTime(dst, "Last-Modified", b.LastModified)
+	dst = append(dst, "<Etag>"...)
+	dst = b.ETag.AppendBare(dst)
+	dst = append(dst, "</Etag>"...)
+	dst = appendInt(dst, "Content-Length", b.Size)
+	dst = xmltext.AppendElement(dst, "Content-Type", b.ContentType)
+	dst = xmltext.AppendElement(dst, "Content-Encoding", b.ContentEncoding)
+	dst = xmltext.AppendElement(dst, "Content-Language", b.ContentLanguage)
+	dst = append(dst, "<Content-CRC64 />"...)
+	dst = appendMD5(dst, b.ContentMD5)
+	dst = xmltext.AppendElement(dst, "Cache-Control", b.CacheControl)
+	dst = xmltext.AppendElement(dst, "Content-Disposition", b.ContentDisposition)
+	if b.Type == "PageBlob" {
+		dst = appendInt(dst, "x-ms-blob-sequence-number", b.Sequence)
+	}
+	dst = xmltext.AppendElement(dst, "BlobType", b.Type)
+	dst = appendLease(dst, b.Lease)
+	dst = append(dst, "<ServerEncrypted>true</ServerEncrypted></Properties>"...)
+	if b.WithMetadata {
+		dst = appendMetadata(dst, b.Metadata)
+	}
+	return append(dst, "<OrMetadata /></Blob>"...)
+}
+
+func appendMD5(dst, sum []byte) []byte {
+	if len(sum) == 0 {
+		return append(dst, "<Content-MD5 />"...)
+	}
+	dst = append(dst, "<Content-MD5>"...)
+	dst = base64.StdEncoding.AppendEncode(dst, sum)
+	return append(dst, "</Content-MD5>"...)
+}
+
+// AppendBlobPrefix appends the names that a delimiter rolls up into one.
+func AppendBlobPrefix(dst []byte, prefix string) []byte {
+	dst = append(dst, "<BlobPrefix>"...)
+	dst = appendName(dst, "Name", prefix)
+	return append(dst, "</BlobPrefix>"...)
+}
