@@ -72,7 +72,8 @@ generate: ## write the generated files (docs/protocol-coverage.md)
 	$(GO) generate ./...
 
 rewrite: ## write transcripts and goldens anew from what the code does; read the diff
-	$(GO) test -tags $(TAGS) ./... -args -rewrite
+	PAGEVAULT_REWRITE=1 $(GO) test -tags $(TAGS) -count=1 ./...
+	$(GO) test -tags $(TAGS) -count=1 $$(git grep -l cockroachdb/datadriven -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|') -args -rewrite
 
 bench: ## speed beside a null server in the same run; BENCH=... picks
 	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./bench/...

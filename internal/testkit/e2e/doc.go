@@ -2,5 +2,6 @@
 // three of Azure's clients, kill -9 at random moments under concurrent writers, and power cuts on real file systems.
 //
 // Its tests take minutes, other people's programs and, for the power cuts, root, so they have a build tag of their own:
-// run them by make e2e and make crash. A failure prints the seed; -seed replays the choices (not the scheduling).
+// run them by make e2e and make crash. PAGEVAULT_SEED replays the choices of a run (not its scheduling);
+// PAGEVAULT_KILL_ROUNDS and PAGEVAULT_POWER_CUTS make it longer.
 package e2e

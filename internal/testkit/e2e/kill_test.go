@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"crypto/sha256"
-	"flag"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -16,31 +15,20 @@ import (
 	"pagevault/internal/testkit"
 )
 
-var (
-	rounds = flag.Int("rounds", 60, "how often TestKillNine kills the server")
-	cuts   = flag.Int("cuts", 6, "how often TestPowerCut cuts the power of each file system")
-	seed   = flag.Uint64("seed", 0, "seed of all random choices; 0: a new one")
+// The environment variables that scale the tests of this package.
+const (
+	roundsEnv = "PAGEVAULT_KILL_ROUNDS" // how often TestKillNine kills the server
+	cutsEnv   = "PAGEVAULT_POWER_CUTS"  // how often TestPowerCut cuts the power of each file system
 )
 
 // stopEvery is after how many rounds the server is stopped in order instead of killed, and its members are compared.
 const stopEvery = 10
 
-// newSeed returns the seed of this run, and logs it.
-func newSeed(t *testing.T) uint64 {
-	t.Helper()
-	s := *seed
-	if s == 0 {
-		s = rand.Uint64()
-	}
-	t.Logf("replay the choices with -args -seed %d", s)
-	return s
-}
-
 // TestKillNine kills the real process with -9 at random moments under concurrent writers, also while it recovers from
 // the kill before, and starts it again on the same data. What it acknowledged must be there, what it did not is old or
 // new by the page, snapshots never change, and the members hold the same bytes.
 func TestKillNine(t *testing.T) {
-	s := newSeed(t)
+	s, rounds := testkit.Seed(t), testkit.Scale(t, roundsEnv, 60)
 	rng := rand.New(rand.NewPCG(s, 0))
 	server := testkit.StartServer(t, testkit.ServerOptions{})
 	w := newWorkload(s)
@@ -49,7 +37,7 @@ func TestKillNine(t *testing.T) {
 	var begun, acknowledged, recoveriesKilled int
 	var slowestStart time.Duration
 	start := time.Now()
-	for n := range *rounds {
+	for n := range rounds {
 		r := w.start(t, server, n)
 		r.awaitAcks(t, 1)
 		if n%stopEvery == stopEvery-1 {
@@ -84,8 +72,8 @@ func TestKillNine(t *testing.T) {
 	server.Stop(t)
 	compareMembers(t, server.Data())
 	t.Logf("%d rounds, %d during recovery; %d page writes begun, %d acknowledged; %d snapshots; %.2f s a round; slowest start %v",
-		*rounds, recoveriesKilled, begun, acknowledged, w.snapshots(), took.Seconds()/float64(*rounds), slowestStart.Round(time.Millisecond))
-	if acknowledged < *rounds*50 {
+		rounds, recoveriesKilled, begun, acknowledged, w.snapshots(), took.Seconds()/float64(rounds), slowestStart.Round(time.Millisecond))
+	if acknowledged < rounds*50 {
 		t.Errorf("only %d writes were acknowledged: too few to mean anything", acknowledged)
 	}
 }

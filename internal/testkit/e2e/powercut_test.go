@@ -59,14 +59,14 @@ func TestPowerCutDisk(t *testing.T) {
 func TestPowerCut(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
-			s := newSeed(t)
+			s, cuts := testkit.Seed(t), testkit.Scale(t, cutsEnv, 6)
 			rng := rand.New(rand.NewPCG(s, 1))
 			d := testkit.NewDisk(t, kind, diskBytes)
 			server := testkit.StartServer(t, testkit.ServerOptions{Data: filepath.Join(d.Dir(), "data")})
 			w := newWorkload(s)
 			w.create(t, server)
 			acknowledged := 0
-			for n := range *cuts {
+			for n := range cuts {
 				r := w.start(t, server, n)
 				r.awaitAcks(t, 1)
 				<-time.After(time.Duration(rng.IntN(600)) * time.Millisecond) // the random moment is the test
@@ -88,8 +88,8 @@ func TestPowerCut(t *testing.T) {
 			compareMembers(t, server.Data())
 			d.Unmount(t)
 			d.Check(t)
-			t.Logf("%s: %d cuts, %d page writes acknowledged, %d snapshots", kind, *cuts, acknowledged, w.snapshots())
-			if acknowledged < *cuts*20 {
+			t.Logf("%s: %d cuts, %d page writes acknowledged, %d snapshots", kind, cuts, acknowledged, w.snapshots())
+			if acknowledged < cuts*20 {
 				t.Errorf("only %d writes were acknowledged: too few to mean anything", acknowledged)
 			}
 		})
