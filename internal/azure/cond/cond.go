@@ -166,15 +166,16 @@ func (d date) unmodified(lastModified time.Time) bool {
 func (d date) modified(lastModified time.Time) bool { return lastModified.Unix() > d.unix }
 
 func (c *Conditions) parseDates(s *header.Set) error {
-	for id, d := range map[header.ID]*date{header.IfModifiedSince: &c.modifiedSince, header.IfUnmodifiedSince: &c.unmodifiedSince} {
-		t, given, err := header.Time(s, id)
-		if err != nil {
-			return err
-		}
-		if given {
-			*d = date{true, t.Unix()}
-		}
+	t, given, err := header.Time(s, header.IfModifiedSince)
+	if err != nil {
+		return err
 	}
+	c.modifiedSince = date{given, t.Unix()}
+	t, given, err = header.Time(s, header.IfUnmodifiedSince)
+	if err != nil {
+		return err
+	}
+	c.unmodifiedSince = date{given, t.Unix()}
 	return nil
 }
 

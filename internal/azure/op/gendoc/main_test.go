@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"pagevault/internal/azure/op"
+)
+
+// TestUpToDate compares the document with the table.
+func TestUpToDate(t *testing.T) {
+	got, err := os.ReadFile("../../../../docs/protocol-coverage.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != coverage() {
+		t.Error("docs/protocol-coverage.md is not what the table says: run go generate ./internal/azure/op")
+	}
+}
+
+func TestCoverage(t *testing.T) {
+	doc := coverage()
+	for _, line := range []string{
+		"| Put Page | `PUT /container/blob?comp=page`, `x-ms-page-write: update` | 2009-09-19 | done | as Azure | TestPutPage |\n",
+		"| Get Blob Service Stats | `GET /?restype=service&comp=stats` | 2013-08-15 | refused | 400 InvalidQueryParameterValue: only a secondary endpoint has statistics, and there is none |  |\n",
+		"| `versionid=` | blob versions | every operation | 400 UnsupportedQueryParameter |\n",
+		"| `x-ms-legal-hold` | write-once storage | every operation | 400 UnsupportedHeader, unless `false` |\n",
+	} {
+		if !strings.Contains(doc, line) {
+			t.Errorf("no line %s", line)
+		}
+	}
+	if n := strings.Count(doc, "\n| "); n != len(op.Table)+len(op.Refusals)+2 {
+		t.Errorf("%d rows for %d operations and %d refusals", n, len(op.Table), len(op.Refusals))
+	}
+}
