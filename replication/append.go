@@ -18,11 +18,7 @@ const batchBytesMax = 16 << 20
 //
 // The checksums are computed here, before the lock, by the goroutine that brings the record.
 func (l *Log) Append(r *Record) (LSN, error) {
-	if !r.summed {
-		r.Prepare()
-	}
-	r.summed = false // holds for this call only
-	r.metaCRC = segment.Checksum(0, r.Meta)
+	r.sum()
 	size := r.bytes()
 	if size > int64(l.o.MaxRecordBytes) {
 		return 0, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, size, l.o.MaxRecordBytes)
@@ -38,13 +34,26 @@ func (l *Log) Append(r *Record) (LSN, error) {
 	case l.mu.closing:
 		return 0, ErrClosed
 	}
+	l.enqueueLocked(r)
+	return r.LSN, nil
+}
+
+// sum makes sure of the checksums.
+func (r *Record) sum() {
+	if !r.summed {
+		r.Prepare()
+	}
+	r.summed = false // holds for one Append
+	r.metaCRC = segment.Checksum(0, r.Meta)
+}
+
+func (l *Log) enqueueLocked(r *Record) {
 	l.mu.appended = true
 	r.LSN = l.mu.next
 	l.mu.next++
 	l.mu.queue = append(l.mu.queue, r)
-	l.mu.queued += size
+	l.mu.queued += r.bytes()
 	l.work.Signal()
-	return r.LSN, nil
 }
 
 func (r *Record) bytes() int64 { return segment.RecordBytes(int64(len(r.Meta)), r.dataLen) }

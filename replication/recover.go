@@ -373,7 +373,7 @@ func (e *examination) decideEnd(all []found) error {
 		if p.end != int64(t.End) || p.count != int(t.Count) {
 			return e.corrupt(p.end, "record %d is whole on no member; the footer counts %d records up to offset %d", lsn, t.Count, t.End)
 		}
-		if p.tabler < 0 && segment.Checksum(0, segment.AppendTable(nil, p.table)) != t.TableCRC {
+		if p.tabler < 0 && segment.TableChecksum(segment.AppendTable(nil, p.table), p.end, int64(t.Length)) != t.TableCRC {
 			return e.corrupt(p.end, "the table of records is damaged on every member and not that of the records")
 		}
 		p.length = int64(t.Length)

@@ -96,7 +96,7 @@ func (w *repairer) run() error {
 		work = work || c.do != keep
 	}
 	if work {
-		w.buf = make([]byte, copyBytes)
+		w.buf = make([]byte, min(copyBytes, w.p.length))
 		if err := w.makeFooter(); err != nil {
 			return err
 		}
@@ -125,7 +125,7 @@ func (w *repairer) makeFooter() error {
 			return err
 		}
 	}
-	w.trailer = segment.NewTrailer(p.header, p.count, p.end, p.length, segment.Checksum(0, w.table))
+	w.trailer = segment.NewTrailer(p.header, w.table, p.end, p.length)
 	if p.trailer != nil && w.trailer != *p.trailer {
 		return &CorruptError{Member: w.l.members[max(p.tabler, 0)].dir, At: Position{Segment: p.id, Offset: uint32(p.end)}, Reason: "the footer changed while it was read"}
 	}
@@ -223,7 +223,7 @@ func (w *repairer) copySpan(i int, s span) error {
 			part.to = min(part.to, sources[k+1].from)
 		}
 		for part.from < part.to {
-			b := w.buf[:min(copyBytes, part.to-part.from)]
+			b := w.buf[:min(int64(len(w.buf)), part.to-part.from)]
 			if err := w.readFrom(src.member, b, part.from); err != nil {
 				return err
 			}
@@ -271,7 +271,7 @@ func (w *repairer) writeFooter(i int) error {
 	off += int64(len(w.table))
 	clear(w.buf)
 	for end := w.p.length - segment.TrailerBytes; off < end; {
-		b := w.buf[:min(copyBytes, end-off)]
+		b := w.buf[:min(int64(len(w.buf)), end-off)]
 		if err := w.write(i, b, off); err != nil {
 			return err
 		}

@@ -365,7 +365,7 @@ func parseEntry(b []byte) Entry {
 //	32  8  LSN of the first record
 //	40  4  number of records
 //	44  4  end of the last record = offset of the table
-//	48  4  CRC-32C of the table
+//	48  4  CRC-32C of the table and the zeros behind it
 //	52  4  length of the file
 //	56  4  zero
 //	60  4  CRC-32C of the 60 bytes before
@@ -394,6 +394,18 @@ func (t *Trailer) Append(dst []byte) []byte {
 	binary.LittleEndian.PutUint32(b[52:], t.Length)
 	frame(b[:], trailerMagic)
 	return append(dst, b[:]...)
+}
+
+// TableChecksum returns the checksum for the table in a footer that lies at end in a file of the given length.
+func TableChecksum(table []byte, end, length int64) uint32 {
+	crc := Checksum(0, table)
+	var zeros [4096]byte
+	for pad := length - TrailerBytes - end - int64(len(table)); pad > 0; {
+		n := min(pad, int64(len(zeros)))
+		crc = Checksum(crc, zeros[:n])
+		pad -= n
+	}
+	return crc
 }
 
 // ParseTrailer reads the last TrailerBytes of a segment file of the given length.

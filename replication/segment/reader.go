@@ -44,10 +44,10 @@ func (r *Reader) bytes(off int64, n int) ([]byte, error) {
 	if off >= r.from && off+int64(n) <= r.from+int64(len(r.window)) {
 		return r.window[off-r.from:][:n], nil
 	}
-	if r.buf == nil {
-		r.buf = make([]byte, windowBytes)
+	if want := min(windowBytes, r.size); int64(len(r.buf)) < want {
+		r.buf = make([]byte, want)
 	}
-	r.window = r.buf[:min(int64(windowBytes), r.size-off)]
+	r.window = r.buf[:min(int64(len(r.buf)), r.size-off)]
 	r.from = off
 	got, err := r.src.ReadAt(r.window, off)
 	r.window = r.window[:got]
@@ -126,9 +126,9 @@ func (r *Reader) Trailer() (Trailer, error) {
 	return t, nil
 }
 
-// CheckTable reads the table of records and checks its checksum.
+// CheckTable reads the table of records, and the zeros behind it, and checks their checksum.
 func (r *Reader) CheckTable(t *Trailer) error {
-	return r.checkSum("table of records", int64(t.End), int64(t.Count)*EntryBytes, t.TableCRC)
+	return r.checkSum("table of records", int64(t.End), int64(t.Length)-TrailerBytes-int64(t.End), t.TableCRC)
 }
 
 // Table appends to dst the rows of the footer's table, from row first on.

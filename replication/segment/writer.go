@@ -75,7 +75,7 @@ func (w *Writer) Append(b *Buffers, r *Source, durable int64) uint32 {
 func (w *Writer) AppendFooter(dst []byte) []byte {
 	start := len(dst)
 	dst = AppendTable(dst, w.table)
-	t := NewTrailer(w.header, len(w.table), w.end, FileBytes(w.end, len(w.table)), Checksum(0, dst[start:]))
+	t := NewTrailer(w.header, dst[start:], w.end, FileBytes(w.end, len(w.table)))
 	for pad := int64(t.Length) - w.end - int64(len(dst)-start) - TrailerBytes; pad > 0; pad-- {
 		dst = append(dst, 0)
 	}
@@ -90,16 +90,15 @@ func AppendTable(dst []byte, table []Entry) []byte {
 	return dst
 }
 
-// NewTrailer returns the trailer of a segment with count records that end at end, in a file of the given length, whose
-// table has the given checksum.
-func NewTrailer(h Header, count int, end, length int64, tableCRC uint32) Trailer {
+// NewTrailer returns the trailer of a segment whose records end at end, in a file of the given length.
+func NewTrailer(h Header, table []byte, end, length int64) Trailer {
 	return Trailer{
 		Store:    h.Store,
 		ID:       h.ID,
 		First:    h.First,
-		Count:    uint32(count),
+		Count:    uint32(len(table) / EntryBytes),
 		End:      uint32(end),
-		TableCRC: tableCRC,
+		TableCRC: TableChecksum(table, end, length),
 		Length:   uint32(length),
 	}
 }

@@ -1,0 +1,352 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/replication/segment"
+)
+
+// image is the files of one member, by name.
+type image map[string]string
+
+func imageOf(t *testing.T, m Member) image {
+	t.Helper()
+	c, err := contents(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := readFile(m, "MEMBER")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c["MEMBER"] = string(id)
+	return c
+}
+
+func (im image) member(t *testing.T, i int) Member {
+	t.Helper()
+	m := Member{FS: vfs.NewMem(), Dir: fmt.Sprintf("replica-%d", i+1)}
+	if err := m.FS.MkdirAll(m.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range im {
+		if err := writeFile(m, name, []byte(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return m
+}
+
+func (im image) flip(name string, at int, with byte) image {
+	out := maps.Clone(im)
+	b := []byte(out[name])
+	b[at] ^= with
+	out[name] = string(b)
+	return out
+}
+
+// sample is a small log of sealed segments and an open one, as a killed process leaves it: its members, equal, and its
+// records.
+type sample struct {
+	members []image
+	records []Record
+}
+
+// sealedEnd is where the records of the sample's sealed segments end: a header and three records of 80 bytes.
+const sealedEnd = 64 + 3*80
+
+// newSample makes a log in which each record is a batch of its own: two sealed segments and one open, of three records
+// each, where the last but one has no data and the last no meta.
+func newSample(t *testing.T, n int) sample {
+	t.Helper()
+	members := memMembers(n)
+	l, err := Open(members, Options{SegmentBytes: segment.FileBytes(sealedEnd, 3)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s sample
+	for i := range 9 {
+		meta, data := fmt.Sprintf("meta %d", i), []string{fmt.Sprintf("data %d.", i), "and in a second part"}
+		switch i {
+		case 7:
+			data = nil
+		case 8:
+			meta = ""
+		}
+		r := append1(t, l, meta, data...)
+		s.records = append(s.records, *r)
+	}
+	if err := l.abandon(); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members {
+		s.members = append(s.members, imageOf(t, m))
+	}
+	want := []string{"0000000001.seg", "0000000002.seg", "0000000003.open", "MEMBER"}
+	for _, name := range want {
+		if s.members[0][name] == "" || len(s.members[0]) != len(want) {
+			t.Fatalf("the sample holds %v", slices.Collect(maps.Keys(s.members[0])))
+		}
+	}
+	return s
+}
+
+// open opens a log of the images.
+func openImages(t *testing.T, images []image) (*Log, []Member, error) {
+	t.Helper()
+	var members []Member
+	for i, im := range images {
+		members = append(members, im.member(t, i))
+	}
+	l, err := Open(members, Options{})
+	return l, members, err
+}
+
+// readAll checks that l holds the first records of the sample, all of them if n is 0, whatever member they come from,
+// and returns an error of Replay.
+func (s *sample) readAll(l *Log, n int) error {
+	if n == 0 {
+		n = len(s.records)
+	}
+	next := 0
+	err := l.Replay(1, func(r *Record) error {
+		want := s.records[next]
+		if r.LSN != want.LSN || r.At != want.At || string(r.Meta) != string(want.Meta) {
+			return fmt.Errorf("record %d at %v meta %q, wanted %d at %v meta %q", r.LSN, r.At, r.Meta, want.LSN, want.At, want.Meta)
+		}
+		next++
+		return s.readData(l, want)
+	})
+	if err == nil && next != n {
+		err = fmt.Errorf("%d records, wanted %d", next, n)
+	}
+	return err
+}
+
+// readData asks one member after the other for the data of a record, as a caller with a checksum does.
+func (s *sample) readData(l *Log, r Record) error {
+	var want string
+	for _, p := range r.Data {
+		want += string(p)
+	}
+	got := make([]byte, len(want))
+	for i := range s.members {
+		if err := l.ReadMemberAt(i, got, r.At); err == nil && string(got) == want {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: data of record %d is damaged on all members", ErrCorrupt, r.LSN)
+}
+
+// TestFlipOnOneMember damages every byte of every segment on one member: all records are still there, and the copy is as
+// the others after the next opening, but for records in sealed segments, which opening does not read.
+func TestFlipOnOneMember(t *testing.T) {
+	s := newSample(t, 3)
+	for victim := range s.members {
+		for name, b := range s.members[victim] {
+			if name == "MEMBER" {
+				continue
+			}
+			for at := range len(b) {
+				images := append([]image(nil), s.members...)
+				images[victim] = images[victim].flip(name, at, byte(1<<(at%8)))
+				l, members, err := openImages(t, images)
+				if err != nil {
+					t.Fatalf("member %d %s byte %d: %v", victim, name, at, err)
+				}
+				if err := s.readAll(l, 0); err != nil {
+					t.Fatalf("member %d %s byte %d: %v", victim, name, at, err)
+				}
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				inRecords := strings.HasSuffix(name, ".seg") && at >= 64 && at < sealedEnd
+				if got, whole := imageOf(t, members[victim]), imageOf(t, members[(victim+1)%3]); !inRecords && !equalBut(got, whole, "MEMBER") {
+					t.Fatalf("member %d %s byte %d: the copy was not repaired", victim, name, at)
+				}
+			}
+		}
+	}
+}
+
+func equalBut(a, b image, name string) bool {
+	a, b = maps.Clone(a), maps.Clone(b)
+	delete(a, name)
+	delete(b, name)
+	return maps.Equal(a, b)
+}
+
+// TestFlipOnAllMembers damages the same byte of every segment on all members. It is never taken for the end of the log,
+// but in the last record, of which nothing says that it was durable.
+func TestFlipOnAllMembers(t *testing.T) {
+	for _, n := range []int{1, 3} {
+		s := newSample(t, n)
+		last := int(s.records[8].At.Offset) - 40
+		for name, b := range s.members[0] {
+			if name == "MEMBER" {
+				continue
+			}
+			for at := range len(b) {
+				var images []image
+				for _, im := range s.members {
+					images = append(images, im.flip(name, at, 0x40))
+				}
+				what := fmt.Sprintf("%d members, %s byte %d", n, name, at)
+				l, members, err := openImages(t, images)
+				if err != nil {
+					if !errors.Is(err, ErrCorrupt) {
+						t.Fatalf("%s: %v", what, err)
+					}
+					for i := range members {
+						if !maps.Equal(imageOf(t, members[i]), images[i]) {
+							t.Fatalf("%s: files were changed although the log was refused", what)
+						}
+					}
+					continue
+				}
+				if name == "0000000003.open" && at >= last {
+					err = s.readAll(l, 8)
+				} else if err = s.readAll(l, 0); err != nil && errors.Is(err, ErrCorrupt) {
+					err = nil // found when it was read
+				}
+				if err != nil || l.LastLSN() < 8 {
+					t.Fatalf("%s: %v, last record %d", what, err, l.LastLSN())
+				}
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+// TestCutOnOneMember shortens or zeroes every file of one member from every byte on: nothing is lost.
+func TestCutOnOneMember(t *testing.T) {
+	s := newSample(t, 2)
+	for victim := range s.members {
+		for name, b := range s.members[victim] {
+			if name == "MEMBER" {
+				continue
+			}
+			for at := -1; at < len(b); at++ {
+				for _, zero := range []bool{false, true} {
+					images := append([]image(nil), s.members...)
+					images[victim] = images[victim].cut(name, at, zero)
+					l, members, err := openImages(t, images)
+					if err == nil {
+						err = s.readAll(l, 0)
+					}
+					if err == nil {
+						err = l.Close()
+					}
+					if err != nil {
+						t.Fatalf("member %d %s cut at %d: %v", victim, name, at, err)
+					}
+					if zero && strings.HasSuffix(name, ".seg") && at < sealedEnd {
+						continue // the record is found when it is read
+					}
+					if got, whole := imageOf(t, members[victim]), imageOf(t, members[1-victim]); !equalBut(got, whole, "MEMBER") {
+						t.Fatalf("member %d %s cut at %d: the copy was not repaired", victim, name, at)
+					}
+				}
+			}
+		}
+	}
+}
+
+// cut shortens a file to at bytes, or fills it with zeros from there; -1 removes it.
+func (im image) cut(name string, at int, zero bool) image {
+	out := maps.Clone(im)
+	switch b := out[name]; {
+	case at < 0:
+		delete(out, name)
+	case zero:
+		out[name] = b[:at] + strings.Repeat("\x00", len(b)-at)
+	default:
+		out[name] = b[:at]
+	}
+	return out
+}
+
+// TestCutTailOnAllMembers shortens or zeroes the open segment at another byte on every member: the log then holds what
+// any of them still has whole.
+func TestCutTailOnAllMembers(t *testing.T) {
+	s := newSample(t, 3)
+	const name = "0000000003.open"
+	size := len(s.members[0][name])
+	var ends []int // of the records in the tail
+	for _, r := range s.records[6:] {
+		n := 0
+		for _, p := range r.Data {
+			n += len(p)
+		}
+		ends = append(ends, (int(r.At.Offset)+n+7)&^7)
+	}
+	for at := 64; at <= size; at++ {
+		for _, zero := range []bool{false, true} {
+			// The longest is at a member that changes from case to case, the others are shorter.
+			var images []image
+			for i, im := range s.members {
+				images = append(images, im.cut(name, max(64, at-((i+at)%3)*50), zero))
+			}
+			want := 6
+			for _, end := range ends {
+				if end <= at {
+					want++
+				}
+			}
+			l, _, err := openImages(t, images)
+			if err == nil {
+				err = s.readAllOrLonger(l, want, zero)
+			}
+			if err == nil {
+				err = l.Close()
+			}
+			if err != nil {
+				t.Fatalf("cut at %d, zeroed %v: %v", at, zero, err)
+			}
+		}
+	}
+}
+
+// readAllOrLonger is readAll, but if the end was zeroed a record that ends in zeros may have survived.
+func (s *sample) readAllOrLonger(l *Log, n int, zeroed bool) error {
+	if zeroed && int(l.LastLSN()) == n+1 {
+		n++
+	}
+	return s.readAll(l, n)
+}
+
+// TestCutSealedOnAllMembers shortens a sealed segment on all members: that is damage, whichever segment it is.
+func TestCutSealedOnAllMembers(t *testing.T) {
+	s := newSample(t, 2)
+	for _, name := range []string{"0000000001.seg", "0000000002.seg"} {
+		for at := -1; at < len(s.members[0][name]); at++ {
+			images := []image{s.members[0].cut(name, at, false), s.members[1].cut(name, at, false)}
+			if at == -1 || at < sealedEnd {
+				if _, _, err := openImages(t, images); !errors.Is(err, ErrCorrupt) {
+					t.Fatalf("%s cut at %d: %v", name, at, err)
+				}
+				continue
+			}
+			// All records are there, and the next segment's header says so.
+			l, _, err := openImages(t, images)
+			if err == nil {
+				err = s.readAll(l, 0)
+			}
+			if err == nil {
+				err = l.Close()
+			}
+			if err != nil {
+				t.Fatalf("%s cut at %d: %v", name, at, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package replication
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/datadriven"
+)
+
+// TestOrder shows in which order the log creates, writes, syncs and renames. Commands:
+//
+//	open [members=N] [segment=BYTES] [data=BYTES]
+//	append COUNT...   groups of records of one byte of Meta and data bytes of Data. The records of a group are queued
+//	                  together, as by many callers while a batch is written; a group follows when Next has returned the one
+//	                  before
+//	close
+//	kill              end without sealing, as a killed process does
+//	cut member=N file=NAME [at=BYTES]   shorten a file, or remove it
+//
+// The output is what each member did, once if all did the same. "visible" stands where Next has returned the last
+// record of a group.
+func TestOrder(t *testing.T) {
+	datadriven.Walk(t, "testdata/order", func(t *testing.T, path string) {
+		o := transcript{t: t}
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+			o.t = t
+			return o.run(d)
+		})
+		if o.l != nil {
+			t.Fatal("the log is still open")
+		}
+	})
+}
+
+type transcript struct {
+	t       *testing.T
+	members []Member
+	data    int
+	l       *Log
+
+	mu  sync.Mutex
+	ops [][]string // of each member
+}
+
+func (o *transcript) hook(op fsOp, do func(int) error) error {
+	o.mu.Lock()
+	o.ops[op.member] = append(o.ops[op.member], strings.ReplaceAll(op.String(), o.members[op.member].Dir, "DIR"))
+	o.mu.Unlock()
+	return do(op.bytes)
+}
+
+func (o *transcript) run(d *datadriven.TestData) string {
+	o.ops = make([][]string, max(len(o.members), 8))
+	switch d.Cmd {
+	case "open":
+		if o.members == nil {
+			n := 3
+			d.MaybeScanArgs(o.t, "members", &n)
+			o.members = memMembers(n)
+		}
+		segment := 4096
+		d.MaybeScanArgs(o.t, "segment", &segment)
+		d.MaybeScanArgs(o.t, "data", &o.data)
+		var err error
+		if o.l, err = Open(hooked(o.members, o.hook), Options{SegmentBytes: int64(segment)}); err != nil {
+			return err.Error()
+		}
+	case "append":
+		o.append(d)
+	case "close", "kill":
+		end := o.l.Close
+		if d.Cmd == "kill" {
+			end = o.l.abandon
+		}
+		if err := end(); err != nil {
+			return err.Error()
+		}
+		o.l = nil
+	case "cut":
+		o.cut(d)
+	}
+	return o.text()
+}
+
+func (o *transcript) append(d *datadriven.TestData) {
+	for _, a := range d.CmdArgs {
+		n := 0
+		if _, err := fmt.Sscan(a.Key, &n); err != nil {
+			o.t.Fatal(err)
+		}
+		o.l.mu.Lock()
+		for range n {
+			r := &Record{Meta: []byte("m"), Data: [][]byte{make([]byte, o.data)}}
+			r.sum()
+			o.l.enqueueLocked(r)
+		}
+		o.l.mu.Unlock()
+		var last LSN
+		for left := n; left > 0; {
+			got, err := o.l.Next(nil)
+			if err != nil {
+				o.t.Fatal(err)
+			}
+			left -= len(got)
+			last = got[len(got)-1].LSN
+		}
+		for m := range o.members {
+			o.ops[m] = append(o.ops[m], fmt.Sprintf("visible %d to %d", int(last)-n+1, last))
+		}
+	}
+}
+
+func (o *transcript) cut(d *datadriven.TestData) {
+	var member, at int
+	var file string
+	d.ScanArgs(o.t, "member", &member)
+	d.ScanArgs(o.t, "file", &file)
+	m := o.members[member-1]
+	b, err := readFile(m, file)
+	if err == nil && d.MaybeScanArgs(o.t, "at", &at) {
+		err = writeFile(m, file, b[:at])
+	} else if err == nil {
+		err = m.FS.Remove(m.FS.PathJoin(m.Dir, file))
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+func (o *transcript) text() string {
+	ops := o.ops[:len(o.members)]
+	same := true
+	for _, p := range ops {
+		same = same && slices.Equal(p, ops[0])
+	}
+	if same {
+		ops = ops[:1]
+	}
+	var b strings.Builder
+	for i, p := range ops {
+		if !same {
+			fmt.Fprintf(&b, "member %d:\n", i+1)
+		}
+		for _, line := range p {
+			fmt.Fprintln(&b, line)
+		}
+	}
+	return b.String()
+}
