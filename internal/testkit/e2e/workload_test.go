@@ -232,7 +232,7 @@ func (r *round) ack(op *testkit.Write, err error) error {
 
 // snapshotOnce takes a snapshot of a disk after some more writes have been acknowledged.
 func (r *round) snapshotOnce(rng *rand.Rand) error {
-	for until := r.w.acks.Load() + int64(20+rng.IntN(200)); r.w.acks.Load() < until; {
+	for until := r.w.acks.Load() + int64(5+rng.IntN(100)); r.w.acks.Load() < until; {
 		if r.w.killed.Load() {
 			return nil
 		}
