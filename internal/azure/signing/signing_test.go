@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -280,6 +282,31 @@ func TestSkew(t *testing.T) {
 	f(sent.Add(DefaultSkew+time.Nanosecond), false)
 	f(sent.Add(-DefaultSkew), true)
 	f(sent.Add(-DefaultSkew-time.Nanosecond), false)
+}
+
+// TestConcurrent verifies good and bad requests of one account from several goroutines.
+func TestConcurrent(t *testing.T) {
+	a := devAccount(t)
+	a.Keys = append(a.Keys, []byte("the second key"))
+	first := &Account{Name: a.Name, Keys: a.Keys[:1]}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				r := page(t, fmt.Sprintf("x-ms-meta-i: %d", i))
+				signer := []*Account{first, a}[i%2]
+				signAs(t, r, signer, form{lite: i%3 == 0})
+				if err := VerifySharedKey(r, a, now, DefaultSkew); err != nil {
+					t.Error(err)
+				}
+				r.Method = []byte("GET")
+				if err := VerifySharedKey(r, a, now, DefaultSkew); !errors.Is(err, azerr.AuthenticationFailed) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestSecretsAreNotRepeated checks that a key sent with the request does not come back in the detail.

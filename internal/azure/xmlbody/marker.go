@@ -34,7 +34,7 @@ func DecodeMarker(marker string) (string, error) {
 		return "", badMarker(marker[:64] + "…")
 	}
 	key, err := markerText.DecodeString(marker)
-	if err != nil || len(key) < 2 || key[0] != markerVersion {
+	if err != nil || len(key) < 2 || key[0] != markerVersion || markerText.EncodeToString(key) != marker { // Decode skips line ends
 		return "", badMarker(marker)
 	}
 	return string(key[1:]), nil
