@@ -1,0 +1,132 @@
+package conform
+
+import (
+	"slices"
+	"testing"
+
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/op"
+)
+
+// unprovoked says of every code of the server's table that is not in Codes why no operation we have can answer it.
+var unprovoked = map[string][]azerr.Code{
+	"needs credentials other than account keys": {
+		azerr.AuthorizationFailure, azerr.AuthorizationPermissionMismatch, azerr.AuthorizationProtocolMismatch,
+		azerr.AuthorizationResourceTypeMismatch, azerr.AuthorizationServiceMismatch, azerr.AuthorizationSourceIPMismatch,
+		azerr.UnauthorizedBlobOverwrite, azerr.KeyBasedAuthenticationNotPermitted},
+	"belongs to the management of accounts": {
+		azerr.AccountAlreadyExists, azerr.AccountBeingCreated, azerr.AccountIsDisabled, azerr.ContainerBeingDeleted,
+		azerr.ContainerDisabled, azerr.SystemInUse},
+	"is a failure of the server itself, of its disks or of its time": {
+		azerr.InternalError, azerr.OperationTimedOut, azerr.ServerBusy},
+	"is for block and append blobs": {
+		azerr.AppendPositionConditionNotMet, azerr.BlobIsSealed, azerr.BlockCountExceedsLimit, azerr.BlockListTooLong,
+		azerr.InvalidBlobOrBlock, azerr.InvalidBlockId, azerr.InvalidBlockList, azerr.MaxBlobSizeConditionNotMet,
+		azerr.InvalidBlobType}, // page blobs are the only type there is
+	"is for copies and other sources": {
+		azerr.CannotVerifyCopySource, azerr.CopyAcrossAccountsNotSupported, azerr.CopyIdMismatch, azerr.IncrementalCopyBlobMismatch,
+		azerr.IncrementalCopyOfEarlierSnapshotNotAllowed, azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed,
+		azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed, azerr.IncrementalCopySourceMustBeSnapshot,
+		azerr.InfiniteLeaseDurationRequired, azerr.InvalidSourceBlobType, azerr.InvalidSourceBlobUrl, azerr.NoPendingCopyOperation,
+		azerr.OperationNotAllowedOnIncrementalCopyBlob, azerr.PendingCopyOperation, azerr.SourceConditionNotMet,
+		azerr.TargetConditionNotMet},
+	"is for tiers and premium accounts": {
+		azerr.BlobAccessTierNotSupportedForAccountType, azerr.BlobArchived, azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
+		azerr.BlobTierInadequateForContentLength, azerr.CannotChangeToLowerTier, azerr.ContentLengthLargerThanTierLimit,
+		azerr.InvalidBlobTier, azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,
+		azerr.SnapshotOperationRateExceeded},
+	"is for features that are refused as a whole: tags, write-once storage, client keys, hierarchical accounts": {
+		azerr.BlobImmutableDueToPolicy, azerr.BlobUsesCustomerSpecifiedEncryption, azerr.DuplicateTagNames, azerr.EmptyTagName,
+		azerr.ImmutabilityPolicyDeleteOnLockedPolicy, azerr.InvalidTag, azerr.OperationNotAllowedOnRootBlob, azerr.TagsTooLarge},
+	"is for versions we do not tell apart: all that are well-formed are served": {
+		azerr.FeatureVersionMismatch, azerr.InvalidVersionForPageBlobOperation, azerr.LeaseAlreadyBroken},
+	"has a more precise sibling that we answer instead": {
+		azerr.InvalidOperation, azerr.InvalidRequestUrl, azerr.RequestUrlFailedToParse, azerr.MissingRequiredQueryParameter,
+		azerr.ResourceAlreadyExists, azerr.ResourceTypeMismatch, azerr.NotImplemented},
+}
+
+// tableCodes are all codes of the server's table.
+func tableCodes() (codes []azerr.Code) {
+	for c := azerr.Code(1); c == azerr.InternalError || c.Wire() != azerr.InternalError.Wire(); c++ {
+		codes = append(codes, c)
+	}
+	return codes
+}
+
+func TestEveryCodeIsProvokedOrExplained(t *testing.T) {
+	explained := map[azerr.Code]string{}
+	for why, codes := range unprovoked {
+		for _, c := range codes {
+			if explained[c] != "" {
+				t.Errorf("%s is explained twice", c.Wire())
+			}
+			explained[c] = why
+		}
+	}
+	listed := map[string]bool{}
+	for _, c := range Codes {
+		if listed[c.Code] {
+			t.Errorf("%s is listed twice", c.Code)
+		}
+		listed[c.Code] = true
+	}
+	all := tableCodes()
+	if len(all) < 100 {
+		t.Fatalf("the table has %d codes?", len(all))
+	}
+	for _, c := range all {
+		name := codeOf(c)
+		if listed[name] == (explained[c] != "") {
+			t.Errorf("%s: listed %v, explained %q", name, listed[name], explained[c])
+		}
+		if listed[name] && statusOf(name) != c.Status() {
+			t.Errorf("%s: the server says %d, the suite %d", name, c.Status(), statusOf(name))
+		}
+		delete(listed, name)
+	}
+	for name := range listed {
+		t.Errorf("%s is no code of the server's table", name)
+	}
+}
+
+// crossCutting are the tests that belong to no row of the operation table.
+var crossCutting = []string{"Conditions", "Signatures", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations"}
+
+func TestEveryOperationHasItsTest(t *testing.T) {
+	rows := map[string]string{} // test → operation
+	for i := range op.Table {
+		row := &op.Table[i]
+		if row.State == op.Refused {
+			if len(row.Tests) > 0 {
+				t.Errorf("%s is refused and names the tests %v", row.Name, row.Tests)
+			}
+			continue
+		}
+		if len(row.Tests) == 0 {
+			t.Errorf("%s is %v and names no test", row.Name, row.State)
+		}
+		for _, name := range row.Tests {
+			rows[name] = row.Name
+		}
+	}
+	seen := map[string]bool{}
+	for _, test := range Tests {
+		if seen[test.Name] {
+			t.Errorf("two tests are named %s", test.Name)
+		}
+		seen[test.Name] = true
+		if rows[test.Name] == "" && !slices.Contains(crossCutting, test.Name) {
+			t.Errorf("the test %s belongs to no operation", test.Name)
+		}
+	}
+	for name, row := range rows {
+		if !seen[name] {
+			t.Errorf("%s names the test %s, which is not there", row, name)
+		}
+	}
+	for _, name := range crossCutting {
+		if !seen[name] {
+			t.Errorf("no test %s", name)
+		}
+	}
+}

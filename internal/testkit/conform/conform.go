@@ -1,0 +1,128 @@
+package conform
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+
+	"pagevault/internal/clock"
+)
+
+// T is what a test of this package needs of *testing.T, so that the list can also run outside go test.
+type T interface {
+	Helper()
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any) // marks the test failed and goes on
+	Fatalf(format string, args ...any) // marks the test failed and ends it
+	Cleanup(func())
+	Run(name string, f func(T)) bool // a part of the test, under its own name
+}
+
+// Test is one entry of the list. A test leaves the account as it found it and does not depend on other tests.
+type Test struct {
+	Name string              // a row of the operation table names it in Row.Tests
+	Run  func(t T, env *Env) // the whole test
+}
+
+// Env is the endpoint under test. The exported fields are set before the first test; tests of one Env run one at a time.
+type Env struct {
+	URL       string // scheme, host and port, no path: "http://127.0.0.1:10000"
+	Account   string // addressed path-style: URL/Account/container/blob
+	Key       string // the account's first key, base64
+	SecondKey string // its second key; required, the tests sign with both
+
+	// Clock is what the server takes for the time; requests are dated by it. nil: the system's clock.
+	Clock clock.Clock
+	// Advance lets time pass at the server: it moves the server's clock or, where that cannot be done, waits. nil: waits.
+	// The whole list asks for some minutes.
+	Advance func(time.Duration)
+
+	MaxPageBlob int64  // the largest page blob the server allows, in bytes. 0: 1 TiB
+	Seed        uint64 // decides contents, names and ids; logged by whoever runs the list
+
+	once   sync.Once
+	rng    *rand.Rand
+	wires  *connection
+	ledger ledger
+	album  album
+	serial int
+}
+
+// setUp fills the defaults. Every way into an Env passes here.
+func (e *Env) setUp() {
+	e.once.Do(func() {
+		e.URL = strings.TrimRight(e.URL, "/")
+		if e.Clock == nil {
+			e.Clock = clock.System
+		}
+		if e.MaxPageBlob == 0 {
+			e.MaxPageBlob = 1 << 40
+		}
+		e.rng = rand.New(rand.NewPCG(e.Seed, 0))
+		e.wires = &connection{url: e.URL}
+	})
+}
+
+// pass lets d go by at the server. What the account looked like before is forgotten: leases run out.
+func (e *Env) pass(d time.Duration) {
+	e.album.forget()
+	if e.Advance == nil {
+		<-time.After(d)
+		return
+	}
+	e.Advance(d)
+}
+
+// unique returns a name that no other test of this run and, but for bad luck, no other run has used: 3 to 63 lower-case
+// letters, digits and single hyphens, which is a container name.
+func (e *Env) unique() string {
+	e.setUp()
+	e.serial++
+	return fmt.Sprintf("%s%04d", e.family(), e.serial)
+}
+
+// family is what every name of this run begins with.
+func (e *Env) family() string { return fmt.Sprintf("conform-%08x-", uint32(e.Seed^e.Seed>>32)) }
+
+// Close gives the connections to the endpoint back.
+func (e *Env) Close() {
+	e.setUp()
+	e.wires.drop()
+}
+
+// Tests is the list, in the order of the operation table and then the tests that belong to no single operation.
+var Tests = []Test{
+	{"ListContainers", listContainers},
+	{"GetServiceProperties", getServiceProperties},
+	{"SetServiceProperties", setServiceProperties},
+	{"GetAccountInformation", getAccountInformation},
+	{"CreateContainer", createContainer},
+	{"GetContainerProperties", getContainerProperties},
+	{"GetContainerMetadata", getContainerMetadata},
+	{"SetContainerMetadata", setContainerMetadata},
+	{"DeleteContainer", deleteContainer},
+	{"LeaseContainer", leaseContainer},
+	{"ListBlobs", listBlobs},
+	{"PutPageBlob", putPageBlob},
+	{"GetBlob", getBlob},
+	{"GetBlobProperties", getBlobProperties},
+	{"GetBlobMetadata", getBlobMetadata},
+	{"SetBlobMetadata", setBlobMetadata},
+	{"SetBlobProperties", setBlobProperties},
+	{"DeleteBlob", deleteBlob},
+	{"LeaseBlob", leaseBlob},
+	{"SnapshotBlob", snapshotBlob},
+	{"PutPage", putPage},
+	{"ClearPages", clearPages},
+	{"GetPageRanges", getPageRanges},
+	{"GetPageRangesDiff", getPageRangesDiff},
+	{"Conditions", conditions},
+	{"Signatures", signatures},
+	{"Versions", versions},
+	{"Dispatch", dispatch},
+	{"Names", names},
+	{"Transport", transport},
+	{"RefusedOperations", refusedOperations},
+}
