@@ -1,0 +1,42 @@
+// Package pagestore keeps volumes, endless rows of 512-byte pages with frozen generations, and stores every page's
+// content once. It knows pages, fingerprints and an index, and has never heard of the protocol above it; below it, a
+// replicated log makes records durable and knows nothing of pages.
+//
+//	Prepare   hash, find zeros, look fingerprints up            outside any lock, in the caller's goroutine
+//	   │
+//	Update    fn(tx) ─► resolve against what is in flight       one at a time: the sequencer
+//	   │                ─► one record ─► log.Append
+//	   ▼
+//	log       durable on every member                           many records, one sync
+//	   │
+//	apply     rows of the record ─► one index batch             one goroutine, never synced
+//	   ▼
+//	Update returns, views show it
+//
+// # The log is the data
+//
+// Content is stored only in the log, as the Data of records; a record's Meta says what it means. The index, a Pebble
+// database, is derived from the Metas alone, in order, deterministically: it carries the LSN it has applied, is never
+// synced, and after a crash is brought forward from that LSN. Losing it entirely costs a replay.
+//
+// # Chunks, frames, regions
+//
+// A chunk is 8 aligned pages, the unit that is fingerprinted. What one write adds to one region of 128 aligned pages,
+// that is the chunks nobody has stored yet and the ragged ends that are no whole chunk, is one frame: consecutive bytes
+// of the record's Data, checksummed in blocks of 4 KiB. The page map of a region lists which pages of which frames fill
+// it. A region written as a whole has a fingerprint too, which is looked up first: half of all regions repeat.
+//
+// # Generations
+//
+// A volume's page map is kept by generation. Freeze ends the current one, which costs one row, and makes it readable
+// for good; the next write to a region stores the region's new map beside the frozen one. Large clears and truncations
+// are erasures, one row for any number of pages; see erasure. Which pages each generation wrote or cleared is recorded
+// by region, so that Diff costs what changed.
+//
+// # Promises
+//
+//   - Update returns nil only when the record is durable on every member and applied.
+//   - A view shows applied changes only, hence durable ones, all of an update or nothing.
+//   - No byte is returned whose checksum was not checked on this read. A damaged copy is read from another member.
+//   - Chunks are stored once however many writers bring them at once, and the counters of Stats are exact.
+package pagestore

@@ -1,0 +1,216 @@
+package pagestore
+
+import (
+	"sync"
+
+	"pagevault/internal/digest"
+	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
+)
+
+// flight is what was handed to the log and is not in the index yet, plus the fingerprints of what was applied lately.
+// Together with the index it shows the sequencer the store as it will be when everything enqueued is applied.
+//
+// Fingerprints outlive their record's application for the sake of contents that are being prepared: one whose look-ups
+// began before the record was applied missed it in the index and must find it here, or the chunk would be stored twice.
+type flight struct {
+	mu struct {
+		sync.Mutex
+		moved   *sync.Cond // applied grew, or failed was set
+		applied replication.LSN
+		failed  error
+
+		waiting []*pending // enqueued and not applied, in order
+		rows    map[string]flyingRow
+		heads   map[VolumeID]head // also of volumes with nothing in flight: a cache
+
+		chunks  map[digest.Digest]chunkRef
+		regions map[digest.Digest]pagemap.Entry
+		trail   []fingerprints  // what chunks and regions hold, in order of enqueueing
+		forgot  replication.LSN // the fingerprints of records up to here are gone from both
+
+		oldest, newest *Content // outstanding contents, in the order they looked at the index
+	}
+}
+
+// flyingRow is a row of the caller's as a record in flight leaves it.
+type flyingRow struct {
+	value   []byte
+	deleted bool
+	lsn     replication.LSN
+}
+
+// head is what the sequencer needs to know of a volume.
+type head struct {
+	gen Gen // the current one; 0: there is no such volume
+	lsn replication.LSN
+}
+
+// fingerprints names what one record brought.
+type fingerprints struct {
+	lsn     replication.LSN
+	chunks  []digest.Digest
+	regions []digest.Digest
+}
+
+const (
+	// maxFingerprints bounds the fingerprints that are kept for contents being prepared, to some 50 MB. It is a GiB of new
+	// chunks: only a content held that long must look at the index again.
+	maxFingerprints = 1 << 18
+	maxHeads        = 1 << 13
+)
+
+func (f *flight) init() {
+	m := &f.mu
+	m.moved = sync.NewCond(&m.Mutex)
+	m.rows = make(map[string]flyingRow)
+	m.heads = make(map[VolumeID]head)
+	m.chunks = make(map[digest.Digest]chunkRef)
+	m.regions = make(map[digest.Digest]pagemap.Entry)
+}
+
+// enter adds c, which is about to look at the index, to the outstanding contents.
+func (f *flight) enter(c *Content) {
+	m := &f.mu
+	m.Lock()
+	defer m.Unlock()
+	c.since, c.prev, c.next = m.applied, m.newest, nil
+	if m.newest != nil {
+		m.newest.next = c
+	} else {
+		m.oldest = c
+	}
+	m.newest = c
+}
+
+// leave removes c from the outstanding contents.
+func (f *flight) leave(c *Content) {
+	m := &f.mu
+	m.Lock()
+	defer m.Unlock()
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		m.oldest = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		m.newest = c.prev
+	}
+	c.prev, c.next = nil, nil
+	f.forgetLocked()
+}
+
+// forgetLocked drops the fingerprints that nobody can miss any more: those that are in the index and were when the
+// oldest outstanding content looked. If that leaves too many it drops those that are in the index, whoever may miss
+// them: a content that does is told by forgot, and looks again.
+func (f *flight) forgetLocked() {
+	m := &f.mu
+	seen := m.applied
+	if m.oldest != nil {
+		seen = min(seen, m.oldest.since)
+	}
+	for len(m.trail) > 0 {
+		t := &m.trail[0]
+		if t.lsn > seen && (t.lsn > m.applied || len(m.chunks)+len(m.regions) <= maxFingerprints) {
+			return
+		}
+		for i := range t.chunks {
+			delete(m.chunks, t.chunks[i])
+		}
+		for i := range t.regions {
+			delete(m.regions, t.regions[i])
+		}
+		m.forgot = t.lsn
+		m.trail = m.trail[1:]
+	}
+}
+
+// launched records that p was enqueued, with the volumes it leaves behind. The sequencer is held.
+func (f *flight) launched(p *pending, rows map[string]flyingRow, heads map[VolumeID]head) {
+	m := &f.mu
+	m.Lock()
+	defer m.Unlock()
+	lsn := p.record.LSN
+	if len(p.names.chunks)+len(p.names.regions) > 0 {
+		p.names.lsn = lsn
+		m.trail = append(m.trail, p.names)
+		p.names = fingerprints{}
+	}
+	if len(m.heads)+len(heads) > maxHeads {
+		for v, h := range m.heads {
+			if h.lsn <= m.applied {
+				delete(m.heads, v)
+			}
+		}
+	}
+	for v, h := range heads {
+		m.heads[v] = head{h.gen, lsn}
+	}
+	switch {
+	case m.applied >= lsn: // the log and the index were faster than this goroutine
+	case m.failed != nil:
+		p.done <- m.failed
+	default:
+		m.waiting = append(m.waiting, p)
+		for k, r := range rows {
+			r.lsn = lsn
+			m.rows[k] = r
+			p.rows = append(p.rows, k)
+		}
+	}
+	f.forgetLocked()
+}
+
+// landed records that the index holds every record up to and including lsn, and wakes those who wait.
+func (f *flight) landed(lsn replication.LSN, records []*replication.Record) {
+	m := &f.mu
+	m.Lock()
+	defer m.Unlock()
+	m.applied = lsn
+	n := 0
+	for n < len(m.waiting) && m.waiting[n].record.LSN <= lsn {
+		p := m.waiting[n]
+		for _, k := range p.rows {
+			if m.rows[k].lsn == p.record.LSN {
+				delete(m.rows, k)
+			}
+		}
+		n++
+	}
+	clear(m.waiting[:n])
+	m.waiting = m.waiting[n:]
+	for _, r := range records {
+		r.User.(*pending).done <- nil
+	}
+	f.forgetLocked()
+	m.moved.Broadcast()
+}
+
+// crashed fails everything that waits now or later.
+func (f *flight) crashed(err error) {
+	m := &f.mu
+	m.Lock()
+	defer m.Unlock()
+	m.failed = err
+	for _, p := range m.waiting {
+		p.done <- err
+	}
+	m.waiting = nil
+	m.moved.Broadcast()
+}
+
+// await returns when the record lsn is applied, or with the error that says it will not be.
+func (f *flight) await(lsn replication.LSN) error {
+	m := &f.mu
+	m.Lock()
+	defer m.Unlock()
+	for m.applied < lsn && m.failed == nil {
+		m.moved.Wait()
+	}
+	if m.applied >= lsn {
+		return nil
+	}
+	return m.failed
+}

@@ -1,0 +1,109 @@
+package pagestore
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+
+	"pagevault/replication"
+)
+
+// openIndex opens or creates the Pebble database. fatal is called, from any goroutine, when Pebble can no longer trust
+// its own state.
+func openIndex(o *Options, cache *pebble.Cache, fatal func(error)) (*pebble.DB, error) {
+	db, err := pebble.Open(o.Dir, pebbleOptions(o, cache, fatal))
+	if err != nil {
+		return nil, fmt.Errorf("index %s: %w (it holds nothing that is not in the log: move it away to have it rebuilt)", o.Dir, err)
+	}
+	return db, nil
+}
+
+// pebbleOptions are set on purpose where Pebble's defaults are for tests: see each line.
+func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.Options {
+	p := &pebble.Options{
+		FS:                          o.FS,
+		Cache:                       cache,
+		FormatMajorVersion:          pebble.FormatNewest, // the default is the oldest supported; this one can tell a torn WAL from a damaged one
+		Logger:                      indexLogger{o.Events.IndexLog, fatal},
+		MemTableSize:                uint64(o.MemTableBytes),
+		MemTableStopWritesThreshold: 4, // do not stall applying behind one flush
+		L0CompactionThreshold:       2,
+		L0StopWritesThreshold:       1000, // read amplification hurts, a stalled log hurts more
+		LBaseMaxBytes:               64 << 20,
+		MaxOpenFiles:                4096,
+		BytesPerSync:                1 << 20,
+		WALBytesPerSync:             1 << 20, // nothing waits for it: it spreads the writes
+		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(4, runtime.GOMAXPROCS(0)/2)) },
+		EventListener: &pebble.EventListener{
+			DataCorruption:  func(i pebble.DataCorruptionInfo) { fatal(fmt.Errorf("index %s: %s", o.Dir, i)) },
+			BackgroundError: func(err error) { indexLogger{o.Events.IndexLog, fatal}.Errorf("%v", err) },
+		},
+	}
+	p.TargetFileSizes[0] = 8 << 20 // the default of 2 MiB makes half a million tables of a large index
+	for i := range p.Levels {
+		p.Levels[i].BlockSize = 32 << 10
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most look-ups are for fingerprints nobody has seen
+		p.Levels[i].IndexBlockSize = 256 << 10
+	}
+	return p
+}
+
+// indexLogger hands Pebble's lines to Events. Pebble expects Fatalf not to return; ours does, having told the store to
+// apply nothing more. The rows on disk then stay those of some applied LSN, and opening the store again goes on there.
+type indexLogger struct {
+	line  func(string)
+	fatal func(error)
+}
+
+func (l indexLogger) Infof(format string, args ...any) {
+	if l.line != nil {
+		l.line(fmt.Sprintf(format, args...))
+	}
+}
+
+func (l indexLogger) Errorf(format string, args ...any) { l.Infof(format, args...) }
+
+func (l indexLogger) Fatalf(format string, args ...any) {
+	l.Infof(format, args...)
+	l.fatal(fmt.Errorf("index: "+format, args...))
+}
+
+// readState reads the state row. A database without one and without any other row is new: found is false.
+func readState(db *pebble.DB) (s state, found bool, err error) {
+	v, closer, err := db.Get(stateKey)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return s, false, checkEmpty(db)
+	}
+	if err != nil {
+		return s, false, err
+	}
+	defer closer.Close()
+	s, err = decodeState(v)
+	return s, true, err
+}
+
+func checkEmpty(db *pebble.DB) error {
+	it, err := db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	if it.First() {
+		return errors.New("holds rows and no state: it is not an index of this program")
+	}
+	return it.Error()
+}
+
+// checkState compares what the index has seen with the log it is opened beside.
+func checkState(s *state, store [16]byte, last replication.LSN) error {
+	if s.store != store {
+		return fmt.Errorf("belongs to store %x, the log to store %x", s.store, store)
+	}
+	if s.applied > last {
+		return fmt.Errorf("%w: it has applied record %d, the log ends at %d: the log has lost records", ErrCorrupt, s.applied, last)
+	}
+	return nil
+}

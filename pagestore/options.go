@@ -1,0 +1,73 @@
+package pagestore
+
+import (
+	"crypto/rand"
+	"errors"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/replication"
+)
+
+// Options configures a Store. Members and Dir must be set; the zero value of every other field is a sound default.
+type Options struct {
+	FS  vfs.FS // of the index. nil: the operating system
+	Dir string // of the index; created if missing. An empty or missing directory is rebuilt from the log
+
+	Members []replication.Member // where the log lives: one to many copies of the same bytes
+	Log     replication.Options
+
+	Cache         *pebble.Cache // shared between stores; the caller keeps its reference. nil: an own one of 64 MiB
+	MemTableBytes int           // index rows held in memory before a table is written. 0: 64 MiB
+	Rand          io.Reader     // source of the fingerprint key. nil: crypto/rand
+	Events        *Events       // optional callbacks
+
+	limits limits // of a store that is created; tests vary them
+}
+
+// Events are callbacks for logs, metrics and tests. Any may be nil. They are called from the goroutine that saw the
+// event, possibly several at once, must not block and must not call the store.
+type Events struct {
+	// DamagedCopy: bytes [at, at+n) of member's copy could not be read or did not match their checksum. Another copy
+	// may have served the read.
+	DamagedCopy func(member int, at replication.Position, n int, err error)
+	// Replayed: opening the store applied the records [from, to] of the log to the index.
+	Replayed func(from, to replication.LSN)
+	// Failed: the store takes no more updates, because of err. Called once.
+	Failed func(err error)
+	// IndexLog: a line of Pebble's own log.
+	IndexLog func(text string)
+}
+
+const (
+	defaultCacheBytes    = 64 << 20
+	defaultMemTableBytes = 64 << 20 // 2.6 GB of new content at 100 kB of rows for each 4 MiB
+)
+
+// withDefaults returns o with every default filled in, or an error naming the field that is wrong.
+func (o Options) withDefaults() (Options, error) {
+	if o.Dir == "" {
+		return o, errors.New("pagestore: Options.Dir is empty")
+	}
+	if len(o.Members) == 0 {
+		return o, errors.New("pagestore: Options.Members is empty")
+	}
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	if o.MemTableBytes == 0 {
+		o.MemTableBytes = defaultMemTableBytes
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.limits == (limits{}) {
+		o.limits = defaultLimits
+	}
+	if o.Events == nil {
+		o.Events = &Events{}
+	}
+	return o, nil
+}

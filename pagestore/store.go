@@ -1,0 +1,309 @@
+package pagestore
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pagevault/internal/digest"
+	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
+)
+
+// Store is a set of volumes and of the caller's rows. It is safe for concurrent use.
+//
+// One goroutine runs from Open to Close: it applies durable records to the index. The log and Pebble run their own.
+//
+// Invariants: the sequencer's ids are the index's plus what is in flight. A row of the index is never newer than the
+// applied LSN beside it. Lock order: seq, then flight.
+type Store struct {
+	o      Options
+	log    *replication.Log
+	db     *pebble.DB
+	cache  *pebble.Cache // own; nil if it is the caller's
+	hasher *digest.Hasher
+	limits limits
+
+	seq struct { // the sequencer; see Update
+		sync.Mutex
+		last       replication.LSN // enqueued
+		nextFrame  pagemap.FrameID
+		nextVolume VolumeID
+		tx         Tx
+	}
+	flight flight
+
+	state      atomic.Pointer[state]
+	failed     atomic.Pointer[error] // why there are no more updates; wraps ErrReadOnly
+	brokeIndex atomic.Pointer[error] // why the index can no longer be trusted to take rows
+	closing    atomic.Bool
+	stopped    chan struct{} // closed when the applying goroutine has ended
+
+	views struct {
+		sync.Mutex
+		open int
+		none *sync.Cond // open became 0
+	}
+	contents sync.Pool
+	pendings sync.Pool
+	readers  sync.Pool
+}
+
+// Open opens the store whose log the members hold, creating it where all of them are empty. The index is brought up to
+// the log, from nothing if it is missing.
+//
+// Errors: ErrCorrupt if the index has applied records that the log does not hold; errors that name the directory if a
+// member or the index belongs to another store or has a format of another version. The index is not changed then.
+func Open(o Options) (*Store, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{o: o, stopped: make(chan struct{})}
+	s.flight.init()
+	s.views.none = sync.NewCond(&s.views)
+	s.contents.New = func() any { return new(Content) }
+	s.pendings.New = newPending
+	s.readers.New = func() any { return new(extentReader) }
+	if s.log, err = replication.Open(o.Members, o.Log); err != nil {
+		if errors.Is(err, replication.ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		return nil, err
+	}
+	cache := o.Cache
+	if cache == nil {
+		s.cache = pebble.NewCache(defaultCacheBytes)
+		cache = s.cache
+	}
+	if s.db, err = openIndex(&s.o, cache, s.breakIndex); err == nil {
+		if err = s.start(); err == nil {
+			return s, nil
+		}
+		err = errors.Join(err, s.db.Close())
+	}
+	if s.cache != nil {
+		s.cache.Unref()
+	}
+	return nil, errors.Join(err, s.log.Close())
+}
+
+// start brings the index up to the log, writes the header of a new store, and starts applying.
+func (s *Store) start() error {
+	st, err := s.readIndex()
+	if err != nil {
+		return fmt.Errorf("index %s: %w", s.o.Dir, err)
+	}
+	a := newApplier(s.db, s.limits, st)
+	if err := s.replay(a); err != nil {
+		return err
+	}
+	if a.state.applied == 0 {
+		if err := s.create(a); err != nil {
+			return fmt.Errorf("writing the header of a new store: %w", err)
+		}
+	}
+	if err := s.readHeader(); err != nil {
+		return fmt.Errorf("index %s: %w", s.o.Dir, err)
+	}
+	state := a.state
+	s.state.Store(&state)
+	s.flight.mu.applied, s.flight.mu.forgot = state.applied, state.applied
+	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
+	go s.run(a)
+	return nil
+}
+
+// readIndex reads how far an index has come, and the header if it has one.
+func (s *Store) readIndex() (state, error) {
+	st, found, err := readState(s.db)
+	if err == nil && found {
+		err = checkState(&st, s.log.StoreID(), s.log.LastLSN())
+	}
+	if err == nil && st.applied > 0 {
+		err = s.readHeader()
+	}
+	st.store = s.log.StoreID()
+	return st, err
+}
+
+// readHeader takes over what the genesis record says.
+func (s *Store) readHeader() error {
+	meta, closer, err := s.db.Get(headerKey)
+	if err != nil {
+		return fmt.Errorf("header: %w", err)
+	}
+	defer closer.Close()
+	g, err := decodeGenesis(meta)
+	if err != nil {
+		return err
+	}
+	s.hasher, s.limits = digest.NewHasher(g.key), g.limits
+	return nil
+}
+
+// replayBatchBytes is the size at which a replay commits its batch.
+const replayBatchBytes = 4 << 20
+
+// replay applies the records of the log that the index has not seen.
+func (s *Store) replay(a *applier) error {
+	from := a.state.applied + 1
+	if from > s.log.LastLSN() {
+		return nil
+	}
+	err := s.log.Replay(from, func(r *replication.Record) error {
+		if err := a.record(r); err != nil {
+			return err
+		}
+		if a.batch.Len() < replayBatchBytes {
+			return nil
+		}
+		return a.commit()
+	})
+	if err == nil {
+		err = a.commit()
+	}
+	if err == nil {
+		err = s.indexFailure()
+	}
+	if err != nil {
+		return fmt.Errorf("replaying the log from record %d: %w", from, err)
+	}
+	if a.state.applied != s.log.LastLSN() {
+		return fmt.Errorf("%w: replaying the log ended at record %d of %d", ErrCorrupt, a.state.applied, s.log.LastLSN())
+	}
+	if f := s.o.Events.Replayed; f != nil {
+		f(from, a.state.applied)
+	}
+	return nil
+}
+
+// create appends the genesis record to an empty log and applies it.
+func (s *Store) create(a *applier) error {
+	g := genesis{limits: s.o.limits}
+	if _, err := io.ReadFull(s.o.Rand, g.key[:]); err != nil {
+		return err
+	}
+	if _, err := s.log.Append(&replication.Record{Meta: g.append(nil)}); err != nil {
+		return err
+	}
+	records, err := s.log.Next(nil)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if err := a.record(r); err != nil {
+			return err
+		}
+	}
+	return a.commit()
+}
+
+// Close waits for updates that are under way and for views to be closed, then flushes and closes everything. Updates
+// and views begun after Close get ErrClosed.
+func (s *Store) Close() error {
+	if s.closing.Swap(true) {
+		return ErrClosed
+	}
+	s.seq.Lock() // whoever had the sequencer has enqueued its record, and nobody enqueues another
+	s.seq.Unlock()
+	err := s.log.Close()
+	<-s.stopped
+	s.awaitViews()
+	if s.indexFailure() == nil {
+		if e := s.db.Flush(); e != nil {
+			err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
+		}
+	}
+	if e := s.db.Close(); e != nil {
+		err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
+	}
+	if s.cache != nil {
+		s.cache.Unref()
+	}
+	return err
+}
+
+func (s *Store) awaitViews() {
+	s.views.Lock()
+	defer s.views.Unlock()
+	for s.views.open > 0 {
+		s.views.none.Wait()
+	}
+}
+
+// Failed returns why the store takes no more updates, nil while it does. The error wraps ErrReadOnly.
+func (s *Store) Failed() error {
+	if err := s.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Log returns the log under the store, for its statistics and for verification. The caller must not append to it.
+func (s *Store) Log() *replication.Log { return s.log }
+
+// Stats describe a store.
+type Stats struct {
+	Counters          // as of the last applied record
+	Applied    uint64 // LSN of that record
+	IndexBytes uint64 // on disk, everything Pebble has there
+}
+
+// Stats returns the counters and sizes of the store.
+func (s *Store) Stats() Stats {
+	st := s.state.Load()
+	out := Stats{Counters: st.Counters, Applied: uint64(st.applied)}
+	if !s.closing.Load() {
+		out.IndexBytes = s.db.Metrics().DiskSpaceUsage()
+	}
+	return out
+}
+
+// unusable returns the reason why the store takes no updates, nil if it does.
+func (s *Store) unusable() error {
+	if s.closing.Load() {
+		return ErrClosed
+	}
+	return s.Failed()
+}
+
+// fail ends updates for good, because of cause, and wakes everyone who waits for one.
+func (s *Store) fail(cause error) {
+	s.setFailed(cause)
+	s.flight.crashed(s.Failed())
+}
+
+func (s *Store) setFailed(cause error) {
+	err := readOnly(cause)
+	if s.failed.CompareAndSwap(nil, &err) && s.o.Events.Failed != nil {
+		s.o.Events.Failed(err)
+	}
+}
+
+// breakIndex records that Pebble has given up. It may be called with locks of Pebble's held. Whoever waits for an
+// update is told by the applying goroutine.
+func (s *Store) breakIndex(cause error) {
+	s.brokeIndex.CompareAndSwap(nil, &cause)
+	s.setFailed(cause)
+}
+
+// indexFailure returns why the index must not be written any more, nil if it may.
+func (s *Store) indexFailure() error {
+	if err := s.brokeIndex.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// readOnly wraps why the store can no longer be written.
+func readOnly(cause error) error {
+	if errors.Is(cause, ErrReadOnly) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", ErrReadOnly, cause)
+}

@@ -1,0 +1,310 @@
+package pagestore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
+)
+
+// Tx is the body of one Update. It is valid until the function it was passed to returns, and used by one goroutine.
+type Tx struct {
+	s    *Store
+	ops  []txOp
+	buf  []byte // encoded operations, and copies of index rows handed out by Get
+	seen replication.LSN
+
+	rows       map[string]flyingRow // set and deleted here
+	heads      map[VolumeID]head    // of volumes touched here
+	nextVolume VolumeID
+
+	scratch struct { // of the builder
+		regions []byte
+		runs    pagemap.Entry
+		frame   frame
+		parts   [][]byte
+	}
+}
+
+// txOp is one operation: a write of content, or else the encoded bytes buf[from:to].
+type txOp struct {
+	content  *Content
+	volume   VolumeID
+	from, to int
+}
+
+func (tx *Tx) begin(s *Store) {
+	if tx.rows == nil {
+		tx.rows, tx.heads = make(map[string]flyingRow), make(map[VolumeID]head)
+	}
+	tx.s, tx.seen, tx.nextVolume = s, 0, s.seq.nextVolume
+}
+
+func (tx *Tx) end() {
+	clear(tx.ops)
+	clear(tx.scratch.parts)
+	clear(tx.rows)
+	clear(tx.heads)
+	tx.s, tx.ops, tx.buf = nil, tx.ops[:0], tx.buf[:0]
+}
+
+// add takes over buf, which is tx.buf with one encoded operation appended.
+func (tx *Tx) add(buf []byte) {
+	tx.ops = append(tx.ops, txOp{from: len(tx.buf), to: len(buf)})
+	tx.buf = buf
+}
+
+// Get returns a row of the caller, ok false if there is none. value is valid until the function of the Update returns
+// and must not be modified.
+func (tx *Tx) Get(key []byte) (value []byte, ok bool, err error) {
+	if r, ok := tx.rows[string(key)]; ok {
+		return r.value, !r.deleted, nil
+	}
+	f := &tx.s.flight.mu
+	f.Lock()
+	r, ok := f.rows[string(key)]
+	f.Unlock()
+	if ok {
+		tx.seen = max(tx.seen, r.lsn)
+		return r.value, !r.deleted, nil
+	}
+	from := len(tx.buf)
+	tx.buf = appendUserKey(tx.buf, key)
+	v, closer, err := tx.s.db.Get(tx.buf[from:])
+	tx.buf = tx.buf[:from]
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("index: row %x: %w", key, err)
+	}
+	defer closer.Close()
+	return bytes.Clone(v), true, nil
+}
+
+// Set stores a row. It does not keep key or value.
+func (tx *Tx) Set(key, value []byte) {
+	tx.add(appendSetOp(tx.buf, key, value))
+	tx.rows[string(key)] = flyingRow{value: append([]byte{}, value...)}
+}
+
+// Delete removes a row, if there is one. It does not keep key.
+func (tx *Tx) Delete(key []byte) {
+	tx.add(appendDeleteOp(tx.buf, key))
+	tx.rows[string(key)] = flyingRow{deleted: true}
+}
+
+// Scan calls fn for each row with from <= key < to, in order, until it returns false; a nil to is no bound. It first
+// waits for everything enqueued to be applied, so it is for rare operations. fn must not change rows; key and value are
+// valid until it returns.
+func (tx *Tx) Scan(from, to []byte, fn func(key, value []byte) bool) error {
+	s := tx.s
+	if err := s.flight.await(s.seq.last); err != nil {
+		return err
+	}
+	own := slices.Sorted(maps.Keys(tx.rows))
+	it, err := newUserIter(s.db, from, to)
+	if err != nil {
+		return err
+	}
+	defer it.Close()
+	more := it.First()
+	for {
+		for len(own) > 0 && (own[0] < string(from) || to != nil && own[0] >= string(to)) {
+			own = own[1:]
+		}
+		var key, value []byte
+		switch {
+		case len(own) > 0 && (!more || own[0] <= string(it.Key()[1:])):
+			if more && own[0] == string(it.Key()[1:]) {
+				more = it.Next()
+			}
+			r := tx.rows[own[0]]
+			key, value, own = []byte(own[0]), r.value, own[1:]
+			if r.deleted {
+				continue
+			}
+			if !fn(key, value) {
+				return nil
+			}
+		case more:
+			if value, err = it.ValueAndErr(); err != nil {
+				return fmt.Errorf("index: %w", err)
+			}
+			if !fn(it.Key()[1:], value) {
+				return nil
+			}
+			more = it.Next()
+		default:
+			return it.Error()
+		}
+	}
+}
+
+// CreateVolume creates an empty volume.
+func (tx *Tx) CreateVolume() VolumeID {
+	v := tx.nextVolume
+	tx.nextVolume++
+	tx.heads[v] = head{gen: 1}
+	tx.add(appendVolumeOp(tx.buf, opCreate, v))
+	return v
+}
+
+// Freeze ends the current generation of the volume and returns it: what it holds now can be read for good. It costs one
+// row, however large the volume is.
+func (tx *Tx) Freeze(v VolumeID) (Gen, error) {
+	g, err := tx.endGeneration(v)
+	if err != nil {
+		return 0, err
+	}
+	tx.add(appendVolumeOp(tx.buf, opFreeze, v, uint64(g)))
+	return g, nil
+}
+
+// Write makes the content's bytes those of its pages.
+func (tx *Tx) Write(v VolumeID, c *Content) error {
+	if c.s != tx.s {
+		return fmt.Errorf("volume %d: the content was prepared by another store, or released", v)
+	}
+	if _, err := tx.head(v); err != nil {
+		return err
+	}
+	tx.ops = append(tx.ops, txOp{content: c, volume: v})
+	return nil
+}
+
+// Clear makes pages invalid: they read as zeros and are in no range.
+func (tx *Tx) Clear(v VolumeID, pages Range) error {
+	pages.Start, pages.End = min(pages.Start, maxPages), min(pages.End, maxPages)
+	if pages.Start > pages.End {
+		return fmt.Errorf("%w: clear of pages [%d,%d)", ErrBadRange, pages.Start, pages.End)
+	}
+	if _, err := tx.head(v); err != nil || pages.Start == pages.End {
+		return err
+	}
+	if tx.s.limits.endsGeneration(pages) {
+		if _, err := tx.endGeneration(v); err != nil {
+			return err
+		}
+	}
+	tx.add(appendVolumeOp(tx.buf, opClear, v, uint64(pages.Start), uint64(pages.End)))
+	return nil
+}
+
+// Truncate makes every page from page from on invalid, in constant time.
+func (tx *Tx) Truncate(v VolumeID, from PageNo) error {
+	if from >= maxPages {
+		return tx.exists(v)
+	}
+	if _, err := tx.endGeneration(v); err != nil {
+		return err
+	}
+	tx.add(appendVolumeOp(tx.buf, opTruncate, v, uint64(from)))
+	return nil
+}
+
+// Drop removes the volume with all its generations. Its ID is not used again.
+func (tx *Tx) Drop(v VolumeID) error {
+	if err := tx.exists(v); err != nil {
+		return err
+	}
+	tx.heads[v] = head{}
+	tx.add(appendVolumeOp(tx.buf, opDrop, v))
+	return nil
+}
+
+func (tx *Tx) exists(v VolumeID) error {
+	_, err := tx.head(v)
+	return err
+}
+
+// endGeneration moves the volume to its next generation and returns the one that ended.
+func (tx *Tx) endGeneration(v VolumeID) (Gen, error) {
+	h, err := tx.head(v)
+	if err != nil {
+		return 0, err
+	}
+	if h.gen == math.MaxUint32 {
+		return 0, fmt.Errorf("volume %d has used up its generations", v)
+	}
+	tx.heads[v] = head{gen: h.gen + 1}
+	return h.gen, nil
+}
+
+// head returns what is known of a volume: from this transaction, from the flight or from the index.
+func (tx *Tx) head(v VolumeID) (head, error) {
+	h, ok := tx.heads[v]
+	if !ok {
+		var err error
+		if h, err = tx.findHead(v); err != nil {
+			return head{}, err
+		}
+	}
+	if h.gen == 0 {
+		return head{}, fmt.Errorf("volume %d: %w", v, ErrNoVolume)
+	}
+	return h, nil
+}
+
+func (tx *Tx) findHead(v VolumeID) (h head, err error) {
+	f := &tx.s.flight.mu
+	f.Lock()
+	h, ok := f.heads[v]
+	inFlight := ok && h.lsn > f.applied
+	f.Unlock()
+	if ok {
+		if inFlight {
+			tx.seen = max(tx.seen, h.lsn)
+		}
+		return h, nil
+	}
+	var row volumeRow
+	if ok, err = readVolume(tx.s.db, v, &row); err != nil || !ok {
+		return head{}, err
+	}
+	h = head{gen: row.gen}
+	f.Lock()
+	f.heads[v] = h
+	f.Unlock()
+	return h, nil
+}
+
+// reader is what the index is read through: the database or a snapshot of it.
+type reader = pebble.Reader
+
+// readVolume reads a volume row into row, reusing its memory. ok is false if there is none.
+func readVolume(r reader, v VolumeID, row *volumeRow) (ok bool, err error) {
+	var key [1 + 8]byte
+	value, closer, err := r.Get(appendVolumeKey(key[:0], v))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("index: volume %d: %w", v, err)
+	}
+	defer closer.Close()
+	if err := decodeVolumeRow(row, value); err != nil {
+		return false, fmt.Errorf("%w: index: volume %d: %w", ErrCorrupt, v, err)
+	}
+	return true, nil
+}
+
+// newUserIter iterates over the caller's rows with from <= key < to, their keys with the prefix.
+func newUserIter(r reader, from, to []byte) (*pebble.Iterator, error) {
+	upper := []byte{rowUser + 1}
+	if to != nil {
+		upper = appendUserKey(nil, to)
+	}
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: appendUserKey(nil, from), UpperBound: upper})
+	if err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
+	return it, nil
+}

@@ -1,0 +1,298 @@
+package pagestore
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pagevault/pagestore/pagemap"
+)
+
+// View is a consistent picture of everything applied when it was opened, hence of durable changes only. It is safe for
+// concurrent use and must be closed: an open view keeps old rows of the index on disk, and Close of the store waits.
+type View struct {
+	s    *Store
+	snap *pebble.Snapshot
+}
+
+// View opens a view. It works on a read-only store too; only after Close it returns ErrClosed.
+func (s *Store) View() (*View, error) {
+	s.views.Lock()
+	defer s.views.Unlock()
+	if s.closing.Load() {
+		return nil, ErrClosed
+	}
+	s.views.open++
+	return &View{s: s, snap: s.db.NewSnapshot()}, nil
+}
+
+// Close ends the view. Iterators of it must be closed before.
+func (v *View) Close() error {
+	err := v.snap.Close()
+	s := v.s
+	s.views.Lock()
+	defer s.views.Unlock()
+	if s.views.open--; s.views.open == 0 {
+		s.views.none.Broadcast()
+	}
+	return err
+}
+
+// Get returns a copy of a row of the caller, ok false if there is none.
+func (v *View) Get(key []byte) (value []byte, ok bool, err error) {
+	var buf [128]byte
+	row, closer, err := v.snap.Get(appendUserKey(buf[:0], key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("index: row %x: %w", key, err)
+	}
+	defer closer.Close()
+	return bytes.Clone(row), true, nil
+}
+
+// Iter iterates over the caller's rows with from <= key < to, in order; a nil to is no bound.
+func (v *View) Iter(from, to []byte) *Iter {
+	it, err := newUserIter(v.snap, from, to)
+	return &Iter{it: it, err: err, fresh: true}
+}
+
+// Iter is an iterator over rows of the caller. It belongs to one goroutine and must be closed.
+type Iter struct {
+	it    *pebble.Iterator
+	err   error
+	fresh bool // not yet positioned
+	key   []byte
+}
+
+// Next moves to the first row, then to the one after the current. It returns false at the end and on an error.
+func (i *Iter) Next() bool {
+	switch {
+	case i.err != nil:
+		return false
+	case i.fresh:
+		i.fresh = false
+		return i.it.First()
+	}
+	return i.it.Next()
+}
+
+// SeekGE moves to the first row whose key is not less than key. It returns false if there is none and on an error.
+func (i *Iter) SeekGE(key []byte) bool {
+	if i.err != nil {
+		return false
+	}
+	i.fresh = false
+	i.key = appendUserKey(i.key[:0], key)
+	return i.it.SeekGE(i.key)
+}
+
+// Key returns the key of the current row, valid until the iterator moves.
+func (i *Iter) Key() []byte { return i.it.Key()[1:] }
+
+// Value returns the value of the current row, valid until the iterator moves. It returns nil on an error, which Err then
+// holds.
+func (i *Iter) Value() []byte {
+	value, err := i.it.ValueAndErr()
+	if err != nil {
+		i.err = err
+	}
+	return value
+}
+
+// Err returns the error that ended the iteration, nil if it was the end of the rows.
+func (i *Iter) Err() error {
+	if i.err == nil && i.it != nil {
+		i.err = i.it.Error()
+	}
+	if i.err != nil {
+		return fmt.Errorf("index: %w", i.err)
+	}
+	return nil
+}
+
+// Close releases the iterator.
+func (i *Iter) Close() error {
+	if i.it == nil {
+		return i.err
+	}
+	return i.it.Close()
+}
+
+// volume reads the row of a volume and resolves g to a generation that can be read.
+func (v *View) volume(vol VolumeID, g Gen, row *volumeRow) (Gen, error) {
+	ok, err := readVolume(v.snap, vol, row)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, fmt.Errorf("volume %d: %w", vol, ErrNoVolume)
+	}
+	if g == GenHead {
+		return row.gen, nil
+	}
+	if g > row.frozen && g != row.gen {
+		return 0, fmt.Errorf("volume %d, generation %d of %d: %w", vol, g, row.gen, ErrNoGeneration)
+	}
+	return g, nil
+}
+
+// regionIter walks the regions of a volume that had page map entries at one generation.
+type regionIter struct {
+	it  *pebble.Iterator
+	vol VolumeID
+	row *volumeRow
+	at  Gen
+
+	no    uint64        // of the current region
+	entry pagemap.Entry // of it, without what was erased; may be empty
+
+	key         []byte
+	runs        pagemap.Entry
+	unerased    pagemap.Entry
+	first, last uint64 // regions [first, last)
+}
+
+// open sets the iterator to the regions that pages touch, before the first.
+func (r *regionIter) open(from reader, vol VolumeID, row *volumeRow, at Gen, pages Range) (err error) {
+	r.vol, r.row, r.at = vol, row, at
+	r.first, r.last = regionRange(pages)
+	r.it, err = from.NewIter(&pebble.IterOptions{
+		LowerBound: appendMapKey(nil, vol, r.first, ^Gen(0)),
+		UpperBound: appendMapKey(nil, vol, r.last, ^Gen(0)),
+	})
+	r.no = ^uint64(0)
+	return err
+}
+
+func (r *regionIter) close() error { return r.it.Close() }
+
+// next moves to the next region. It returns false after the last and on an error.
+func (r *regionIter) next() (bool, error) {
+	if r.no == ^uint64(0) {
+		return r.seek(r.first)
+	}
+	no := r.no
+	if !r.it.Next() {
+		return false, r.it.Error()
+	}
+	found, g, err := decodeMapKey(r.it.Key())
+	if err != nil {
+		return false, err
+	}
+	if found == no || g > r.at {
+		return r.seek(max(found, no+1)) // older entries of the same region, or one of the next that is too new
+	}
+	return true, r.load(found, g)
+}
+
+// seek moves to the first region at or after no.
+func (r *regionIter) seek(no uint64) (bool, error) {
+	for {
+		r.key = appendMapKey(r.key[:0], r.vol, no, r.at)
+		if !r.it.SeekGE(r.key) {
+			return false, r.it.Error()
+		}
+		found, g, err := decodeMapKey(r.it.Key())
+		if err != nil {
+			return false, err
+		}
+		if g <= r.at {
+			return true, r.load(found, g)
+		}
+		no = found
+	}
+}
+
+func (r *regionIter) load(no uint64, g Gen) error {
+	value, err := r.it.ValueAndErr()
+	if err != nil {
+		return fmt.Errorf("index: %w", err)
+	}
+	if r.runs, err = pagemap.DecodeEntry(r.runs[:0], value); err != nil {
+		return fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, r.vol, no, g, err)
+	}
+	r.no, r.entry = no, r.runs
+	if lost := r.row.erased(no, g, r.at); !lost.Empty() {
+		r.unerased = pagemap.Without(r.unerased[:0], r.runs, lost)
+		r.entry = r.unerased
+	}
+	return nil
+}
+
+// Ranges calls yield for each run of valid pages of the volume at generation g within the given pages, in order and as
+// long as possible, until it returns false.
+func (v *View) Ranges(vol VolumeID, g Gen, within Range, yield func(Range) bool) error {
+	var row volumeRow
+	at, err := v.volume(vol, g, &row)
+	if err != nil {
+		return err
+	}
+	if within, err = checkRange(within); err != nil || within.Start == within.End {
+		return err
+	}
+	var r regionIter
+	if err := r.open(v.snap, vol, &row, at, within); err != nil {
+		return err
+	}
+	defer r.close()
+	out := spans{yield: func(p Range, _ bool) bool { return yield(p) }}
+	for {
+		ok, err := r.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			out.flush()
+			return nil
+		}
+		from, to := regionPart(within, r.no)
+		if !out.add(r.no, r.entry.Pages().And(pagemap.Span(from, to)), false) {
+			return nil
+		}
+	}
+}
+
+func checkRange(r Range) (Range, error) {
+	r.Start, r.End = min(r.Start, maxPages), min(r.End, maxPages)
+	if r.Start > r.End {
+		return r, fmt.Errorf("%w: pages [%d,%d)", ErrBadRange, r.Start, r.End)
+	}
+	return r, nil
+}
+
+// spans joins sets of pages, added in order, to the longest ranges of one kind.
+type spans struct {
+	yield func(p Range, kind bool) bool
+	p     Range // not yet yielded; empty if there is none
+	kind  bool
+	ended bool // yield has returned false
+}
+
+// add adds the pages of one region that are of one kind. It returns false when yield has.
+func (s *spans) add(no uint64, pages pagemap.Bitmap, kind bool) bool {
+	base := PageNo(no * pagemap.RegionPages)
+	for from, to := pages.Next(0); from < pagemap.RegionPages; from, to = pages.Next(to) {
+		s.span(Range{base + PageNo(from), base + PageNo(to)}, kind)
+	}
+	return !s.ended
+}
+
+func (s *spans) span(p Range, kind bool) {
+	if s.p.Start < s.p.End && s.p.End == p.Start && s.kind == kind {
+		s.p.End = p.End
+		return
+	}
+	s.flush()
+	s.p, s.kind = p, kind
+}
+
+func (s *spans) flush() {
+	if s.p.Start < s.p.End && !s.ended {
+		s.ended = !s.yield(s.p, s.kind)
+	}
+	s.p = Range{}
+}
