@@ -33,8 +33,8 @@ type date struct {
 	unix  int64
 }
 
-// Parse reads If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since, as blob operations take them. A header that
-// cannot be read is InvalidHeaderValue, an empty one too.
+// Parse reads If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since, as blob operations take them. A
+// header that cannot be read is InvalidHeaderValue, an empty one too.
 func Parse(s *header.Set) (Conditions, error) {
 	var c Conditions
 	var err error

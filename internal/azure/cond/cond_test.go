@@ -207,8 +207,8 @@ func TestETag(t *testing.T) {
 	}
 }
 
-// FuzzParse checks that no header crashes the parser, that what it cannot read is one error and no other, and that what it reads does
-// not depend on anything but the text.
+// FuzzParse checks that no header crashes the parser, that what it cannot read is one error and no other, and that what
+// it read decides as the text says.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"*", etagText, `"a", W/"b" ,c`, `"`, ",", "W/", `W/"`, modifiedText, "a b"} {
 		f.Add(s, s, s, s)

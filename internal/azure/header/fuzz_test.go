@@ -153,9 +153,11 @@ func FuzzTime(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		got, ok := ParseTime([]byte(s))
-		want, err := time.Parse(timeLayout, s) // the standard library's reading, which takes more than two digits of some
-		if len(s) == len(timeLayout) && err == nil && want.Year() > 0 && (!ok || !got.Equal(want)) {
-			t.Fatalf("%q: got %v, %v, want %v", s, got, ok, want)
+		// The standard library takes names in any case and the service's canonical form is one; there the two agree.
+		if want, err := time.Parse(timeLayout, s); err == nil && want.Year() > 0 && len(s) == len(timeLayout) {
+			if ok && !got.Equal(want) || !ok && want.Format(timeLayout) == s {
+				t.Fatalf("%q: got %v, %v, want %v", s, got, ok, want)
+			}
 		}
 		if !ok {
 			return

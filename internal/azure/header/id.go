@@ -245,3 +245,9 @@ func (id ID) String() string {
 	}
 	return ""
 }
+
+// Secret reports whether the value of the header is known to the client and should be to nobody else: it is not
+// repeated in replies, which end up in logs.
+func (id ID) Secret() bool {
+	return id == Authorization || id == XMsEncryptionKey || id == XMsSourceEncryptionKey || id == XMsCopySourceAuthorization
+}

@@ -51,13 +51,17 @@ func (s *Set) Reset() {
 
 // Add takes a header as it came over the wire, in any case. Unknown headers are dropped unless their name begins with
 // x-ms-, since those are signed. A header we know takes one value: the second is InvalidHeaderValue, because proxies
-// and servers disagree on which of the two counts. The set keeps name and value until Reset.
+// and servers disagree on which of the two counts. So every line of the request must come here, also those that a HTTP
+// library keeps elsewhere. The set keeps name and value until Reset.
 func (s *Set) Add(name, value []byte) error {
 	id := Lookup(name)
 	if id == 0 && !hasPrefixFold(name, xmsPrefix) {
 		return nil
 	}
 	if id != 0 && s.at[id] != 0 {
+		if id.Secret() {
+			value = nil
+		}
 		return azerr.BadHeader(id.String(), string(value))
 	}
 	if len(s.fields) == maxFields {

@@ -91,7 +91,11 @@ func TestSetRefusesDuplicates(t *testing.T) {
 	for id := ID(1); id < idEnd; id++ {
 		s := set(t, id.String()+": a")
 		err := s.Add([]byte(strings.ToUpper(id.String())), []byte("b"))
-		if !errors.Is(err, azerr.InvalidHeaderValue) || !strings.Contains(err.Error(), "HeaderName="+id.String()+" HeaderValue=b") {
+		shown := "b"
+		if id.Secret() {
+			shown = ""
+		}
+		if !errors.Is(err, azerr.InvalidHeaderValue) || !strings.HasSuffix(err.Error(), "HeaderName="+id.String()+" HeaderValue="+shown) {
 			t.Errorf("%v: got %v", id, err)
 		}
 		if s.String(id) != "a" {

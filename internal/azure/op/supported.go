@@ -116,13 +116,8 @@ func (f *Refusal) checkHeader(r *Row, id header.ID, h *header.Set) error {
 	if !f.applies(r.ID) || f.Except != "" && header.EqualFold(v, f.Except) {
 		return nil
 	}
-	return f.Code.With("HeaderName", id.String(), "HeaderValue", shown(id, v))
-}
-
-// shown returns the value of a refused header as the reply repeats it: without the key a client may have sent.
-func shown(id header.ID, v []byte) string {
-	if id == header.XMsEncryptionKey {
-		return ""
+	if id.Secret() {
+		v = nil
 	}
-	return string(v)
+	return f.Code.With("HeaderName", id.String(), "HeaderValue", string(v))
 }

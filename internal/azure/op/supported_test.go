@@ -101,7 +101,8 @@ func anyRow(f *Refusal) ID {
 	return f.Rows[0]
 }
 
-// TestRefusalsAreWhole lists the headers that change what is stored or who may read it, and that Put Blob must not ignore.
+// TestRefusalsAreWhole lists the headers that change what is stored or who may read it, and that Put Blob must not
+// ignore.
 func TestRefusalsAreWhole(t *testing.T) {
 	for _, id := range []header.ID{header.XMsTags, header.XMsIfTags, header.XMsEncryptionKey, header.XMsEncryptionKeySHA256,
 		header.XMsEncryptionAlgorithm, header.XMsEncryptionScope, header.XMsStructuredBody, header.XMsAccessTier,

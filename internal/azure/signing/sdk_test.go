@@ -100,8 +100,8 @@ func answered(t *testing.T, what string, err error) {
 	}
 }
 
-// TestSDKSignatures verifies what Azure's Go SDK signs: every kind of request, names that need escaping, metadata whose two
-// sort orders differ.
+// TestSDKSignatures verifies what Azure's Go SDK signs: every kind of request, names that need escaping, metadata whose
+// two sort orders differ.
 func TestSDKSignatures(t *testing.T) {
 	ctx := context.Background()
 	for _, endpoint := range []string{"http://127.0.0.1:10000/devstoreaccount1", "http://127.0.0.1:10000/devstoreaccount1-secondary",

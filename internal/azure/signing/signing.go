@@ -190,16 +190,11 @@ func (s *scratch) mac(a *Account, i int, text []byte) []byte {
 	return sum
 }
 
-// secrets are the headers whose values are not repeated to anyone.
-var secrets = [...]string{"x-ms-encryption-key", "x-ms-source-encryption-key", "x-ms-copy-source-authorization"}
-
 // shown returns the string to sign as it is told to the client, who compares it with its own.
 func (s *scratch) shown(r *Request, account string, lite bool) string {
 	for i := range s.headers {
-		for _, name := range secrets {
-			if string(s.headers[i].name) == name {
-				s.headers[i].value = []byte("(not shown)")
-			}
+		if header.Lookup(s.headers[i].name).Secret() {
+			s.headers[i].value = []byte("(not shown)")
 		}
 	}
 	s.sort(false)
