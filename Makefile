@@ -44,7 +44,7 @@ conform: ## every row of the operation table that says done, through Azure's Go 
 	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...
 
 e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK
-	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^TestImage' $(E2E)
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme)' $(E2E)
 
 crash: deps ## kill -9 and power cuts under concurrent writers, on the real process
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Kill|PowerCut)' $(E2E)

@@ -5,14 +5,16 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"pagevault/internal/testkit"
 )
 
-// TestImageReadme does what README.md tells a newcomer to do, word for word but for the port.
-func TestImageReadme(t *testing.T) {
+// TestReadmeTour does what README.md tells a newcomer to do, word for word but for the port.
+func TestReadmeTour(t *testing.T) {
 	server := testkit.StartServer(t, testkit.ServerOptions{Memory: true})
 	dir := t.TempDir()
 	env := []string{"AZURE_CONFIG_DIR=" + filepath.Join(dir, "az"), "AZURE_CORE_COLLECT_TELEMETRY=0"}
@@ -40,6 +42,33 @@ func TestImageReadme(t *testing.T) {
 	}.Run(t)
 	if want := "changed since the snapshot: bytes 8192 to 12287\n"; out != want {
 		t.Errorf("the tour with the Go SDK printed %q, want %q", out, want)
+	}
+}
+
+// TestReadmeFlags compares the flags that README.md explains with those that the command has.
+func TestReadmeFlags(t *testing.T) {
+	flags := regexp.MustCompile(`--[a-z][a-z-]+`)
+	text, err := os.ReadFile(filepath.Join(testkit.Root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, ok := strings.Cut(string(text), "\n## The command\n")
+	if !ok {
+		t.Fatal("README.md has no section on the command")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	named := flags.FindAllString(section, -1)
+	help := testkit.Run(t, testkit.Binary(t), "serve", "--help")
+	for flag := range strings.Lines(help) {
+		flag = flags.FindString(flag)
+		if flag != "" && !slices.Contains(named, flag) {
+			t.Errorf("README.md does not explain %s", flag)
+		}
+	}
+	for _, flag := range named {
+		if !strings.Contains(help, flag) {
+			t.Errorf("README.md explains %s, which the command does not have", flag)
+		}
 	}
 }
 
