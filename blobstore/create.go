@@ -1,0 +1,112 @@
+package blobstore
+
+import (
+	"errors"
+	"strconv"
+
+	"pagevault/blobstore/lease"
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
+)
+
+// CreatePageBlob asks for a page blob, in place of whatever has its name.
+type CreatePageBlob struct {
+	Access
+	HTTPHeaders
+	Metadata []header.Pair
+	Size     int64 // bytes, a multiple of 512
+	Sequence int64 // 0 to 2^63-1
+}
+
+// defaultContentType is what a blob made without a type is said to be.
+const defaultContentType = "application/octet-stream"
+
+// CreatePageBlob makes a blob of zeros, with no page valid. A blob of that name is overwritten with all its properties;
+// its snapshots stay, and so does an active lease, whose id the request must then name. Comparing the new blob with
+// snapshots of the old one is refused (BlobOverwritten), for no page of one has anything to do with the other.
+func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error) {
+	if err := a.checkCreate(&ref, req); err != nil {
+		return Stamp{}, err
+	}
+	if req.ContentType == "" {
+		req.ContentType = defaultContentType
+	}
+	c := blobChange{scratch: scratches.Get().(*scratch)}
+	defer scratches.Put(c.scratch)
+	err := a.update(func(tx *pagestore.Tx) error {
+		c.tx, c.now = tx, a.clock.Now()
+		if err := c.findForCreate(&ref, &req.Access); err != nil {
+			return err
+		}
+		stamp := a.nextTicks(c.row.etag)
+		c.row = blobRow{
+			typ:      PageBlob,
+			volume:   tx.CreateVolume(),
+			size:     req.Size,
+			sequence: req.Sequence,
+			etag:     stamp,
+			created:  stamp,
+			lease:    c.row.lease.Written(c.now),
+			snaps:    c.row.snaps,
+			props:    appendProps(nil, &req.HTTPHeaders, req.Metadata),
+		}
+		c.keep()
+		return nil
+	})
+	return c.row.etag.stamp(), err
+}
+
+func (a *Account) checkCreate(ref *BlobRef, req *CreatePageBlob) error {
+	if err := ref.checkWritable(&req.Access); err != nil {
+		return err
+	}
+	if req.Sequence < 0 {
+		return azerr.BadHeader("x-ms-blob-sequence-number", strconv.FormatInt(req.Sequence, 10))
+	}
+	return a.checkSize(req.Size)
+}
+
+// checkSize returns the error for a size that no page blob can have here.
+func (a *Account) checkSize(size int64) error {
+	switch {
+	case size < 0 || size%PageSize != 0:
+		return azerr.BadHeader("x-ms-blob-content-length", strconv.FormatInt(size, 10))
+	case size > a.sizeMax:
+		return azerr.RequestBodyTooLarge.With("MaxLimit", strconv.FormatInt(a.sizeMax, 10))
+	default:
+		return nil
+	}
+}
+
+// findForCreate finds the blob that is about to be replaced, if there is one, checks whether it may be, and lets go of
+// its volume. Of the old row only what survives has a meaning afterwards: lease, entity tag, snapshots.
+func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (err error) {
+	c.id, c.row, err = c.findBlob(c.tx, ref, 0)
+	exists := !errors.Is(err, azerr.BlobNotFound)
+	if err != nil && exists {
+		return err
+	}
+	if err := c.row.lease.CheckWrite(lease.Blob, acc.LeaseID, c.now); err != nil {
+		return err
+	}
+	stamp := c.row.etag.stamp()
+	if err := acc.Conditions.CheckCreate(exists, stamp.ETag, stamp.LastModified); err != nil {
+		return err
+	}
+	if exists {
+		return c.leaveVolume()
+	}
+	return nil
+}
+
+// leaveVolume ends the blob's use of its volume. If snapshots still show it, a row counts them from now on, and the last
+// of them takes the volume with it; otherwise it goes at once.
+func (c *blobChange) leaveVolume() error {
+	if c.row.snaps.volume == 0 {
+		return c.tx.Drop(c.row.volume)
+	}
+	c.tx.Set(appendVolumeKey(nil, c.row.volume), appendNumberRow(nil, c.row.snaps.volume))
+	c.row.snaps.volume = 0
+	return nil
+}

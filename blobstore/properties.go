@@ -1,0 +1,194 @@
+package blobstore
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"pagevault/blobstore/lease"
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
+)
+
+// BlobInfo is everything a reply may say about a blob or a snapshot.
+type BlobInfo struct {
+	Name     string
+	Snapshot string // "" for the blob itself
+	Type     BlobType
+	Stamp
+	Created  time.Time
+	Size     int64 // bytes
+	Sequence int64 // of page blobs
+	HTTPHeaders
+	Metadata []header.Pair
+	Lease    lease.Info // of the blob itself; a snapshot has none and nothing is said of it
+}
+
+// SequenceAction is what a request does to the sequence number of a page blob.
+type SequenceAction uint8
+
+const (
+	SequenceKeep      SequenceAction = iota // the header is absent
+	SequenceMax                             // the larger of the present and the given number
+	SequenceUpdate                          // the given number
+	SequenceIncrement                       // one more
+)
+
+var sequenceActionNames = [...]string{"", "max", "update", "increment"}
+
+// String returns the action as x-ms-sequence-number-action spells it.
+func (s SequenceAction) String() string { return sequenceActionNames[s] }
+
+// SetProperties asks for a change of a blob's properties. What is not given stays.
+type SetProperties struct {
+	Access
+	Headers  *HTTPHeaders // nil: none of the six was sent. Else all six are replaced, those that are empty are cleared
+	Size     Int64        // of a page blob, bytes
+	Action   SequenceAction
+	Sequence Int64 // for SequenceMax and SequenceUpdate
+}
+
+// SetPropertiesResult is what the reply says about the changed blob.
+type SetPropertiesResult struct {
+	Stamp
+	Type     BlobType
+	Sequence int64 // of page blobs
+}
+
+// BlobInfo returns the properties and metadata of a blob or a snapshot.
+func (a *Account) BlobInfo(ref BlobRef, acc *Access) (info BlobInfo, err error) {
+	snapshot, err := ref.check()
+	if err != nil {
+		return BlobInfo{}, err
+	}
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	err = a.view(func(v *pagestore.View) error {
+		_, row, err := s.findBlob(v, &ref, snapshot)
+		if err != nil {
+			return err
+		}
+		now := a.clock.Now()
+		if err := acc.checkRead(&row, now); err != nil {
+			return err
+		}
+		info, err = row.info(ref.Blob, snapshot, now)
+		return err
+	})
+	return info, err
+}
+
+// info returns what clients are told about the row.
+func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInfo, error) {
+	headers, meta, err := decodeProps(r.props)
+	return BlobInfo{
+		Name:        name,
+		Snapshot:    snapshot.String(),
+		Type:        r.typ,
+		Stamp:       r.etag.stamp(),
+		Created:     r.created.Time(),
+		Size:        r.size,
+		Sequence:    r.sequence,
+		HTTPHeaders: headers,
+		Metadata:    meta,
+		Lease:       r.lease.Info(now),
+	}, err
+}
+
+// SetBlobMetadata replaces all metadata of a blob; without any it is cleared.
+func (a *Account) SetBlobMetadata(ref BlobRef, acc *Access, meta []header.Pair) (Stamp, error) {
+	if err := ref.checkWritable(acc); err != nil {
+		return Stamp{}, err
+	}
+	row, err := a.change(&ref, acc, false, func(c *blobChange) error {
+		headers, _, err := splitProps(c.row.props)
+		c.row.props = appendMetadata(headers, meta) // headers has no room behind it, so this copies
+		return err
+	})
+	return row.etag.stamp(), err
+}
+
+// SetBlobProperties replaces the HTTP headers, resizes and sets the sequence number, all or nothing. A page blob that
+// shrinks loses the pages past its new end for good: growing again shows zeros there. Its snapshots keep them.
+func (a *Account) SetBlobProperties(ref BlobRef, req *SetProperties) (SetPropertiesResult, error) {
+	if err := a.checkProperties(&ref, req); err != nil {
+		return SetPropertiesResult{}, err
+	}
+	aboutPages := req.Size.Given || req.Action != SequenceKeep
+	row, err := a.change(&ref, &req.Access, aboutPages, func(c *blobChange) error {
+		if err := c.setSequence(req.Action, req.Sequence.Value); err != nil {
+			return err
+		}
+		if req.Size.Given {
+			if err := c.resize(req.Size.Value); err != nil {
+				return err
+			}
+		}
+		return c.setHeaders(req.Headers)
+	})
+	return SetPropertiesResult{Stamp: row.etag.stamp(), Type: row.typ, Sequence: row.sequence}, err
+}
+
+const (
+	sequenceHeader = "x-ms-blob-sequence-number"
+	actionHeader   = "x-ms-sequence-number-action"
+)
+
+func (a *Account) checkProperties(ref *BlobRef, req *SetProperties) error {
+	if err := ref.checkWritable(&req.Access); err != nil {
+		return err
+	}
+	if req.Size.Given {
+		if err := a.checkSize(req.Size.Value); err != nil {
+			return err
+		}
+	}
+	number := strconv.FormatInt(req.Sequence.Value, 10)
+	switch {
+	case req.Action > SequenceIncrement:
+		return azerr.BadHeader(actionHeader, strconv.Itoa(int(req.Action)))
+	case req.Action == SequenceKeep && req.Sequence.Given:
+		return azerr.MissingHeader(actionHeader)
+	case req.Action == SequenceIncrement && req.Sequence.Given:
+		return azerr.BadHeader(sequenceHeader, number)
+	case (req.Action == SequenceMax || req.Action == SequenceUpdate) && !req.Sequence.Given:
+		return azerr.MissingHeader(sequenceHeader)
+	case req.Sequence.Given && req.Sequence.Value < 0:
+		return azerr.BadHeader(sequenceHeader, number)
+	}
+	return nil
+}
+
+func (c *blobChange) setSequence(action SequenceAction, given int64) error {
+	switch action {
+	case SequenceMax:
+		c.row.sequence = max(c.row.sequence, given)
+	case SequenceUpdate:
+		c.row.sequence = given
+	case SequenceIncrement:
+		if c.row.sequence == math.MaxInt64 {
+			return azerr.SequenceNumberIncrementTooLarge
+		}
+		c.row.sequence++
+	}
+	return nil
+}
+
+func (c *blobChange) resize(size int64) error {
+	shrinks := size < c.row.size
+	c.row.size = size
+	if !shrinks {
+		return nil
+	}
+	return c.tx.Truncate(c.row.volume, pageNo(size))
+}
+
+func (c *blobChange) setHeaders(h *HTTPHeaders) error {
+	if h == nil {
+		return nil
+	}
+	_, meta, err := splitProps(c.row.props)
+	c.row.props = append(appendHeaders(nil, h), meta...)
+	return err
+}

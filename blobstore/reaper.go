@@ -1,0 +1,177 @@
+package blobstore
+
+import (
+	"bytes"
+	"encoding/binary"
+
+	"pagevault/pagestore"
+)
+
+// Reaped says what the reaper removed.
+type Reaped struct {
+	Container string
+	Rows      int // blobs and snapshots removed since the service was opened
+}
+
+// reaper removes the blobs of deleted containers, in the background: one goroutine, from startReaper to stop. What is
+// to be done is in the tombs, so that it goes on where it was after any kind of end.
+type reaper struct {
+	wake chan struct{} // holds a value while there may be something to do
+	quit chan struct{} // closed to make it stop
+	done chan struct{} // closed when it has
+}
+
+// startReaper starts the account's reaper, which begins with what an earlier one left.
+func (a *Account) startReaper() {
+	a.reaper = &reaper{wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	a.reaper.kick()
+	go a.runReaper(a.reaper)
+}
+
+func (a *Account) runReaper(r *reaper) {
+	defer close(r.done)
+	for {
+		select {
+		case <-r.quit:
+			return
+		case <-r.wake:
+		}
+		if err := a.reap(); err != nil && a.events.ReapFailed != nil {
+			a.events.ReapFailed(a.name, err)
+		}
+	}
+}
+
+// kick says that there is something to do.
+func (r *reaper) kick() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// stop makes the reaper end after the change it is at, and waits for it.
+func (r *reaper) stop() {
+	close(r.quit)
+	<-r.done
+}
+
+func (r *reaper) stopping() bool {
+	select {
+	case <-r.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// reapBatch bounds how many rows one change removes: with the longest names its record is about 1 MiB, and requests wait
+// for a few milliseconds at most.
+const reapBatch = 256
+
+// reap empties all tombs there are.
+func (a *Account) reap() error {
+	tombs, err := a.tombs()
+	if err != nil {
+		return err
+	}
+	for _, t := range tombs {
+		if err := a.reapTomb(&t); err != nil {
+			return err
+		}
+		if a.reaper.stopping() {
+			return nil
+		}
+	}
+	return nil
+}
+
+// tomb is a deleted container whose blobs are to be removed.
+type tomb struct {
+	id   containerID
+	name string
+}
+
+// tombs lists tombs.
+func (a *Account) tombs() (found []tomb, err error) {
+	from := []byte{tableTomb}
+	err = a.scan(from, appendAfter(nil, from), func(it *pagestore.Iter) (bool, error) {
+		key, value := it.Key(), it.Value()
+		if len(key) != 9 || len(value) < 1 || value[0] != rowVersion {
+			return false, badRow("tomb", value)
+		}
+		found = append(found, tomb{containerID(binary.BigEndian.Uint64(key[1:])), string(value[1:])})
+		return it.Next(), nil
+	})
+	return found, err
+}
+
+// reapTomb removes all rows of a deleted container and then the tomb.
+func (a *Account) reapTomb(t *tomb) error {
+	from := appendContainerBlobs(nil, t.id)
+	to := appendAfter(nil, from)
+	reaped := Reaped{Container: t.name}
+	for !a.reaper.stopping() {
+		batch, err := a.doomed(from, to)
+		if err != nil {
+			return err
+		}
+		err = a.update(func(tx *pagestore.Tx) error {
+			if len(batch) == 0 {
+				tx.Delete(appendTombKey(nil, t.id))
+			}
+			for i := range batch {
+				if err := bury(tx, &batch[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		reaped.Rows += len(batch)
+		if len(batch) == 0 {
+			if a.events.Reaped != nil {
+				a.events.Reaped(a.name, reaped)
+			}
+			return nil
+		}
+		from = append(batch[len(batch)-1].key, 0)
+	}
+	return nil
+}
+
+// doomedRow is a row that is to be removed.
+type doomedRow struct {
+	key []byte
+	row blobRow
+}
+
+// doomed returns the first rows in [from, to). Nothing can be missing from the picture it looks at: the container was gone
+// before its tomb appeared, and nobody else touches rows of a container that is gone.
+func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
+	err = a.scan(from, to, func(it *pagestore.Iter) (bool, error) {
+		row, err := decodeBlobRow(it.Value())
+		row.props = nil
+		batch = append(batch, doomedRow{bytes.Clone(it.Key()), row})
+		return len(batch) < reapBatch && it.Next(), err
+	})
+	return batch, err
+}
+
+// bury removes one row. A volume goes with its blob, or, if only snapshots use it, with the first of them: their
+// container is gone, so none of them can be read, but by those who began before.
+func bury(tx *pagestore.Tx, d *doomedRow) error {
+	tx.Delete(d.key)
+	if d.row.gen == pagestore.GenHead {
+		return tx.Drop(d.row.volume)
+	}
+	counter := appendVolumeKey(nil, d.row.volume)
+	_, ok, err := tx.Get(counter)
+	if err != nil || !ok {
+		return err
+	}
+	tx.Delete(counter)
+	return tx.Drop(d.row.volume)
+}

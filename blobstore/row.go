@@ -1,0 +1,332 @@
+package blobstore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"pagevault/blobstore/lease"
+	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
+)
+
+// Rows begin with a byte that says how they are laid out. Numbers are unsigned varints unless a width is given; fixed
+// ones are little-endian; text is its length and its bytes. A lease is
+//
+//	phase (1) · id text · seconds + 1 · until (8, ticks; 0: never)
+//
+// and metadata is the number of pairs, then name and value of each.
+const rowVersion = 1
+
+// containerRow is what is stored about a container.
+//
+//	version (1) · id · flags (1) · etag (8) · created (8) · [lease] · metadata
+type containerRow struct {
+	id      containerID
+	etag    ticks
+	created ticks
+	lease   lease.State
+	meta    []byte // encoded metadata. Borrowed from the row it was read from
+}
+
+// Flags of both kinds of row.
+const (
+	flagLease     = 1 << 0 // a lease follows: it is not merely available
+	flagSnapshots = 1 << 1 // blobs: the count of snapshots follows
+	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
+)
+
+func (r *containerRow) append(dst []byte) []byte {
+	flags := byte(0)
+	if r.lease.Phase != lease.PhaseNone {
+		flags |= flagLease
+	}
+	dst = append(dst, rowVersion)
+	dst = binary.AppendUvarint(dst, uint64(r.id))
+	dst = append(dst, flags)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.etag))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.created))
+	if flags&flagLease != 0 {
+		dst = appendLease(dst, &r.lease)
+	}
+	return append(dst, r.meta...)
+}
+
+// decodeContainerRow reads a row. The result borrows p.
+func decodeContainerRow(p []byte) (containerRow, error) {
+	d := rowReader{p: p}
+	d.version()
+	r := containerRow{id: containerID(d.uvarint())}
+	flags := d.flags(flagLease)
+	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
+	if flags&flagLease != 0 {
+		r.lease = d.lease()
+	}
+	r.meta = d.p
+	if d.bad || r.id == 0 {
+		return containerRow{}, badRow("container", p)
+	}
+	return r, nil
+}
+
+// BlobType is the kind of a blob (x-ms-blob-type).
+type BlobType uint8
+
+// Only page blobs can be made yet.
+const (
+	PageBlob BlobType = iota + 1
+	BlockBlob
+	AppendBlob
+)
+
+var blobTypeNames = [...]string{"", "PageBlob", "BlockBlob", "AppendBlob"}
+
+// String returns the type as x-ms-blob-type spells it.
+func (t BlobType) String() string { return blobTypeNames[t] }
+
+// blobRow is what is stored about a blob or a snapshot.
+//
+//	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · properties
+//
+// Properties (see props.go) run to the end; a write to pages copies them without looking.
+type blobRow struct {
+	typ      BlobType
+	volume   pagestore.VolumeID
+	gen      pagestore.Gen // of a snapshot; GenHead for a blob
+	size     int64         // bytes
+	sequence int64
+	etag     ticks
+	created  ticks
+	lease    lease.State
+	snaps    snapshotCount
+	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
+}
+
+// snapshotCount is what a blob remembers of its snapshots, so that none of them need be looked for.
+type snapshotCount struct {
+	all    uint64     // how many there are
+	volume uint64     // how many of them are of the blob's present volume
+	last   snapshotID // the newest there ever was. It outlives its snapshot, so that ids only ever increase
+}
+
+func (r *blobRow) append(dst []byte) []byte {
+	flags := byte(0)
+	if r.lease.Phase != lease.PhaseNone {
+		flags |= flagLease
+	}
+	if r.snaps != (snapshotCount{}) {
+		flags |= flagSnapshots
+	}
+	if r.gen != pagestore.GenHead {
+		flags |= flagFrozen
+	}
+	dst = append(dst, rowVersion, byte(r.typ), flags)
+	dst = binary.AppendUvarint(dst, uint64(r.volume))
+	dst = binary.AppendUvarint(dst, uint64(r.size))
+	dst = binary.AppendUvarint(dst, uint64(r.sequence))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.etag))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.created))
+	if flags&flagLease != 0 {
+		dst = appendLease(dst, &r.lease)
+	}
+	if flags&flagSnapshots != 0 {
+		dst = binary.AppendUvarint(dst, r.snaps.all)
+		dst = binary.AppendUvarint(dst, r.snaps.volume)
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(r.snaps.last))
+	}
+	if flags&flagFrozen != 0 {
+		dst = binary.AppendUvarint(dst, uint64(r.gen))
+	}
+	return append(dst, r.props...)
+}
+
+// decodeBlobRow reads a row. The result borrows p.
+func decodeBlobRow(p []byte) (blobRow, error) {
+	d := rowReader{p: p}
+	d.version()
+	r := blobRow{typ: BlobType(d.byte())}
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen)
+	r.volume = pagestore.VolumeID(d.uvarint())
+	r.size, r.sequence = d.int64(), d.int64()
+	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
+	if flags&flagLease != 0 {
+		r.lease = d.lease()
+	}
+	if flags&flagSnapshots != 0 {
+		r.snaps = snapshotCount{all: d.uvarint(), volume: d.uvarint()}
+		r.snaps.last = snapshotID(d.uint64())
+		d.must(r.snaps.volume <= r.snaps.all && r.snaps.last != 0)
+	}
+	if flags&flagFrozen != 0 {
+		gen := d.uvarint()
+		r.gen = pagestore.Gen(gen)
+		d.must(gen != uint64(pagestore.GenHead) && gen <= math.MaxUint32)
+	}
+	r.props = d.p
+	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)
+	if d.bad {
+		return blobRow{}, badRow("blob", p)
+	}
+	return r, nil
+}
+
+func appendLease(dst []byte, s *lease.State) []byte {
+	until := uint64(0)
+	if !s.Until.IsZero() {
+		until = uint64(ticksAt(s.Until))
+	}
+	dst = append(dst, byte(s.Phase))
+	dst = appendText(dst, s.ID)
+	dst = binary.AppendUvarint(dst, uint64(s.Seconds+1))
+	return binary.LittleEndian.AppendUint64(dst, until)
+}
+
+func appendText(dst []byte, s string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(s)))
+	return append(dst, s...)
+}
+
+// appendMetadata appends pairs as rows hold them.
+func appendMetadata(dst []byte, pairs []header.Pair) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(pairs)))
+	for _, p := range pairs {
+		dst = appendText(appendText(dst, p.Name), p.Value)
+	}
+	return dst
+}
+
+// decodeMetadata reads what appendMetadata wrote. The result does not borrow p. Without pairs it is nil.
+func decodeMetadata(p []byte) ([]header.Pair, error) {
+	d := rowReader{p: p}
+	pairs := d.metadata()
+	if d.bad || len(d.p) > 0 {
+		return nil, badRow("metadata", p)
+	}
+	return pairs, nil
+}
+
+// A tomb row: version (1) · name, for whoever looks into a store. A volume row: version (1) · number of snapshots. The
+// next-id row: version (1) · id.
+
+func appendTombRow(dst []byte, name string) []byte { return append(append(dst, rowVersion), name...) }
+
+func appendNumberRow(dst []byte, n uint64) []byte {
+	return binary.AppendUvarint(append(dst, rowVersion), n)
+}
+
+func decodeNumberRow(p []byte) (uint64, error) {
+	d := rowReader{p: p}
+	d.version()
+	n := d.uvarint()
+	if d.bad || len(d.p) > 0 {
+		return 0, badRow("number", p)
+	}
+	return n, nil
+}
+
+func badRow(kind string, p []byte) error {
+	return fmt.Errorf("%s row %x: %w", kind, p, pagestore.ErrCorrupt)
+}
+
+// rowReader reads a row from its front. After the first thing that is not as it should be, bad is set, and what is read
+// means nothing.
+type rowReader struct {
+	p   []byte
+	bad bool
+}
+
+func (d *rowReader) must(ok bool) {
+	if !ok {
+		d.bad = true
+	}
+}
+
+func (d *rowReader) take(n int) []byte {
+	if n < 0 || n > len(d.p) {
+		d.p, d.bad = nil, true
+		return nil
+	}
+	q := d.p[:n]
+	d.p = d.p[n:]
+	return q
+}
+
+func (d *rowReader) byte() byte {
+	if len(d.p) == 0 {
+		d.bad = true
+		return 0
+	}
+	b := d.p[0]
+	d.p = d.p[1:]
+	return b
+}
+
+func (d *rowReader) version() { d.must(d.byte() == rowVersion) }
+
+func (d *rowReader) flags(known byte) byte {
+	f := d.byte()
+	d.must(f&^known == 0)
+	return f
+}
+
+func (d *rowReader) uvarint() uint64 {
+	v, n := binary.Uvarint(d.p)
+	if n <= 0 {
+		d.p, d.bad = nil, true
+		return 0
+	}
+	d.p = d.p[n:]
+	return v
+}
+
+func (d *rowReader) int64() int64 {
+	v := d.uvarint()
+	d.must(v <= math.MaxInt64)
+	return int64(v)
+}
+
+func (d *rowReader) uint64() uint64 {
+	q := d.take(8)
+	if q == nil {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(q)
+}
+
+func (d *rowReader) text() string {
+	n := d.uvarint()
+	if n > uint64(len(d.p)) {
+		d.p, d.bad = nil, true
+		return ""
+	}
+	return string(d.take(int(n)))
+}
+
+func (d *rowReader) lease() lease.State {
+	s := lease.State{Phase: lease.Phase(d.byte()), ID: d.text()}
+	seconds := d.uvarint()
+	until := ticks(d.uint64())
+	s.Seconds = int(seconds) - 1
+	if until != 0 {
+		s.Until = until.Time()
+	}
+	d.must(s.Phase == lease.PhaseHeld || s.Phase == lease.PhaseBreaking)
+	d.must(seconds <= 61 && (until != 0 || s.Phase == lease.PhaseHeld && s.Seconds == lease.Infinite))
+	return s
+}
+
+func (d *rowReader) metadata() []header.Pair {
+	n := d.uvarint()
+	if n > uint64(len(d.p))/2 { // a pair takes two bytes at least
+		d.p, d.bad = nil, true
+	}
+	if d.bad || n == 0 {
+		return nil
+	}
+	pairs := make([]header.Pair, n)
+	for i := range pairs {
+		pairs[i] = header.Pair{Name: d.text(), Value: d.text()}
+	}
+	return pairs
+}

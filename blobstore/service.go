@@ -1,0 +1,176 @@
+package blobstore
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+
+	"pagevault/internal/azure/signing"
+	"pagevault/internal/clock"
+	"pagevault/pagestore"
+)
+
+// Limits of the protocol, in bytes.
+const (
+	// PageSize is what sizes and ranges of page blobs are multiples of.
+	PageSize = pagestore.PageSize
+	// PutPagesMax is the most that one Put Page writes.
+	PutPagesMax = 4 << 20
+	// defaultMaxPageBlob is below Azure's 8 TiB: nobody should fill a disk by a slip of the pen.
+	defaultMaxPageBlob = 1 << 40
+)
+
+// Options configures a Service.
+type Options struct {
+	Clock       clock.Clock // nil: the machine's
+	Rand        io.Reader   // lease ids made for clients that propose none. nil: crypto/rand
+	MaxPageBlob int64       // largest size of a page blob in bytes, at most 8 TiB. 0: 1 TiB
+	Accounts    []AccountOptions
+	Store       func(account string) (pagestore.Options, error) // where and how an account's store lives
+	Events      *Events                                         // nil: none
+}
+
+// AccountOptions names an account and the one or two keys that sign requests to it.
+type AccountOptions struct {
+	Name string
+	Keys [][]byte // decoded
+}
+
+// Events are called when something happens that no request reports. They may come from any goroutine and must not call
+// back into the Service. A nil function is not called.
+type Events struct {
+	// Reaped is called when the last blob of a deleted container is gone.
+	Reaped func(account string, r Reaped)
+	// ReapFailed is called when removing the blobs of deleted containers stopped; it goes on after the next deletion
+	// of a container, or when the service is opened again.
+	ReapFailed func(account string, err error)
+}
+
+// Service is the blob service: its accounts, each on a store of its own. It is safe for concurrent use. One goroutine
+// per account, the reaper, runs until Close.
+type Service struct {
+	accounts []*Account // as in Options
+	byName   map[string]*Account
+}
+
+// azurePageBlobMax is the largest page blob of Azure: 8 TiB.
+const azurePageBlobMax = 8 << 40
+
+// Open opens the store of every account. If one fails, those before it are closed.
+func Open(o Options) (*Service, error) {
+	if o.Clock == nil {
+		o.Clock = clock.System
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	if o.MaxPageBlob == 0 {
+		o.MaxPageBlob = defaultMaxPageBlob
+	}
+	if o.Events == nil {
+		o.Events = &Events{}
+	}
+	switch {
+	case o.MaxPageBlob < 0 || o.MaxPageBlob > azurePageBlobMax || o.MaxPageBlob%PageSize != 0:
+		return nil, fmt.Errorf("MaxPageBlob is %d: want a multiple of %d up to %d", o.MaxPageBlob, PageSize, int64(azurePageBlobMax))
+	case o.Store == nil:
+		return nil, errors.New("option Store is missing")
+	}
+	s := &Service{byName: make(map[string]*Account, len(o.Accounts))}
+	for _, ao := range o.Accounts {
+		a, err := openAccount(&o, ao)
+		if err == nil && s.byName[ao.Name] != nil {
+			err = errors.Join(errors.New("given twice"), a.close())
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("account %s: %w", ao.Name, err), s.Close())
+		}
+		s.accounts = append(s.accounts, a)
+		s.byName[ao.Name] = a
+	}
+	return s, nil
+}
+
+// Account returns the account of that name.
+func (s *Service) Account(name string) (*Account, bool) {
+	a, ok := s.byName[name]
+	return a, ok
+}
+
+// Accounts returns all accounts in the order of Options. The caller must not change the slice.
+func (s *Service) Accounts() []*Account { return s.accounts }
+
+// Close stops the reapers, waits for them, and closes the stores. Requests must have ended, Readers must be closed.
+func (s *Service) Close() error {
+	var errs []error
+	for _, a := range s.accounts {
+		if err := a.close(); err != nil {
+			errs = append(errs, fmt.Errorf("account %s: %w", a.name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Account is one account: a name, keys, and a store with all its containers and blobs. It is safe for concurrent use.
+type Account struct {
+	name    string
+	signing *signing.Account
+	store   *pagestore.Store
+	clock   clock.Clock
+	rand    io.Reader
+	events  *Events
+	sizeMax int64 // of a page blob, bytes
+	reaper  *reaper
+
+	// last is the newest entity tag given out since the store was opened. It is read and changed only within
+	// pagestore.Store.Update, whose functions run one at a time.
+	last ticks
+}
+
+func openAccount(o *Options, ao AccountOptions) (*Account, error) {
+	if ao.Name == "" || len(ao.Keys) == 0 || len(ao.Keys) > 2 {
+		return nil, errors.New("want a name and one or two keys")
+	}
+	so, err := o.Store(ao.Name)
+	if err != nil {
+		return nil, err
+	}
+	store, err := pagestore.Open(so)
+	if err != nil {
+		return nil, err
+	}
+	a := &Account{
+		name:    ao.Name,
+		signing: &signing.Account{Name: ao.Name, Keys: ao.Keys},
+		store:   store,
+		clock:   o.Clock,
+		rand:    o.Rand,
+		events:  o.Events,
+		sizeMax: o.MaxPageBlob,
+	}
+	a.startReaper()
+	return a, nil
+}
+
+// Name returns the account's name.
+func (a *Account) Name() string { return a.name }
+
+// Signing returns what requests to the account are signed with.
+func (a *Account) Signing() *signing.Account { return a.signing }
+
+// Store returns the account's store, for metrics and health only: changing it behind the account's back breaks both.
+func (a *Account) Store() *pagestore.Store { return a.store }
+
+func (a *Account) close() error {
+	a.reaper.stop()
+	return a.store.Close()
+}
+
+// nextTicks returns the entity tag of a change that happens now to something whose present one is before (0: none). It is
+// later than every tag given out so far, by a tick at least, so that their order is the order in which changes apply.
+// Only within Update.
+func (a *Account) nextTicks(before ticks) ticks {
+	a.last = max(ticksAt(a.clock.Now()), a.last+1, before+1)
+	return a.last
+}

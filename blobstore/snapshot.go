@@ -1,0 +1,110 @@
+package blobstore
+
+import (
+	"pagevault/blobstore/lease"
+	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
+)
+
+// SnapshotResult names a new snapshot.
+type SnapshotResult struct {
+	Snapshot string // its id, later than that of every earlier snapshot of the blob
+	Stamp           // the snapshot's: the blob's own if it has the blob's metadata, else new
+}
+
+// SnapshotBlob keeps the blob as it is now. The snapshot has the blob's properties; its metadata too, unless meta is
+// given in its place. The blob's entity tag does not change, its lease is not needed: a lease id is only a condition.
+// It takes the same time however large the blob is.
+func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (SnapshotResult, error) {
+	if err := ref.checkWritable(acc); err != nil {
+		return SnapshotResult{}, err
+	}
+	var result SnapshotResult
+	c := blobChange{scratch: scratches.Get().(*scratch)}
+	defer scratches.Put(c.scratch)
+	err := a.update(func(tx *pagestore.Tx) (err error) {
+		c.tx, c.now = tx, a.clock.Now()
+		if err := c.findForSnapshot(&ref, acc); err != nil {
+			return err
+		}
+		id, frozen, err := c.freeze(a, meta)
+		if err != nil {
+			return err
+		}
+		result = SnapshotResult{Snapshot: id.String(), Stamp: frozen.etag.stamp()}
+		c.scratch.row = frozen.append(c.scratch.row[:0])
+		tx.Set(appendBlobKey(nil, c.id, ref.Blob, id), c.scratch.row)
+		c.keep()
+		return nil
+	})
+	return result, err
+}
+
+// findForSnapshot is find with the lease as a condition only.
+func (c *blobChange) findForSnapshot(ref *BlobRef, acc *Access) (err error) {
+	if c.id, c.row, err = c.findBlob(c.tx, ref, 0); err != nil {
+		return err
+	}
+	if err := c.row.lease.CheckRead(lease.Blob, acc.LeaseID, c.now); err != nil {
+		return err
+	}
+	stamp := c.row.etag.stamp()
+	return acc.Conditions.CheckWrite(stamp.ETag, stamp.LastModified)
+}
+
+// freeze ends the generation of the blob's volume and returns the row of the snapshot that shows it. The blob's row
+// counts it.
+func (c *blobChange) freeze(a *Account, meta []header.Pair) (snapshotID, blobRow, error) {
+	gen, err := c.tx.Freeze(c.row.volume)
+	if err != nil {
+		return 0, blobRow{}, err
+	}
+	id := snapshotID(max(ticksAt(c.now), ticks(c.row.snaps.last)+1))
+	c.row.snaps = snapshotCount{all: c.row.snaps.all + 1, volume: c.row.snaps.volume + 1, last: id}
+
+	frozen := c.row
+	frozen.gen, frozen.lease, frozen.snaps = gen, lease.State{}, snapshotCount{}
+	if len(meta) > 0 {
+		headers, _, err := splitProps(c.row.props)
+		if err != nil {
+			return 0, blobRow{}, err
+		}
+		frozen.props = appendMetadata(headers, meta)
+		frozen.etag = a.nextTicks(c.row.etag)
+	}
+	return id, frozen, nil
+}
+
+// snapshotRows returns the bounds [from, to) of the keys of a blob's snapshots, without the blob itself.
+func snapshotRows(id containerID, name string) (from, to []byte) {
+	return appendBlobRows(nil, id, name), appendBlobKey(nil, id, name, 0)
+}
+
+// dropSnapshot removes the row of a snapshot. blob is the row of its blob, whose counts go down; the volume goes too if
+// it was the last user. The caller stores the blob's row.
+func dropSnapshot(tx *pagestore.Tx, key []byte, snap, blob *blobRow) error {
+	tx.Delete(key)
+	blob.snaps.all--
+	if snap.volume == blob.volume {
+		blob.snaps.volume--
+		return nil
+	}
+	counter := appendVolumeKey(nil, snap.volume)
+	value, ok, err := tx.Get(counter)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return badRow("missing volume", counter)
+	}
+	n, err := decodeNumberRow(value)
+	if err != nil {
+		return err
+	}
+	if n > 1 {
+		tx.Set(counter, appendNumberRow(nil, n-1))
+		return nil
+	}
+	tx.Delete(counter)
+	return tx.Drop(snap.volume)
+}
