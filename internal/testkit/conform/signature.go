@@ -132,6 +132,7 @@ func signaturesRefused(w *wire) {
 		change(&k.sign)
 		return k
 	}
+	signed(func(s *signature) { s.scheme = "sharedkey" }).ok(200)
 	signed(func(s *signature) { s.key = "AAAA" }).fails("AuthenticationFailed")
 	signed(func(s *signature) { s.resource = "/" + account + string(b) }).fails("AuthenticationFailed") // the account stands there twice
 	signed(func(s *signature) { s.resource = "/" + account + "/" + account + string(b) + "/" }).fails("AuthenticationFailed")
@@ -144,9 +145,13 @@ func signaturesRefused(w *wire) {
 		"SharedKeyLite " + account + ":AAAA", "Bearer eyJhbGciOiJub25lIn0.e30."} {
 		raw(bad).failsAny([]string{"AuthenticationFailed", "InvalidAuthenticationInfo"})
 	}
-	w.get(b, "").leave("Authorization").fails("NoAuthenticationInformation")
-	w.head(b, "").leave("Authorization").fails("NoAuthenticationInformation")
-	w.update(b, 0, fill(103, page)).leave("Authorization").fails("NoAuthenticationInformation")
+	nobody := func(c *call) *call { return c.leave("Authorization") }
+	for _, c := range []*call{w.get(b, ""), w.head(b, ""), w.update(b, 0, fill(103, page)), w.get("/", "comp=list"), w.get("/none-such/b", "")} {
+		w.headers(nobody(c).fails("NoAuthenticationInformation"), "WWW-Authenticate", "*") // which clients look for
+	}
+	nobody(w.get(b, "")).h("x-ms-version", "2019-07-07").fails("ResourceNotFound") // before 2019-12-12 nothing was said
+	nobody(w.get(b, "")).leave("x-ms-version").fails("ResourceNotFound")
+	nobody(w.get(b, "sv=2021-12-02&sr=b&sp=r&se=2099-01-01&sig=AAAA")).fails("AuthenticationFailed", "AuthenticationErrorDetail", "*")
 	// Who asks is looked at before what is there.
 	none := w.get("/none-such/none", "")
 	none.sign.key = "AAAA"
