@@ -1,0 +1,190 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"pagevault/blobstore"
+)
+
+// Admin returns what the admin listener serves. It must not be reachable by clients: it asks for no credentials.
+//
+//	GET /healthz   200 while the process runs
+//	GET /readyz    200 when every account can be written, else 503; the body says which member fails and why
+//	GET /metrics   the figures, as Prometheus reads them
+func (s *Server) Admin() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// readiness is the body of /readyz.
+type readiness struct {
+	Ready    bool             `json:"ready"`
+	Stopping bool             `json:"stopping,omitempty"`
+	Accounts []accountReading `json:"accounts"`
+}
+
+type accountReading struct {
+	Name     string          `json:"name"`
+	Writable bool            `json:"writable"`
+	Error    string          `json:"error,omitempty"`
+	Members  []memberReading `json:"members"`
+}
+
+type memberReading struct {
+	Dir   string `json:"dir"`
+	Error string `json:"error,omitempty"`
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	state := readiness{Stopping: s.stopping()}
+	state.Ready = !state.Stopping
+	for _, a := range s.o.Service.Accounts() {
+		reading := readAccount(a)
+		state.Ready = state.Ready && reading.Writable
+		state.Accounts = append(state.Accounts, reading)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !state.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	json.NewEncoder(w).Encode(state)
+}
+
+func readAccount(a *blobstore.Account) accountReading {
+	reading := accountReading{Name: a.Name(), Writable: true}
+	if err := a.Store().Failed(); err != nil {
+		reading.Writable, reading.Error = false, err.Error()
+	}
+	for _, m := range a.Store().Log().Members() {
+		member := memberReading{Dir: m.Dir}
+		if m.Err != nil {
+			member.Error = m.Err.Error()
+		}
+		reading.Members = append(reading.Members, member)
+	}
+	return reading
+}
+
+// figure is one number of the state of an account's store, read when it is asked for.
+type figure struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func(a *blobstore.Account) float64
+}
+
+func newFigure(name, help string, kind prometheus.ValueType, read func(a *blobstore.Account) float64) figure {
+	return figure{prometheus.NewDesc("pagevault_"+name, help, []string{"account"}, nil), kind, read}
+}
+
+// stateCollector reports what the listeners and stores know of themselves.
+type stateCollector struct {
+	s                                    *Server
+	connections, refused, received, sent *prometheus.Desc
+	figures                              []figure
+}
+
+func newStateCollector(s *Server) *stateCollector {
+	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc("pagevault_"+name, help, nil, nil) }
+	return &stateCollector{
+		s:           s,
+		connections: desc("connections", "Open connections."),
+		refused:     desc("connections_refused_total", "Connections turned away because there were too many."),
+		received:    desc("received_bytes_total", "Bytes received from clients, headers and TLS included."),
+		sent:        desc("sent_bytes_total", "Bytes sent to clients, headers and TLS included."),
+		figures:     storeFigures(),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.connections, c.refused, c.received, c.sent} {
+		ch <- d
+	}
+	for _, f := range c.figures {
+		ch <- f.desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	var open, refused, in, out float64
+	c.s.mu.Lock()
+	listeners := c.s.mu.listeners
+	c.s.mu.Unlock()
+	for _, l := range listeners {
+		open += float64(l.open())
+		refused += float64(l.refused.Load())
+		in += float64(l.in.Load())
+		out += float64(l.out.Load())
+	}
+	ch <- prometheus.MustNewConstMetric(c.connections, prometheus.GaugeValue, open)
+	ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, refused)
+	ch <- prometheus.MustNewConstMetric(c.received, prometheus.CounterValue, in)
+	ch <- prometheus.MustNewConstMetric(c.sent, prometheus.CounterValue, out)
+	for _, f := range c.figures {
+		for _, a := range c.s.o.Service.Accounts() {
+			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(a), a.Name())
+		}
+	}
+}
+
+// storeFigures are what is told about the store of each account. Bytes are of one copy, not of all members.
+func storeFigures() []figure {
+	counter := func(name, help string, read func(a *blobstore.Account) float64) figure {
+		return newFigure(name, help, prometheus.CounterValue, read)
+	}
+	gauge := func(name, help string, read func(a *blobstore.Account) float64) figure {
+		return newFigure(name, help, prometheus.GaugeValue, read)
+	}
+	return []figure{
+		gauge("writable", "1 while the account takes writes.", func(a *blobstore.Account) float64 {
+			if a.Store().Failed() != nil {
+				return 0
+			}
+			return 1
+		}),
+		counter("written_bytes", "Bytes of pages that clients wrote.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().LogicalBytes) }),
+		counter("zero_bytes", "Of these, in chunks of nothing but zeros, which store nothing.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().ZeroBytes) }),
+		counter("duplicate_bytes", "Of these, stored already when they were written.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().DuplicateBytes) }),
+		counter("log_data_bytes", "Bytes stored for them in the log.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().StoredBytes) }),
+		counter("chunks", "Chunks stored.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().Chunks) }),
+		gauge("index_bytes", "Size of the index on disk.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().IndexBytes) }),
+		gauge("log_bytes", "Size of the log's files on one member.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Bytes) }),
+		gauge("log_segments", "Segment files of the log on one member.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Segments) }),
+		gauge("log_queued_bytes", "Bytes that wait to become durable.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Queued) }),
+		counter("log_records_total", "Records made durable since the start.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Records) }),
+		counter("log_batches_total", "Groups in which they were.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Batches) }),
+		counter("log_syncs_total", "Syncs of files and directories, on all members together.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Syncs) }),
+		gauge("members", "Members of the log.",
+			func(a *blobstore.Account) float64 { return float64(len(a.Store().Log().Members())) }),
+		gauge("members_failed", "Of these, such as cannot be written any more.", func(a *blobstore.Account) float64 {
+			n := 0
+			for _, m := range a.Store().Log().Members() {
+				if m.Err != nil {
+					n++
+				}
+			}
+			return float64(n)
+		}),
+	}
+}

@@ -1,0 +1,78 @@
+package server
+
+import (
+	"bytes"
+
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/op"
+	"pagevault/internal/azure/signing"
+)
+
+// challenge answers a request without credentials in the form SDKs parse. The tenant is nobody's: tokens are not taken.
+var challenge = []byte("Bearer authorization_uri=https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/oauth2/authorize resource_id=https://storage.azure.com")
+
+// authenticate finds out who is asking. There is one answer that lets the request pass: the account's own signature.
+func (r *request) authenticate() error {
+	if r.row.ID == op.CORSPreflight {
+		return nil // browsers send no credentials with it; it is refused later
+	}
+	v := r.headers.Get(header.Authorization)
+	if !r.headers.Has(header.Authorization) {
+		return r.anonymous()
+	}
+	scheme, _, _ := bytes.Cut(v, []byte{' '})
+	switch {
+	case header.EqualFold(scheme, "sharedkey"), header.EqualFold(scheme, "sharedkeylite"):
+		return r.verifySharedKey()
+	case header.EqualFold(scheme, "bearer"):
+		return unsupportedToken
+	}
+	return azerr.InvalidAuthenticationInfo
+}
+
+var (
+	unsupportedToken = azerr.InvalidAuthenticationInfo.With("AuthenticationErrorDetail",
+		"Bearer tokens are not supported. Sign the request with an account key (SharedKey or SharedKeyLite).")
+	unsupportedSAS = azerr.AuthenticationFailed.With("AuthenticationErrorDetail",
+		"Shared access signatures are not supported. Sign the request with an account key (SharedKey or SharedKeyLite).")
+)
+
+// anonymous refuses a request without an Authorization header.
+func (r *request) anonymous() error {
+	switch {
+	case r.query.Has("sig"):
+		return unsupportedSAS
+	case string(r.version) < challengeVersion || !r.versioned():
+		return azerr.ResourceNotFound // what older clients know
+	}
+	return azerr.NoAuthenticationInformation
+}
+
+func (r *request) verifySharedKey() error {
+	if !r.versioned() {
+		if err := r.defaultVersion(); err != nil {
+			return err
+		}
+	}
+	return signing.VerifySharedKey(&signing.Request{
+		Method:      r.ctx.Method(),
+		RawPath:     r.target.rawPath,
+		Query:       &r.query,
+		Headers:     &r.headers,
+		PathAccount: r.target.inPath,
+	}, r.account.Signing(), r.start, signing.DefaultSkew)
+}
+
+// defaultVersion takes the version that the account's owner set for requests without one.
+func (r *request) defaultVersion() error {
+	p, err := r.account.ServiceProperties()
+	if err != nil {
+		return err
+	}
+	if p.DefaultServiceVersion == "" {
+		return azerr.MissingHeader(header.XMsVersion.String())
+	}
+	r.version = []byte(p.DefaultServiceVersion)
+	return nil
+}

@@ -1,0 +1,120 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/header"
+	"pagevault/internal/clock"
+)
+
+// fasthttp hands bodies over as a stream, so that a request is refused before memory is set aside for it and the memory
+// is ours: in its other mode every connection keeps the largest body it ever had. The stream reports a client that goes
+// away half-way as a clean end. So nobody reads the stream but the functions in this file, and they count.
+
+const (
+	// xmlBodyMax is the largest XML document that is read: service properties with five CORS rules fit many times.
+	xmlBodyMax = 64 << 10
+
+	// drainMax is the most that is read and dropped to keep a connection in step after a request was refused. It is
+	// what a client that does not wait for 100 Continue sends with a Put Page.
+	drainMax = 4<<20 + 64<<10
+
+	// uploadPatience is how long a body waits for memory that others hold before the client is told to slow down.
+	uploadPatience = 10 * time.Second
+)
+
+// checkBody decides, from the headers alone, whether a body as announced will be read. most is the operation's limit
+// in bytes.
+func (r *request) checkBody(most int64) error {
+	switch {
+	case r.framing.chunked:
+		return azerr.MissingContentLengthHeader.Because(errChunked)
+	case most > 0 && r.framing.length > most:
+		return azerr.RequestBodyTooLarge.With("MaxLimit", strconv.FormatInt(most, 10))
+	}
+	return nil
+}
+
+// readBody returns the whole body, at most most bytes. It is good until the reply is made. A body that ends early is an
+// error, whatever had come by then.
+func (r *request) readBody(most int64) ([]byte, error) {
+	if r.framing.length < 0 {
+		r.broken = true // a client that does not say how much follows may well have sent it
+		return nil, azerr.MissingContentLengthHeader
+	}
+	if err := r.checkBody(most); err != nil {
+		return nil, err
+	}
+	n := r.framing.length
+	if n == 0 {
+		return nil, nil
+	}
+	if !r.s.uploads.Acquire(n, uploadPatience) {
+		return nil, azerr.ServerBusy
+	}
+	r.budget = n
+	r.body = r.s.buffers.Get(int(n))
+	r.read = true // or broken
+	r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
+	if _, err := io.ReadFull(r.ctx.RequestBodyStream(), r.body); err != nil {
+		r.broken = true
+		return nil, bodyError(err)
+	}
+	return r.body, nil
+}
+
+// patience sets the time until which bytes of this request may come. fasthttp sets it for every request, to what a
+// stranger is allowed.
+func (r *request) patience(d time.Duration) {
+	r.ctx.Conn().SetReadDeadline(clock.System.Now().Add(d))
+}
+
+// bodyError is the error of a body that did not come.
+func bodyError(err error) error {
+	var ne net.Error
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
+		return azerr.OperationTimedOut.Because(err)
+	}
+	return azerr.InvalidInput.Because(errors.Join(errCutOff, err))
+}
+
+// settle brings the connection to the end of the request: it reads and drops a body that nobody wanted, or has the
+// connection closed after the reply if that body is too long or has no certain end.
+func (r *request) settle() {
+	switch {
+	case r.broken || r.framing.chunked || r.framing.length > drainMax && !r.read:
+		r.hangUp()
+	case r.read || r.framing.length <= 0:
+	case !r.drain():
+		r.hangUp()
+	}
+}
+
+// drain reads and drops the whole body and reports whether all of it came.
+func (r *request) drain() bool {
+	stream := r.ctx.RequestBodyStream()
+	if stream == nil {
+		return false
+	}
+	r.read = true
+	r.patience(r.s.o.ReadTimeout)
+	p := r.s.buffers.Get(bufferSizes[0])
+	defer r.s.buffers.Put(p)
+	for left := r.framing.length; left > 0; {
+		n, err := stream.Read(p[:min(left, int64(len(p)))])
+		left -= int64(n)
+		if err != nil && left > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// bodyHeader names the header that announces the length of a body, for errors.
+var bodyHeader = header.ContentLength.String()

@@ -1,0 +1,124 @@
+package server
+
+import (
+	"sync"
+	"time"
+)
+
+// The sizes of buffer that are kept. A body of 4 KiB is the commonest Put Page of a busy disk, 64 KiB that of a
+// copying one, 4 MiB the largest.
+var bufferSizes = [...]int{16 << 10, 128 << 10, 1 << 20, 4 << 20}
+
+// keepBytes is how much of each size is kept for the next request: 32 MiB. Zeroing a fresh 4 MiB buffer costs more than
+// hashing it, and a sync.Pool would lose it to every other garbage collection.
+const keepBytes = 32 << 20
+
+// buffers hands out byte slices and takes them back. It keeps at most keepBytes of each size.
+type buffers struct {
+	free [len(bufferSizes)]chan []byte
+}
+
+func newBuffers() *buffers {
+	b := &buffers{}
+	for i, size := range bufferSizes {
+		b.free[i] = make(chan []byte, min(keepBytes/size, 1024))
+	}
+	return b
+}
+
+// Get returns a slice of length n with arbitrary content.
+func (b *buffers) Get(n int) []byte {
+	for i, size := range bufferSizes {
+		if n > size {
+			continue
+		}
+		select {
+		case p := <-b.free[i]:
+			return p[:n]
+		default:
+			return make([]byte, n, size)
+		}
+	}
+	return make([]byte, n)
+}
+
+// Put takes back what Get returned. The caller must not use p any more.
+func (b *buffers) Put(p []byte) {
+	for i, size := range bufferSizes {
+		if cap(p) == size {
+			select {
+			case b.free[i] <- p[:0]:
+			default:
+			}
+			return
+		}
+	}
+}
+
+// budget bounds the bytes of request bodies in memory. Those who have to wait are served in the order they came.
+type budget struct {
+	mu struct {
+		sync.Mutex
+		free    int64
+		waiting []*waiter // a queue
+	}
+}
+
+type waiter struct {
+	n       int64
+	granted chan struct{}
+}
+
+func newBudget(bytes int64) *budget {
+	b := &budget{}
+	b.mu.free = bytes
+	return b
+}
+
+// Acquire takes n bytes, waiting up to patience for them, and reports whether it got them. Release gives them back.
+func (b *budget) Acquire(n int64, patience time.Duration) bool {
+	b.mu.Lock()
+	if len(b.mu.waiting) == 0 && b.mu.free >= n {
+		b.mu.free -= n
+		b.mu.Unlock()
+		return true
+	}
+	w := &waiter{n: n, granted: make(chan struct{})}
+	b.mu.waiting = append(b.mu.waiting, w)
+	b.mu.Unlock()
+
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-w.granted:
+		return true
+	case <-timer.C:
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i, o := range b.mu.waiting {
+		if o == w {
+			b.mu.waiting = append(b.mu.waiting[:i], b.mu.waiting[i+1:]...)
+			b.grantLocked() // those behind may need less
+			return false
+		}
+	}
+	return true // granted at the last moment
+}
+
+// Release gives back n bytes.
+func (b *budget) Release(n int64) {
+	b.mu.Lock()
+	b.mu.free += n
+	b.grantLocked()
+	b.mu.Unlock()
+}
+
+func (b *budget) grantLocked() {
+	for len(b.mu.waiting) > 0 && b.mu.free >= b.mu.waiting[0].n {
+		w := b.mu.waiting[0]
+		b.mu.waiting = b.mu.waiting[1:]
+		b.mu.free -= w.n
+		close(w.granted)
+	}
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"pagevault/blobstore"
+	"pagevault/pagestore"
+	"pagevault/replication"
+)
+
+var errDisk = errors.New("the disk is gone, by test")
+
+// flakyService returns a service whose disk cannot be read while bad is set.
+func flakyService(t *testing.T, bad *atomic.Bool) *blobstore.Service {
+	t.Helper()
+	inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if bad.Load() && (op.Kind == errorfs.OpFileRead || op.Kind == errorfs.OpFileReadAt) {
+			return errDisk
+		}
+		return nil
+	})
+	fs := errorfs.Wrap(vfs.NewMem(), inject)
+	service, err := blobstore.Open(blobstore.Options{
+		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: [][]byte{mustKey(t)}}},
+		Store: func(string) (pagestore.Options, error) {
+			return pagestore.Options{FS: vfs.NewMem(), Dir: "index", Members: []replication.Member{{FS: fs, Dir: "replica-1"}}}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		bad.Store(false)
+		if err := service.Close(); err != nil {
+			t.Errorf("closing the service: %v", err)
+		}
+	})
+	return service
+}
+
+// TestDownloadBreaksOff lets the disk fail while a long download is under way: the connection ends short of
+// Content-Length, so that the client cannot take what it has for the whole.
+func TestDownloadBreaksOff(t *testing.T) {
+	var bad atomic.Bool
+	ts := start(t, func(o *Options) { o.Service = flakyService(t, &bad) })
+	const size = 64 << 20 // more than the sockets between us hold
+	ts.makeBlob(t, size)
+	ts.write(t, fill(size))
+
+	w := ts.dial(t)
+	next := call{method: "HEAD", path: "disks/b"}
+	w.send((call{method: "GET", path: "disks/b"}).bytes(t), next.bytes(t))
+	resp, err := http.ReadResponse(w.in, nil)
+	if err != nil || resp.StatusCode != 200 || resp.ContentLength != size {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	if _, err := io.ReadFull(resp.Body, make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	bad.Store(true)
+	n, err := io.Copy(io.Discard, resp.Body)
+	if !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("after %d bytes: error %v, want ErrUnexpectedEOF", n, err)
+	}
+	eventually(t, "the log to tell of it", func() bool { return strings.Contains(ts.log.String(), "a download broke off") })
+
+	// What can still be told is told.
+	a := ts.do(t, call{method: "GET", path: "disks/b", header: []string{"Range: bytes=0-511"}})
+	a.want(t, 500, "InternalError")
+	if strings.Contains(string(a.body), "by test") {
+		t.Errorf("the reply tells of our disks:\n%s", a.body)
+	}
+	bad.Store(false)
+	ts.do(t, call{method: "GET", path: "disks/b", header: []string{"Range: bytes=0-511"}}).want(t, 206, "")
+}
+
+// TestDownloadAbandoned lets clients go away in the middle of downloads: nothing stays open, which closing the service
+// at the end of the test checks.
+func TestDownloadAbandoned(t *testing.T) {
+	ts := start(t, nil)
+	const size = 32 << 20
+	ts.makeBlob(t, size)
+	ts.write(t, fill(size))
+	for range 8 {
+		w := ts.dial(t)
+		w.send((call{method: "GET", path: "disks/b"}).bytes(t))
+		if _, err := io.ReadFull(w.in, make([]byte, 100<<10)); err != nil {
+			t.Fatal(err)
+		}
+		w.Close()
+	}
+	eventually(t, "the connections to end", func() bool { return ts.serving.Load() == 0 })
+}
+
+// TestDownloadIsOneState reads a blob while it is written over: all bytes are of the state at the beginning.
+func TestDownloadIsOneState(t *testing.T) {
+	ts := start(t, nil)
+	const size = 64 << 20
+	ts.makeBlob(t, size)
+	ts.write(t, fill(size))
+	w := ts.dial(t)
+	w.send((call{method: "GET", path: "disks/b"}).bytes(t))
+	resp, err := http.ReadResponse(w.in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make([]byte, 1<<20)
+	if _, err := io.ReadFull(resp.Body, first); err != nil {
+		t.Fatal(err)
+	}
+	ts.do(t, putPage(size-4<<20, pages(4<<20, 'x'))).want(t, 201, "")
+	rest, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := append(first, rest...); string(got) != string(fill(size)) {
+		t.Error("the download mixes two states of the blob")
+	}
+}

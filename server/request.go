@@ -1,0 +1,104 @@
+package server
+
+import (
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"pagevault/blobstore"
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/op"
+	"pagevault/internal/azure/query"
+)
+
+// request is one request on its way through the server: what was asked, and what the reply will say. It is pooled with
+// all its buffers. Everything it borrows from fasthttp is good until the reply is written.
+type request struct {
+	s     *Server
+	ctx   *fasthttp.RequestCtx
+	conn  *conn     // nil when the connection is not one of our listener's
+	start time.Time // by the clock of the options
+
+	id      [36]byte // x-ms-request-id, a GUID
+	headers header.Set
+	query   query.Set
+	target  target
+	framing framing
+	version []byte // the service version to echo
+
+	row     *op.Row            // nil until the operation is known
+	account *blobstore.Account // nil until the address is known to name one
+
+	body   []byte // of the buffers, once read
+	budget int64  // bytes taken from the budget
+	read   bool   // the body has been taken from the connection, to its end
+	broken bool   // the connection must not be used again
+
+	status int
+	err    *azerr.Error // of a failed request, for the log
+	out    []byte       // scratch for values and bodies of the reply
+}
+
+var (
+	errHeaderLine = errors.New("a header line that is no header line, or continues the one before")
+	errCutOff     = errors.New("the body ended before Content-Length bytes had come")
+	errProtocol   = errors.New("not HTTP/1.0 or HTTP/1.1")
+	errChunked    = errors.New("a body of unknown length")
+)
+
+// acquire returns a request for ctx. Release gives it back.
+func (s *Server) acquire(ctx *fasthttp.RequestCtx) *request {
+	r := s.requests.Get().(*request)
+	r.s, r.ctx = s, ctx
+	r.conn = connOf(ctx.Conn())
+	r.start = s.o.Clock.Now()
+	r.version = newestVersion
+	r.id = newGUID()
+	return r
+}
+
+// release ends the use of r and of everything it borrows.
+func (r *request) release() {
+	s := r.s
+	if r.body != nil {
+		s.buffers.Put(r.body)
+	}
+	if r.budget > 0 {
+		s.uploads.Release(r.budget)
+	}
+	if cap(r.out) > keptScratch {
+		r.out = nil
+	}
+	r.headers.Reset()
+	*r = request{headers: r.headers, query: r.query, out: r.out[:0]}
+	s.requests.Put(r)
+}
+
+// newGUID returns a random GUID in its usual text form. It need not be hard to guess, only never the same.
+func newGUID() (text [36]byte) {
+	var b [16]byte
+	hi, lo := rand.Uint64(), rand.Uint64()
+	for i := range 8 {
+		b[i], b[8+i] = byte(hi>>(8*i)), byte(lo>>(8*i))
+	}
+	b[6] = b[6]&0x0f | 0x40 // version 4
+	b[8] = b[8]&0x3f | 0x80 // variant 1
+	hex.Encode(text[0:8], b[0:4])
+	hex.Encode(text[9:13], b[4:6])
+	hex.Encode(text[14:18], b[6:8])
+	hex.Encode(text[19:23], b[8:10])
+	hex.Encode(text[24:36], b[10:16])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return text
+}
+
+// tls reports whether the request came over TLS.
+func (r *request) tls() bool {
+	_, ok := r.ctx.Conn().(*tls.Conn)
+	return ok
+}

@@ -1,0 +1,304 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"pagevault/blobstore"
+	"pagevault/internal/azure/azerr"
+	"pagevault/internal/clock"
+)
+
+// Options configures a Server. The zero value of every field but Service is a sound default.
+type Options struct {
+	Service *blobstore.Service
+	Clock   clock.Clock  // for signatures, log and replies. nil: the machine's
+	Log     *slog.Logger // nil: nothing is logged
+	Product string       // how the server calls itself, with its version. "": Pagevault
+	TLS     *tls.Config  // nil: plain HTTP
+
+	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
+
+	MaxConns    int           // open connections; more are told 503. 0: 4096
+	UploadBytes int64         // request bodies in memory at once; more wait. 0: 256 MiB
+	ReadTimeout time.Duration // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
+	IdleTimeout time.Duration // between the requests of a connection. 0: three minutes, more than any SDK keeps one idle
+}
+
+func (o *Options) fill() error {
+	if o.Service == nil {
+		return errors.New("server: option Service is missing")
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Product == "" {
+		o.Product = "Pagevault"
+	}
+	if o.MaxConns == 0 {
+		o.MaxConns = 4096
+	}
+	if o.UploadBytes == 0 {
+		o.UploadBytes = 256 << 20
+	}
+	if o.UploadBytes < blobstore.PutPagesMax {
+		return fmt.Errorf("server: option UploadBytes is %d: want at least one Put Page, %d", o.UploadBytes, blobstore.PutPagesMax)
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = time.Minute
+	}
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = 3 * time.Minute
+	}
+	return nil
+}
+
+const (
+	// headersMax is the largest request line and headers together: metadata of 8 KiB, a blob name of 1,024 characters
+	// that take nine bytes each once escaped, and the rest. A connection keeps a buffer of this size.
+	headersMax = 32 << 10
+
+	// writeBuffer holds a reply's headers together with a small body, so that both leave in one packet.
+	writeBuffer = 16 << 10
+
+	// uploadPerMiB and downloadPerMiB are what the reference allows a transfer to take.
+	uploadPerMiB   = 10 * time.Minute
+	downloadPerMiB = 2 * time.Minute
+
+	// keptScratch is the largest scratch buffer that a request keeps for the next: a page of a listing is larger.
+	keptScratch = 64 << 10
+)
+
+// Server serves the Blob protocol over HTTP. Its goroutines are those of fasthttp, one a connection, and end with
+// Shutdown.
+type Server struct {
+	o          Options
+	addressing addressing
+	handlers   *[256]handler // the table; a test may put a handler of its own into a copy
+	http       *fasthttp.Server
+	buffers    *buffers
+	uploads    *budget
+	requests   sync.Pool
+	downloads  sync.Pool
+	metrics    *metrics
+	serving    atomic.Int64 // connections with a goroutine of fasthttp
+
+	mu struct {
+		sync.Mutex
+		stopping  bool
+		listeners []*listener
+	}
+}
+
+// New returns a server that is ready to Serve.
+func New(o Options) (*Server, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes)}
+	s.requests.New = func() any { return new(request) }
+	s.downloads.New = func() any { return new(download) }
+	s.addressing = addressing{hostStyle: !o.NoHostStyle, known: func(name []byte) bool {
+		_, ok := o.Service.Account(string(name))
+		return ok
+	}}
+	s.metrics = newMetrics(s)
+	s.http = s.fasthttp()
+	return s, nil
+}
+
+// fasthttp returns the HTTP server with every setting that matters set on purpose.
+func (s *Server) fasthttp() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:       s.handle,
+		ExpectHandler: s.expect,
+		ErrorHandler:  s.unreadable,
+		ConnState:     s.connState,
+		Logger:        httpLog{s.o.Log},
+		Name:          s.o.Product,
+
+		Concurrency:     s.o.MaxConns + 1, // the listener turns away first, in the protocol's words
+		ReadBufferSize:  headersMax,
+		WriteBufferSize: writeBuffer,
+		ReadTimeout:     s.o.ReadTimeout,
+		IdleTimeout:     s.o.IdleTimeout,
+		WriteTimeout:    downloadPerMiB * (downloadSmall >> 20),
+
+		StreamRequestBody:             true,        // see body.go
+		MaxRequestBodySize:            math.MaxInt, // ours is told in the protocol's words
+		DisablePreParseMultipartForm:  true,        // a multipart body is a blob like any other
+		DisableHeaderNamesNormalizing: true,        // the case of a metadata name is part of it
+		NoDefaultContentType:          true,        // no header that nobody asked for
+		SecureErrorLogMessage:         true,        // headers hold signatures
+		CloseOnShutdown:               true,        // tell clients to go elsewhere
+	}
+}
+
+// Serve accepts connections from ln until Shutdown, then returns nil. It may be called for several listeners.
+func (s *Server) Serve(ln net.Listener) error {
+	l := newListener(ln, s.o.MaxConns, s.turnAway)
+	s.mu.Lock()
+	if s.mu.stopping {
+		s.mu.Unlock()
+		return ln.Close()
+	}
+	s.mu.listeners = append(s.mu.listeners, l)
+	s.mu.Unlock()
+	var accept net.Listener = l
+	if s.o.TLS != nil {
+		accept = tls.NewListener(l, s.o.TLS)
+	}
+	if err := s.http.Serve(accept); err != nil && !s.stopping() {
+		return fmt.Errorf("listener %v: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+func (s *Server) stopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.stopping
+}
+
+// connState counts connections that are being served.
+func (s *Server) connState(_ net.Conn, state fasthttp.ConnState) {
+	switch state {
+	case fasthttp.StateNew:
+		s.serving.Add(1)
+	case fasthttp.StateClosed:
+		s.serving.Add(-1)
+	}
+}
+
+// ErrStuck is what Shutdown returns when requests went on even after their connections had been cut off. The service
+// is still in use then and must not be closed.
+var ErrStuck = errors.New("server: requests do not end")
+
+// stuckAfter is how long requests may go on after their connections were cut off: as long as a disk takes to write
+// what is queued for it.
+const stuckAfter = 10 * time.Second
+
+// Shutdown stops accepting, waits until every request that has arrived is answered, and closes the connections. When
+// ctx ends first, those still open are cut off and the error of ctx is returned, or ErrStuck. The listeners given to
+// Serve are closed.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.mu.stopping = true
+	listeners := s.mu.listeners
+	s.mu.Unlock()
+	for _, l := range listeners {
+		l.stop()
+	}
+	err := s.http.ShutdownWithContext(ctx)
+	if err == nil {
+		return nil
+	}
+	for _, l := range listeners {
+		l.abort()
+	}
+	stuck := time.NewTimer(stuckAfter)
+	defer stuck.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for s.serving.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-stuck.C:
+			return ErrStuck
+		}
+	}
+	return err
+}
+
+// turnAway tells the client of c that there is no room. It does not read the request.
+func (s *Server) turnAway(c net.Conn) {
+	if s.o.TLS != nil {
+		return // the handshake would be work for nothing
+	}
+	id, now := newGUID(), s.o.Clock.Now()
+	e := &azerr.Error{Code: azerr.ServerBusy}
+	body := azerr.AppendXML(nil, e, string(id[:]), now)
+	fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nServer: %s\r\nDate: %s\r\nx-ms-request-id: %s\r\nx-ms-version: %s\r\n"+
+		"x-ms-error-code: %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		s.o.Product, now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), id[:], newestVersion, e.Code.Wire(), len(body), body)
+}
+
+// admittedKey is where a request waits between the two calls that fasthttp makes for one that asked before it sends.
+const admittedKey = "pagevault.request"
+
+// expect decides whether a client that sent Expect: 100-continue is to send its body. A refusal is the final reply:
+// fasthttp v1.77.0 writes ctx.Response under the status returned, although it calls changing it out of bounds;
+// TestExpect would notice if that changed.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	r := s.acquire(ctx)
+	if r.try((*request).admit) {
+		ctx.SetUserValue(admittedKey, r)
+		return fasthttp.StatusContinue
+	}
+	defer r.release()
+	r.hangUp() // whether the client will send its body nobody knows
+	r.record()
+	return r.status
+}
+
+// resume returns the request that expect has admitted, or a new one.
+func (s *Server) resume(ctx *fasthttp.RequestCtx) (r *request, admitted bool) {
+	if r, ok := ctx.UserValue(admittedKey).(*request); ok {
+		return r, true
+	}
+	return s.acquire(ctx), false
+}
+
+// unreadable replies to what fasthttp could not take for a request, or whose body ended too soon. The connection is
+// closed after it.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	r := s.acquire(ctx)
+	defer r.release()
+	status, e := unreadableError(err)
+	r.failWith(status, e)
+	r.hangUp()
+	r.record()
+}
+
+// unreadableError finds the protocol's words for an error of fasthttp.
+func unreadableError(err error) (status int, e *azerr.Error) {
+	var small *fasthttp.ErrSmallBuffer
+	var ne net.Error
+	switch {
+	case errors.As(err, &small):
+		return fasthttp.StatusRequestHeaderFieldsTooLarge, azerr.InvalidInput.Because(err) // 431: the service has no word for it
+	case errors.As(err, &ne) && ne.Timeout():
+		return fasthttp.StatusRequestTimeout, azerr.OperationTimedOut.Because(err)
+	case errors.Is(err, fasthttp.ErrDuplicateContentLength):
+		e = azerr.BadHeader(bodyHeader, "")
+	case errors.Is(err, fasthttp.ErrorInvalidURI):
+		e = azerr.InvalidUri.Because(err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		e = azerr.InvalidInput.Because(errors.Join(errCutOff, err))
+	default:
+		e = azerr.InvalidInput.Because(err)
+	}
+	return e.Code.Status(), e
+}
+
+// httpLog passes on what fasthttp has to say about connections.
+type httpLog struct{ log *slog.Logger }
+
+// Printf logs at debug: nearly all of it is clients that went away.
+func (l httpLog) Printf(format string, args ...any) {
+	l.log.Debug("connection", "error", fmt.Sprintf(format, args...))
+}

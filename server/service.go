@@ -1,0 +1,45 @@
+package server
+
+import (
+	"pagevault/internal/azure/xmlbody"
+)
+
+// getServiceProperties: Get Blob Service Properties.
+func (r *request) getServiceProperties() error {
+	p, err := r.account.ServiceProperties()
+	if err != nil {
+		return err
+	}
+	r.begin(200)
+	r.xml(func(dst []byte) []byte { return xmlbody.AppendServiceProperties(dst, &p) })
+	return nil
+}
+
+// setServiceProperties: Set Blob Service Properties. What would switch on something nobody does is refused.
+func (r *request) setServiceProperties() error {
+	body, err := r.readBody(xmlBodyMax)
+	if err != nil {
+		return err
+	}
+	update, err := xmlbody.ParseServiceProperties(body)
+	if err != nil {
+		return err
+	}
+	if err := update.CheckSupported(); err != nil {
+		return err
+	}
+	if err := r.account.SetServiceProperties(&update); err != nil {
+		return err
+	}
+	r.begin(202)
+	return nil
+}
+
+// getAccountInformation: Get Account Information. It answers for names that do not exist, too.
+func (r *request) getAccountInformation() error {
+	r.begin(200)
+	r.setString("x-ms-sku-name", "Standard_LRS")
+	r.setString("x-ms-account-kind", "StorageV2")
+	r.setString("x-ms-is-hns-enabled", "false")
+	return nil
+}
