@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// banner is what a user is told first: all that is needed next.
+type banner struct {
+	plan  *plan
+	home  *layout
+	blob  net.Addr
+	admin net.Listener // nil: none
+}
+
+// printBanner writes it, one aligned line for each thing. Keys are printed only if everybody has them anyway.
+func printBanner(w io.Writer, b *banner) {
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	fmt.Fprintf(w, "Pagevault %s\n\n", version)
+	scheme, host := b.plan.scheme(), shownHost(b.blob)
+	public := usesWellKnownKey(b.plan.accounts)
+	for _, a := range b.plan.accounts {
+		key := "<KEY>"
+		if a.Name == public {
+			key = wellKnownKey
+		}
+		url := fmt.Sprintf("%s://%s/%s", scheme, host, a.Name)
+		line("address", "%s", url)
+		line("connect", "DefaultEndpointsProtocol=%s;AccountName=%s;AccountKey=%s;BlobEndpoint=%s;", scheme, a.Name, key, url)
+	}
+	if b.home.fs != nil {
+		line("data", "in memory: nothing survives the process")
+	} else {
+		line("data", "%s", b.home.data)
+		line("members", "%d, each with every byte: %s", len(b.home.members), b.home.shownMembers())
+	}
+	if b.admin != nil {
+		line("admin", "http://%s (/healthz /readyz /metrics)", shownHost(b.admin.Addr()))
+	}
+	for _, warning := range b.warnings() {
+		fmt.Fprintf(w, "\n  warning: %s\n", warning)
+	}
+	fmt.Fprintln(w)
+}
+
+func (b *banner) warnings() (all []string) {
+	if b.home.fs != nil {
+		return nil
+	}
+	if n := len(b.home.members); n < defaultMembers {
+		all = append(all, fmt.Sprintf("there are fewer than %d members: give %d --replica", defaultMembers, defaultMembers))
+	}
+	if shared := b.home.sharedDevice(); len(shared) > 0 {
+		all = append(all, fmt.Sprintf("members %s are on one device: that guards against damaged bytes, not against a lost disk", enumerate(shared)))
+	}
+	if name := usesWellKnownKey(b.plan.accounts); name != "" && !loopback(b.blob) {
+		all = append(all, fmt.Sprintf("everybody who reaches this address can read and write account %s", name))
+	}
+	return all
+}
+
+// shownHost returns host:port as this machine reaches it.
+func shownHost(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return a.String()
+	}
+	ip := tcp.IP
+	if ip.IsUnspecified() {
+		ip = net.IPv4(127, 0, 0, 1)
+	}
+	return net.JoinHostPort(ip.String(), fmt.Sprint(tcp.Port))
+}
+
+// shownMembers names the members' folders, briefly if they lie below the data directory.
+func (l *layout) shownMembers() string {
+	names := slices.Clone(l.members)
+	for i, dir := range names {
+		if filepath.Dir(dir) == l.data {
+			names[i] = filepath.Base(dir)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// enumerate returns "1, 2 and 3".
+func enumerate(ns []int) string {
+	texts := make([]string, len(ns))
+	for i, n := range ns {
+		texts[i] = fmt.Sprint(n)
+	}
+	if len(texts) < 2 {
+		return strings.Join(texts, "")
+	}
+	return strings.Join(texts[:len(texts)-1], ", ") + " and " + texts[len(texts)-1]
+}

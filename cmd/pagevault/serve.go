@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pagevault/blobstore"
+	"pagevault/internal/clock"
+	"pagevault/server"
+)
+
+const (
+	// shutdownGrace is how long requests may go on after the first signal. Less than what service managers wait.
+	shutdownGrace = 20 * time.Second
+
+	// signalTwice is how long after a signal another one is taken for the same.
+	signalTwice = 200 * time.Millisecond
+
+	// adminTimeout bounds a request to the admin listener.
+	adminTimeout = 10 * time.Second
+)
+
+// serveFlags are the flags of serve as given.
+type serveFlags struct {
+	data         string
+	memory       bool
+	replicas     []string
+	listen       string
+	admin        string
+	accounts     []string
+	allowKnown   bool
+	tlsCert      string
+	tlsKey       string
+	maxPageBlob  string
+	pathOnly     bool
+	logLevel     string
+	logFormat    string
+	dataGiven    bool
+	replicaGiven bool
+}
+
+const serveLong = `Serve the Blob service over HTTP.
+
+Without --account and without AZURITE_ACCOUNTS="name:key[:key2];..." in the environment there is one account,
+devstoreaccount1, with the key that every storage emulator has; it is served on loopback addresses only.
+
+SIGTERM or SIGINT finishes what is under way and exits with 0; a second one exits at once. Whatever was acknowledged is
+on disk at any time.`
+
+func newServe() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Serve the Blob service",
+		Long:  serveLong,
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.dataGiven, f.replicaGiven = cmd.Flags().Changed("data"), cmd.Flags().Changed("replica")
+			return serve(&f, cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.StringVar(&f.data, "data", "./pagevault-data", "directory of the index, and of the members if no --replica is given")
+	flags.BoolVar(&f.memory, "memory", false, "keep everything in memory; nothing survives the process")
+	flags.StringArrayVar(&f.replicas, "replica", nil, "directory of a member of the log; three of them, on three disks")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:10000", "address of the Blob service; port 0 picks a free one")
+	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics; port 0 picks a free one, empty is none")
+	flags.StringArrayVar(&f.accounts, "account", nil, "NAME:KEY or NAME:KEY:KEY2, keys in base64; may be repeated")
+	flags.BoolVar(&f.allowKnown, "allow-well-known-key", false, "serve the emulators' key on an address that is not loopback")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file of the certificate chain, PEM; serves https")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "file of the certificate's key, PEM")
+	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
+	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
+	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	return cmd
+}
+
+// serve runs until it is told to stop, or cannot start.
+func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
+	plan, err := f.plan(stderr)
+	if err != nil {
+		return err
+	}
+	tuneMemory(f.memory)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+
+	// Ports first: that one is taken is known before a long recovery, not after it.
+	blob, err := listen("--listen", f.listen)
+	if err != nil {
+		return err
+	}
+	defer blob.Close()
+	if name := usesWellKnownKey(plan.accounts); name != "" && !loopback(blob.Addr()) && !f.allowKnown {
+		return fmt.Errorf("everybody knows the key of account %s, and %s is not a loopback address: give an --account of your own, or --allow-well-known-key", name, f.listen)
+	}
+	var admin net.Listener
+	if f.admin != "" {
+		if admin, err = listen("--admin", f.admin); err != nil {
+			return err
+		}
+		defer admin.Close()
+	}
+	home, err := plan.home()
+	if err != nil {
+		return err
+	}
+	service, err := openService(plan, home)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if !errors.Is(err, server.ErrStuck) { // closing what is in use is worse than leaving it to be recovered
+			err = errors.Join(err, service.Close())
+		}
+	}()
+	srv, err := server.New(server.Options{
+		Service:     service,
+		Log:         plan.log,
+		Product:     "Pagevault/" + version,
+		TLS:         plan.tls,
+		NoHostStyle: f.pathOnly,
+	})
+	if err != nil {
+		return err
+	}
+	printBanner(stdout, &banner{plan: plan, home: home, blob: blob.Addr(), admin: admin})
+	return runUntil(signals, srv, blob, admin, plan.log)
+}
+
+// plan is what the flags come to, checked as far as that needs no ports and no disks.
+type plan struct {
+	flags       *serveFlags
+	accounts    []blobstore.AccountOptions
+	maxPageBlob int64
+	tls         *tls.Config
+	log         *slog.Logger
+}
+
+func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
+	p := &plan{flags: f}
+	var err error
+	switch {
+	case f.memory && (f.dataGiven || f.replicaGiven):
+		return nil, usagef("--memory goes with neither --data nor --replica")
+	case (f.tlsCert == "") != (f.tlsKey == ""):
+		return nil, usagef("--tls-cert and --tls-key go together")
+	case f.data == "":
+		return nil, usagef("--data is empty")
+	}
+	if p.log, err = newLog(f.logLevel, f.logFormat, stderr); err != nil {
+		return nil, err
+	}
+	if p.maxPageBlob, err = parseSize(f.maxPageBlob); err != nil {
+		return nil, usagef("--max-page-blob: %w", err)
+	}
+	if p.maxPageBlob > 8<<40 || p.maxPageBlob%blobstore.PageSize != 0 {
+		return nil, usagef("--max-page-blob: %s is not a multiple of %d up to 8TiB", f.maxPageBlob, blobstore.PageSize)
+	}
+	if p.accounts, err = parseAccounts(f.accounts, os.Getenv(accountsVariable)); err != nil {
+		return nil, err
+	}
+	if f.tlsCert != "" {
+		cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
+		if err != nil {
+			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
+		}
+		p.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	}
+	return p, nil
+}
+
+// home makes the place where the stores live.
+func (p *plan) home() (*layout, error) {
+	if p.flags.memory {
+		return memoryLayout(), nil
+	}
+	return diskLayout(p.flags.data, p.flags.replicas)
+}
+
+// newLog returns the logger, which writes to stderr.
+func newLog(level, format string, stderr io.Writer) (*slog.Logger, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	l, ok := levels[level]
+	if !ok {
+		return nil, usagef("--log-level: %q is not debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(stderr, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(stderr, o)), nil
+	}
+	return nil, usagef("--log-format: %q is not text or json", format)
+}
+
+// listen opens a port.
+func listen(flag, address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err == nil {
+		return ln, nil
+	}
+	var oe *net.OpError
+	if errors.As(err, &oe) {
+		err = oe.Err
+	}
+	var se *os.SyscallError
+	if errors.As(err, &se) {
+		err = se.Err
+	}
+	return nil, fmt.Errorf("%s %s: %w", flag, address, err)
+}
+
+// loopback reports whether only this machine reaches the address.
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// runUntil serves until a signal comes or a listener fails, then brings what is under way to an end.
+func runUntil(signals <-chan os.Signal, srv *server.Server, blob, admin net.Listener, log *slog.Logger) error {
+	failed := make(chan error, 2)
+	go func() { failed <- srv.Serve(blob) }()
+	if admin != nil {
+		side := &http.Server{Handler: srv.Admin(), ReadTimeout: adminTimeout, WriteTimeout: adminTimeout,
+			ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+		go func() {
+			if err := side.Serve(admin); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("admin listener: %w", err)
+			}
+		}()
+		defer side.Close()
+	}
+	var err error
+	select {
+	case s := <-signals:
+		log.Info("stopping", "signal", s.String())
+	case err = <-failed:
+	}
+	go exitOnSecond(signals, log)
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+	defer cancel()
+	switch e := srv.Shutdown(ctx); {
+	case errors.Is(e, server.ErrStuck):
+		return errors.Join(err, e)
+	case e != nil:
+		log.Warn("requests were cut off", "after", shutdownGrace)
+	}
+	return err
+}
+
+// exitOnSecond ends the process when a second signal comes. timeout(1) and shells send the first one twice, to the
+// process and to its group, so what comes right behind it does not count.
+func exitOnSecond(signals <-chan os.Signal, log *slog.Logger) {
+	first := clock.System.Now()
+	for s := range signals {
+		if clock.System.Now().Sub(first) > signalTwice {
+			log.Warn("stopping at once", "signal", s.String())
+			os.Exit(exitFailure)
+		}
+	}
+}
+
+// scheme returns the scheme of the blob service's URL.
+func (p *plan) scheme() string {
+	if p.tls != nil {
+		return "https"
+	}
+	return "http"
+}

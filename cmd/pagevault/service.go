@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"pagevault/blobstore"
+	"pagevault/pagestore"
+	"pagevault/replication"
+)
+
+// openService opens the stores of all accounts and has their events logged.
+func openService(p *plan, home *layout) (*blobstore.Service, error) {
+	return blobstore.Open(blobstore.Options{
+		MaxPageBlob: p.maxPageBlob,
+		Accounts:    p.accounts,
+		Store: func(account string) (pagestore.Options, error) {
+			o := home.store(account)
+			log := p.log.With("account", account)
+			o.Events = &pagestore.Events{
+				DamagedCopy: func(member int, at replication.Position, n int, err error) {
+					log.Warn("a copy is damaged", "member", member+1, "segment", at.Segment, "offset", at.Offset, "bytes", n, "error", err)
+				},
+				Replayed: func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
+			}
+			o.Log.Events = &replication.Events{
+				Failed: func(err error) { log.Error("the log takes no more writes", "error", err) },
+			}
+			return o, nil
+		},
+		Events: &blobstore.Events{
+			Reaped: func(account string, r blobstore.Reaped) {
+				p.log.Debug("removed the blobs of a deleted container", "account", account, "what", fmt.Sprintf("%+v", r))
+			},
+			ReapFailed: func(account string, err error) {
+				p.log.Error("the blobs of deleted containers stay", "account", account, "error", err)
+			},
+		},
+	})
+}
+
+// tuneMemory sets the garbage collector where the environment does not. The limit is a backstop: buffers and caches are
+// bounded, so the heap stays far below it unless everything is kept in memory; then garbage is worth collecting early,
+// since live data is most of the heap.
+func tuneMemory(memory bool) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		if total, err := availableMemory(); err == nil {
+			debug.SetMemoryLimit(total / 10 * 9)
+		}
+	}
+	if memory && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+}
+
+// availableMemory returns the bytes this process may use: those of its control group, or of the machine.
+func availableMemory() (int64, error) {
+	if text, err := os.ReadFile("/sys/fs/cgroup/memory.max"); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
+			return n, nil
+		}
+	}
+	text, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("/proc/meminfo has no MemTotal")
+}
