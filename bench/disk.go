@@ -20,7 +20,8 @@ const (
 // Disk is the baseline for durable writes: three files in one directory, each appended to in parallel and then synced
 // (fdatasync). All requests that arrive during a sync go together into the next one, so with n connections up to n
 // requests share a sync: the least that any store with three durable copies on this disk can do. It runs inside this
-// process; it answers only workloads that write new data.
+// process and, being there to measure the operating system's files, calls it directly; it answers only workloads that
+// write new data.
 type Disk struct {
 	dir string // given
 	own string // inside dir, made by open

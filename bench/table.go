@@ -70,7 +70,7 @@ func (r *Report) cellsOf(row *Row) []string {
 			cells = append(cells, unknown)
 			continue
 		}
-		cells = append(cells, strconv.FormatFloat(ratio, 'f', 2, 64))
+		cells = append(cells, multiple(ratio))
 	}
 	return cells
 }
@@ -94,6 +94,15 @@ func millis(nanos int64) string {
 		return strconv.FormatFloat(float64(nanos)/1e6, 'f', 3, 64)
 	}
 	return figure(float64(nanos) / 1e6)
+}
+
+// multiple shows two decimals, or as many more as it takes to see two digits of a small one.
+func multiple(v float64) string {
+	decimals := 2
+	for w := v; w > 0 && w < 0.1 && decimals < 5; w *= 10 {
+		decimals++
+	}
+	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
 func percent(v float64) string { return strconv.FormatFloat(v*100, 'f', 0, 64) + "%" }

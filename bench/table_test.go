@@ -63,5 +63,10 @@ func TestFigures(t *testing.T) {
 	f("0.021", millis(21_000))
 	f("1.00", millis(1_000_000))
 	f("268", millis(268_400_000))
+	f("0.00", multiple(0))
+	f("7.27", multiple(7.272))
+	f("0.10", multiple(0.1))
+	f("0.034", multiple(0.0341))
+	f("0.0034", multiple(0.00341))
 	f("134%", percent(1.344))
 }
