@@ -141,8 +141,10 @@ func TestFencing(t *testing.T) {
 	}
 	final := writes[len(writes)-1]
 	equal(t, "last writer", final.writer, writers-1)
-	equal(t, "entity tag", f.info(ref("b")).ETag, final.etag)
 	equal(t, "content", f.letters(ref("b"))[0], byte('A'+final.writer))
+	if got := f.info(ref("b")).ETag; got < final.etag { // raising the number gives new entity tags too
+		t.Errorf("entity tag %v after %v", got, final.etag)
+	}
 }
 
 // TestLeasesExclude: a counter that is only changed under a lease counts every change, and nobody else gets in.
