@@ -1,0 +1,118 @@
+package conform
+
+import (
+	"context"
+	"encoding/base64"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/blobstore"
+	"pagevault/internal/clock"
+	"pagevault/internal/testkit"
+	"pagevault/pagestore"
+	"pagevault/replication"
+	"pagevault/server"
+)
+
+// testT makes a T of a *testing.T.
+type testT struct{ *testing.T }
+
+func (t testT) Run(name string, f func(T)) bool {
+	t.Helper()
+	return t.T.Run(name, func(t *testing.T) { f(testT{t}) })
+}
+
+// TestConform runs the list against a server in the process, on loopback, with three members on memory file systems and
+// a clock that the tests move. When the whole list has run, every code of Codes must have been provoked.
+func TestConform(t *testing.T) {
+	env := startServer(t)
+	ran := 0
+	for _, test := range Tests {
+		t.Run(test.Name, func(t *testing.T) {
+			ran++
+			test.Run(testT{t}, env)
+		})
+	}
+	if missing := env.Missing(); ran == len(Tests) && len(missing) > 0 {
+		t.Errorf("codes that no test has provoked:\n%s", strings.Join(missing, "\n"))
+	}
+}
+
+// startServer starts a server for one account and returns its Env.
+func startServer(t *testing.T) *Env {
+	t.Helper()
+	c := clock.NewManual(time.Now())
+	key := func(s string) []byte {
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	blobs, err := blobstore.Open(blobstore.Options{
+		Clock:    c,
+		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: [][]byte{key(testKey), key(testSecondKey)}}},
+		Store: func(string) (pagestore.Options, error) {
+			fs := vfs.NewMem()
+			return pagestore.Options{FS: fs, Dir: "index", Members: []replication.Member{
+				{FS: fs, Dir: "replica-1"}, {FS: fs, Dir: "replica-2"}, {FS: fs, Dir: "replica-3"}}}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &serverLog{t: t}
+	s, err := server.New(server.Options{Service: blobs, Clock: c, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ln) }()
+	env := &Env{URL: "http://" + ln.Addr().String(), Account: testAccount, Key: testKey, SecondKey: testSecondKey, Clock: c,
+		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t)}
+	t.Cleanup(func() {
+		env.Close()
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Errorf("shutting down: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+		if err := blobs.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+		log.end()
+	})
+	return env
+}
+
+// serverLog shows what the server warns of while the test lives.
+type serverLog struct {
+	mu sync.Mutex
+	t  *testing.T
+}
+
+func (l *serverLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.t != nil {
+		l.t.Logf("server: %s", strings.TrimSpace(string(p)))
+	}
+	return len(p), nil
+}
+
+func (l *serverLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.t = nil
+}
