@@ -9,12 +9,12 @@ TAGS     := invariants
 E2E      := ./internal/testkit/e2e
 ARGS     ?=
 # packages whose tests are run with the race detector in CI: all that share state between goroutines
-RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./internal/testkit/conform/...
+RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./bench/... ./internal/testkit/conform/...
 FUZZTIME ?= 30s
 CI_FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench gobench cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,8 +75,11 @@ rewrite: ## write transcripts and goldens anew from what the code does; read the
 	PAGEVAULT_REWRITE=1 $(GO) test -tags $(TAGS) -count=1 ./...
 	$(GO) test -tags $(TAGS) -count=1 $$(git grep -l cockroachdb/datadriven -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|') -args -rewrite
 
-bench: ## speed beside a null server in the same run; BENCH=... picks
-	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./bench/...
+bench: build ## speed beside a null server and the raw disk in one run; ARGS="--quick" and the like are passed on
+	$(BINARY) bench --dir $(BUILD) $(ARGS)
+
+gobench: ## Go benchmarks of all packages; BENCH=... picks
+	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
 
 cover: ## which lines the tests reach: build/cover.html
 	@mkdir -p $(BUILD)
