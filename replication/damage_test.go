@@ -350,3 +350,51 @@ func TestCutSealedOnAllMembers(t *testing.T) {
 		}
 	}
 }
+
+// TestRecoverySummary: what Open says that it found and did.
+func TestRecoverySummary(t *testing.T) {
+	const tail, sealed = "0000000003.open", "0000000002.seg"
+	s := newSample(t, 2)
+	f := func(name string, change func(images []image), want Recovery) {
+		t.Helper()
+		images := slices.Clone(s.members)
+		change(images)
+		var members []Member
+		for i, im := range images {
+			members = append(members, im.member(t, i))
+		}
+		var got Recovery
+		l := mustOpen(t, members, Options{Events: &Events{Recovered: func(r Recovery) { got = r }}})
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range got.Repaired {
+			if got.Repaired[i].Reason == "" {
+				t.Errorf("%s: no reason for the repair %+v", name, got.Repaired[i])
+			}
+			got.Repaired[i].Reason = ""
+		}
+		if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+			t.Errorf("%s:\n got %+v\nwant %+v", name, got, want)
+		}
+	}
+	size := int64(len(s.members[0][tail]))
+	footer := segment.FileBytes(size, 3) - size
+	last := size - int64(s.records[8].At.Offset) + 40
+	f("killed", func([]image) {}, Recovery{Segments: 3, Last: 9, Sealed: 1})
+	f("torn on all", func(im []image) {
+		im[0], im[1] = im[0].cut(tail, int(size)-1, false), im[1].cut(tail, int(size)-2, false)
+	}, Recovery{Segments: 3, Last: 8, Sealed: 1, CutBytes: last - 1})
+	f("torn on one", func(im []image) { im[1] = im[1].cut(tail, int(size)-1, false) },
+		Recovery{Segments: 3, Last: 9, Sealed: 1, Repaired: []Repair{{Member: 1, Segment: 3, Bytes: last + footer}}})
+	f("sealed segment gone", func(im []image) { im[0] = im[0].cut(sealed, -1, false) },
+		Recovery{Segments: 3, Last: 9, Sealed: 1, Repaired: []Repair{{Member: 0, Segment: 2, Bytes: int64(len(s.members[0][sealed]))}}})
+	f("not yet a record", func(im []image) {
+		im[0], im[1] = im[0].cut(tail, 64, false), im[1].cut(tail, -1, false)
+	}, Recovery{Segments: 2, Last: 6, Removed: 1})
+	var created Recovery
+	mustOpen(t, memMembers(2), Options{Events: &Events{Recovered: func(r Recovery) { created = r }}})
+	if !created.Created || created.Last != 0 || created.Segments != 0 {
+		t.Errorf("new: %+v", created)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -18,6 +20,7 @@ type found struct {
 	identity *segment.Identity // nil: there is none
 	segments map[SegmentID]names
 	temps    []string
+	store    segment.StoreID // without identity: the log that the first whole segment header names
 }
 
 // names says under which of its two names a segment is there. After a crash it may be both.
@@ -76,7 +79,30 @@ func (m *member) look() (found, error) {
 			f.temps = append(f.temps, name)
 		}
 	}
+	if f.identity == nil && len(f.segments) > 0 {
+		f.store = m.storeOf(&f)
+	}
 	return f, nil
+}
+
+// storeOf returns the log that the member's segments belong to by the first header that is whole; zeros if none is.
+func (m *member) storeOf(f *found) segment.StoreID {
+	for _, id := range slices.Sorted(maps.Keys(f.segments)) {
+		file, err := m.fs.Open(m.path(segment.Name(id, f.segments[id].sealed)))
+		if err != nil {
+			continue
+		}
+		var b [segment.HeaderBytes]byte
+		_, err = io.ReadFull(file, b[:])
+		_ = file.Close() // it was only read
+		if err != nil {
+			continue
+		}
+		if h, err := segment.ParseHeader(b[:]); err == nil {
+			return h.Store
+		}
+	}
+	return segment.StoreID{}
 }
 
 func (m *member) readIdentity() (*segment.Identity, error) {
@@ -90,6 +116,9 @@ func (m *member) readIdentity() (*segment.Identity, error) {
 		return nil, fmt.Errorf("read %s: %w", segment.IdentityName, err)
 	}
 	id, err := segment.ParseIdentity(b)
+	if errors.Is(err, segment.ErrDamaged) {
+		return nil, fmt.Errorf("%w; if this is surely the right directory, remove the file: other members can vouch for it", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +126,8 @@ func (m *member) readIdentity() (*segment.Identity, error) {
 }
 
 // checkMembers refuses directories that are not the members of one log, in order. It lets pass: all empty, which makes a
-// new log; and some without identity while no directory holds a segment, which a crash leaves in the making of a log.
+// new log; some without identity while no directory holds a segment, which a crash leaves in the making of a log; and one
+// that has lost its identity but whose segments belong to the log of the others.
 func checkMembers(members []*member, all []found) error {
 	var first *segment.Identity // of the first directory that has one
 	var firstDir, recordsIn string
@@ -112,8 +142,9 @@ func checkMembers(members []*member, all []found) error {
 	for i, f := range all {
 		dir, id := members[i].dir, f.identity
 		switch {
+		case id == nil && len(f.segments) > 0 && first != nil && f.store == first.Store:
 		case id == nil && len(f.segments) > 0:
-			return fmt.Errorf("%w: %s holds segments but no %s file, so it is unknown whose they are: restore the file, or give an empty directory",
+			return fmt.Errorf("%w: %s holds segments but no %s file, and no other member vouches for them: restore the file, or give the right directory",
 				ErrMembers, dir, segment.IdentityName)
 		case id == nil && recordsIn != "":
 			return fmt.Errorf("%w: %s is empty, but %s holds records of log %v (member 1 to %d): give the directory that is member %d, or mount its disk",
@@ -136,19 +167,18 @@ func checkMembers(members []*member, all []found) error {
 	return nil
 }
 
-// form gives an identity to the members that have none: to all of a new log, or to the rest if a crash stopped an earlier
-// form half way. created says that no member had an identity.
-func (l *Log) form(all []found) (store segment.StoreID, created bool, err error) {
+// form gives an identity to the members that checkMembers let pass without one, and learns the name of the log.
+func (l *Log) form(all []found, done *Recovery) error {
 	template := segment.Identity{Count: uint32(len(l.members)), Epoch: 1, Created: l.o.Clock.Now().UnixNano()}
-	created = true
+	done.Created = true
 	for _, f := range all {
 		if f.identity != nil {
-			template, created = *f.identity, false
+			template, done.Created = *f.identity, false
 		}
 	}
-	if created {
+	if done.Created {
 		if _, err := rand.Read(template.Store[:]); err != nil {
-			return store, false, fmt.Errorf("make a name for the log: %w", err)
+			return fmt.Errorf("make a name for the log: %w", err)
 		}
 	}
 	for i, m := range l.members {
@@ -157,10 +187,14 @@ func (l *Log) form(all []found) (store segment.StoreID, created bool, err error)
 		}
 		template.Number = uint32(i + 1)
 		if err := l.writeIdentity(m, &template); err != nil {
-			return store, false, err
+			return err
+		}
+		if !done.Created {
+			done.Repaired = append(done.Repaired, Repair{Member: i, Bytes: segment.IdentityBytes, Reason: segment.IdentityName + " was missing"})
 		}
 	}
-	return template.Store, created, nil
+	l.store = template.Store
+	return nil
 }
 
 // writeIdentity makes the MEMBER file: temporary file, sync, rename, sync of the directory and of the one above it, which

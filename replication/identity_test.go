@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -79,9 +80,10 @@ func TestWrongMembers(t *testing.T) {
 	f("too many", []image{pair.members[0], pair.members[1], none}, ErrMembers, "replica-1", "member 1 of 2", "3 directories")
 	f("wrong order", []image{all[1], all[0], all[2]}, ErrMembers, "replica-1", "member 2 of 3", "number 1")
 	f("a copy twice", []image{all[0], all[0], all[2]}, ErrMembers, "replica-2", "member 1 of 3", "number 2")
-	f("identity lost", []image{all[0], without(all[1], "MEMBER"), all[2]}, ErrMembers, "replica-2", "no MEMBER file")
+	f("identity lost, of another log", []image{all[0], without(b.members[1], "MEMBER"), all[2]}, ErrMembers, "replica-2", "no MEMBER file")
+	f("all identities lost", []image{without(all[0], "MEMBER"), without(all[1], "MEMBER"), without(all[2], "MEMBER")}, ErrMembers, "replica-1", "no MEMBER file")
 	f("another epoch", []image{all[0], all[1], identity(all[2], func(id *segment.Identity) { id.Epoch = 7 })}, ErrMembers, "replica-3", "epoch 7")
-	f("damaged identity", []image{all[0], all[1].flip("MEMBER", 20, 1), all[2]}, segment.ErrDamaged, "replica-2", "MEMBER")
+	f("damaged identity", []image{all[0], all[1].flip("MEMBER", 20, 1), all[2]}, segment.ErrDamaged, "replica-2", "MEMBER", "remove the file")
 	f("short identity", []image{all[0], all[1].cut("MEMBER", 63, false), all[2]}, segment.ErrDamaged, "replica-2", "MEMBER")
 	f("newer member", []image{all[0], newer(all[1], "MEMBER"), all[2]}, nil, "replica-2", "MEMBER", "version 2", "version 1")
 	f("newer segment", []image{all[0], newer(all[1], "0000000002.seg"), all[2]}, nil, "replica-2", "segment 2", "version 2", "version 1")
@@ -133,6 +135,38 @@ func TestFormingAgain(t *testing.T) {
 		for _, m := range again {
 			if c, err := contents(m); err != nil || len(c) != 1 {
 				t.Fatalf("identities %03b: files %v, %v", mask, c, err)
+			}
+		}
+	}
+}
+
+// TestIdentityLost makes the MEMBER file again if the member's segments belong to the log of the others.
+func TestIdentityLost(t *testing.T) {
+	s := newSample(t, 3)
+	for victim := range s.members {
+		for _, damage := range []string{"", "0000000001.seg"} {
+			images := slices.Clone(s.members)
+			images[victim] = images[victim].cut("MEMBER", -1, false)
+			if damage != "" {
+				images[victim] = images[victim].flip(damage, 20, 1) // the next segment tells
+			}
+			var members []Member
+			for i, im := range images {
+				members = append(members, im.member(t, i))
+			}
+			var done Recovery
+			l, err := Open(members, Options{Events: &Events{Recovered: func(r Recovery) { done = r }}})
+			if err == nil {
+				err = s.readAll(l, 0)
+			}
+			if err == nil {
+				err = l.Close()
+			}
+			if err != nil {
+				t.Fatalf("member %d: %v", victim, err)
+			}
+			if imageOf(t, members[victim])["MEMBER"] == "" || len(done.Repaired) == 0 || done.Repaired[0].Member != victim || done.Repaired[0].Segment != 0 {
+				t.Fatalf("member %d: %+v", victim, done)
 			}
 		}
 	}

@@ -113,7 +113,7 @@ func (l *Log) open() error {
 		return err
 	}
 	var done Recovery
-	if l.store, done.Created, err = l.form(found); err != nil {
+	if err := l.form(found, &done); err != nil {
 		return err
 	}
 	if err := l.recover(found, &done); err != nil {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,7 +19,7 @@ import (
 //	                  before
 //	close
 //	kill              end without sealing, as a killed process does
-//	cut member=N file=NAME [at=BYTES]   shorten a file, or remove it
+//	cut member=N file=NAME [at=BYTES] [junk=BYTES]   shorten or lengthen a file; without at or junk, remove it
 //
 // The output is what each member did, once if all did the same. "visible" stands where Next has returned the last
 // record of a group.
@@ -114,15 +115,19 @@ func (o *transcript) append(d *datadriven.TestData) {
 }
 
 func (o *transcript) cut(d *datadriven.TestData) {
-	var member, at int
+	var member, junk int
 	var file string
 	d.ScanArgs(o.t, "member", &member)
 	d.ScanArgs(o.t, "file", &file)
 	m := o.members[member-1]
 	b, err := readFile(m, file)
-	if err == nil && d.MaybeScanArgs(o.t, "at", &at) {
-		err = writeFile(m, file, b[:at])
-	} else if err == nil {
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	at := len(b)
+	if d.MaybeScanArgs(o.t, "at", &at) || d.MaybeScanArgs(o.t, "junk", &junk) {
+		err = writeFile(m, file, append(b[:at], bytes.Repeat([]byte("junk"), junk/4)...))
+	} else {
 		err = m.FS.Remove(m.FS.PathJoin(m.Dir, file))
 	}
 	if err != nil {

@@ -209,7 +209,13 @@ type examination struct {
 	isLast bool
 	copies []copyState
 	p      plan
-	lack   []int // members without the record being looked at
+	lack   []lack // of the record being looked at
+}
+
+// lack says why a member does not hold a record.
+type lack struct {
+	member int
+	err    error
 }
 
 func (e *examination) close() {
@@ -331,10 +337,7 @@ func (e *examination) record(off int64, lsn LSN) (h segment.RecordHeader, found 
 		}
 		switch {
 		case err != nil:
-			e.lack = append(e.lack, i)
-			if p.copies[i].reason == "" {
-				p.copies[i].reason = fmt.Sprintf("record %d: %v", lsn, err)
-			}
+			e.lack = append(e.lack, lack{i, err})
 			if !errors.Is(err, segment.ErrDamaged) {
 				unread = fmt.Errorf("member %s: read segment %d: %w", e.dir(i), p.id, err)
 			}
@@ -350,8 +353,12 @@ func (e *examination) record(off int64, lsn LSN) (h segment.RecordHeader, found 
 	if !found {
 		return h, false, unread
 	}
-	for _, i := range e.lack {
-		p.copies[i].add(span{from: off, to: h.End()})
+	for _, k := range e.lack {
+		c := &p.copies[k.member]
+		c.add(span{from: off, to: h.End()})
+		if c.reason == "" {
+			c.reason = fmt.Sprintf("record %d: %v", lsn, k.err)
+		}
 	}
 	return h, true, nil
 }

@@ -108,8 +108,8 @@ type Recovery struct {
 // Repair is one member's copy of a segment that was completed from other members.
 type Repair struct {
 	Member  int
-	Segment SegmentID
-	Bytes   int64 // written
+	Segment SegmentID // 0: its MEMBER file was made again
+	Bytes   int64     // written
 	Reason  string
 }
 
