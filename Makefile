@@ -11,6 +11,7 @@ ARGS     ?=
 # packages whose tests are run with the race detector in CI: all that share state between goroutines
 RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./bench/... ./internal/testkit/conform/...
 FUZZTIME ?= 30s
+MODEL_OPS ?= 100000
 CI_FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
@@ -34,8 +35,9 @@ test: ## all tests, which is all that CI runs besides `make check`; installs wha
 unit: ## tests of all packages, with our own promises checked
 	$(GO) test -tags $(TAGS) ./...
 
-model: ## random page-blob operations against plain byte slices, at CI's size
-	$(GO) test -tags $(TAGS) -run 'Model' -v -count=1 ./blobstore ./pagestore
+model: ## random page-blob operations against plain byte slices, at CI's size (MODEL_OPS)
+	PAGEVAULT_MODEL_OPS=$(MODEL_OPS) PAGESTORE_MODEL_OPS=$(MODEL_OPS) \
+		$(GO) test -tags $(TAGS) -count=1 -v -timeout 20m -run '^TestModel$$' ./blobstore ./pagestore
 
 race: ## tests with the race detector (needs a C compiler)
 	$(GO) test -race $(RACE)
