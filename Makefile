@@ -80,8 +80,8 @@ rewrite: ## write transcripts and goldens anew from what the code does; read the
 bench: build ## speed beside a null server and the raw disk in one run; ARGS="--quick" and the like are passed on
 	$(BINARY) bench --dir $(BUILD) $(ARGS)
 
-gobench: ## Go benchmarks of all packages; BENCH=... picks
-	$(GO) test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...
+gobench: build ## speed beside an empty server and the bare disk in the same run (docs/benchmarks.md); ARGS="--quick"
+	$(BINARY) bench $(ARGS)
 
 cover: ## which lines the tests reach: build/cover.html
 	@mkdir -p $(BUILD)
