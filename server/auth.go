@@ -50,6 +50,13 @@ func (r *request) anonymous() error {
 }
 
 func (r *request) verifySharedKey() error {
+	inPath := "" // as sent, with -secondary if so
+	switch {
+	case len(r.target.inPath) == len(r.target.account):
+		inPath = r.account.Name()
+	case len(r.target.inPath) > 0:
+		inPath = string(r.target.inPath)
+	}
 	if !r.versioned() {
 		if err := r.defaultVersion(); err != nil {
 			return err
@@ -60,7 +67,7 @@ func (r *request) verifySharedKey() error {
 		RawPath:     r.target.rawPath,
 		Query:       &r.query,
 		Headers:     &r.headers,
-		PathAccount: r.target.inPath,
+		PathAccount: inPath,
 	}, r.account.Signing(), r.start, signing.DefaultSkew)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/md5"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"strings"
 	"testing"
@@ -14,8 +15,8 @@ import (
 // fill returns n bytes, all pages of which differ.
 func fill(n int) []byte {
 	p := make([]byte, n)
-	for i := range p {
-		p[i] = byte(i>>9*7 + i>>3 + i*i)
+	for i := 0; i+8 <= n; i += 8 {
+		binary.LittleEndian.PutUint64(p[i:], uint64(i+1)*0x9e3779b97f4a7c15)
 	}
 	return p
 }

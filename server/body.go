@@ -25,6 +25,9 @@ const (
 	// what a client that does not wait for 100 Continue sends with a Put Page.
 	drainMax = 4<<20 + 64<<10
 
+	// prefetched is how much of a body fasthttp reads before it calls the handler.
+	prefetched = 8 << 10
+
 	// uploadPatience is how long a body waits for memory that others hold before the client is told to slow down.
 	uploadPatience = 10 * time.Second
 )
@@ -61,7 +64,9 @@ func (r *request) readBody(most int64) ([]byte, error) {
 	r.budget = n
 	r.body = r.s.buffers.Get(int(n))
 	r.read = true // or broken
-	r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
+	if n > prefetched {
+		r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
+	}
 	if _, err := io.ReadFull(r.ctx.RequestBodyStream(), r.body); err != nil {
 		r.broken = true
 		return nil, bodyError(err)

@@ -89,8 +89,11 @@ func (r *request) admit() error {
 	if err := r.negotiate(); err != nil {
 		return err
 	}
-	var err error
-	if r.row, err = op.Match(r.level(), r.ctx.Method(), &r.query, &r.headers); err != nil {
+	level, err := r.level()
+	if err != nil {
+		return err
+	}
+	if r.row, err = op.Match(level, r.ctx.Method(), &r.query, &r.headers); err != nil {
 		return err
 	}
 	if err := r.authenticate(); err != nil {
@@ -129,7 +132,7 @@ func (r *request) locate() error {
 	if err := r.query.Parse(r.target.rawQuery); err != nil {
 		return err
 	}
-	account, ok := r.s.o.Service.Account(r.target.account)
+	account, ok := r.s.o.Service.Account(string(r.target.account))
 	if !ok {
 		return azerr.ResourceNotFound
 	}
@@ -141,16 +144,18 @@ func (r *request) locate() error {
 const rootContainer = "$root"
 
 // level says what the path names. One segment is a container if restype says so, otherwise a blob of the root container.
-func (r *request) level() op.Level {
+func (r *request) level() (op.Level, error) {
 	switch {
 	case r.target.segments == 0:
-		return op.Service
+		return op.Service, nil
 	case r.target.segments == 1 && r.query.Has("restype"):
-		return op.Container
+		return op.Container, nil
+	case r.target.segments == 1 && r.target.slash:
+		return 0, azerr.InvalidUri
 	case r.target.segments == 1:
 		r.target.container, r.target.blob = rootContainer, r.target.container
 	}
-	return op.Blob
+	return op.Blob, nil
 }
 
 // readOnly reports whether the operation changes nothing.

@@ -70,7 +70,9 @@ func (d *download) WriteTo(w io.Writer) (sent int64, err error) {
 		}
 	}()
 	for {
-		d.conn.SetWriteDeadline(clock.System.Now().Add(time.Duration(len(d.buf)>>20+1) * downloadPerMiB))
+		if sent > 0 { // before the first piece fasthttp has set it
+			d.conn.SetWriteDeadline(clock.System.Now().Add(time.Duration(len(d.buf)>>20+1) * downloadPerMiB))
+		}
 		n, err := w.Write(d.buf)
 		sent += int64(n)
 		if err != nil || d.rest.Len() == 0 {

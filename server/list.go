@@ -93,8 +93,8 @@ func (r *request) endpoint() string {
 		scheme = "https://"
 	}
 	url := scheme + string(r.ctx.Request.Header.Host()) + "/"
-	if r.target.inPath != "" {
-		url += r.target.inPath + "/"
+	if len(r.target.inPath) > 0 {
+		url += string(r.target.inPath) + "/"
 	}
 	return url
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 
@@ -156,7 +157,7 @@ func (r *request) previousSnapshot() (string, error) {
 	if t.segments == 1 {
 		t.container, t.blob = rootContainer, t.container
 	}
-	if t.account != r.target.account || t.container != r.target.container || t.blob != r.target.blob {
+	if !bytes.Equal(t.account, r.target.account) || t.container != r.target.container || t.blob != r.target.blob {
 		return "", bad
 	}
 	var q query.Set

@@ -15,10 +15,11 @@ type target struct {
 	rawPath  []byte // as received, still encoded: what is signed
 	rawQuery []byte // as received, without the question mark
 
-	account   string // without -secondary
-	inPath    string // the account as the path begins with it. "": it was taken from the host name
+	account   []byte // without -secondary
+	inPath    []byte // the account as the path begins with it; nil: it was taken from the host name
 	secondary bool
-	segments  int // 0: the service, 1: a container, or a blob of $root, 2: a blob
+	segments  int  // 0: the service, 1: a container, or a blob of $root, 2: a blob
+	slash     bool // the one segment has a slash behind it, so it is not a blob
 	container string
 	blob      string
 }
@@ -53,7 +54,7 @@ func (t *target) parse(uri, host []byte, a addressing) error {
 	} else {
 		var name []byte
 		name, rest = cutSegment(rest)
-		t.inPath = string(name)
+		t.inPath = name
 		t.setAccount(name)
 	}
 	return t.parseNames(rest)
@@ -69,9 +70,9 @@ func (t *target) parseNames(rest []byte) error {
 	t.segments = 1
 	container := rest
 	if i := bytes.IndexByte(rest, '/'); i >= 0 {
-		container = rest[:i]
+		container, t.slash = rest[:i], true
 		if blob := rest[i+1:]; len(blob) > 0 {
-			t.segments = 2
+			t.segments, t.slash = 2, false
 			var ok bool
 			if t.blob, ok = unescape(blob); !ok {
 				return azerr.InvalidUri
@@ -91,7 +92,7 @@ func (t *target) parseNames(rest []byte) error {
 // setAccount takes the account as it stands in the address.
 func (t *target) setAccount(name []byte) {
 	name, t.secondary = bytes.CutSuffix(name, []byte(secondarySuffix))
-	t.account = string(name)
+	t.account = name
 }
 
 // stripOrigin turns the absolute form of a request target, as sent to proxies, into the usual one.

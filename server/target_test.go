@@ -17,7 +17,7 @@ func TestTarget(t *testing.T) {
 		if err := tg.parse([]byte(uri), []byte(host), a); err != nil {
 			return "", err
 		}
-		parts := []string{tg.account}
+		parts := []string{string(tg.account)}
 		if tg.secondary {
 			parts[0] += "(secondary)"
 		}

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// tiredListener fails a number of times before it hands out a connection.
+type tiredListener struct {
+	net.Listener
+	fails int
+	err   error
+	conn  net.Conn
+}
+
+func (l *tiredListener) Accept() (net.Conn, error) {
+	if l.fails > 0 {
+		l.fails--
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", l.err)}
+	}
+	return l.conn, nil
+}
+
+// TestAcceptWaitsForDescriptors shows that a process without file descriptors goes on accepting when it has some again.
+func TestAcceptWaitsForDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		defer theirs.Close()
+		l := newListener(&tiredListener{fails: 10, err: syscall.EMFILE, conn: ours}, 1, nil)
+		before := time.Now()
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		// 5, 10, 20 … 640 ms and then a second each.
+		if waited := time.Since(before); waited < 2*time.Second || waited > 5*time.Second {
+			t.Errorf("waited %v for ten failures", waited)
+		}
+		if l.open() != 1 {
+			t.Errorf("%d connections are open", l.open())
+		}
+	})
+}
+
+func TestAcceptEnds(t *testing.T) {
+	l := newListener(&tiredListener{fails: 1, err: syscall.EBADF}, 1, nil)
+	if _, err := l.Accept(); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("got %v, want EBADF", err)
+	}
+	l = newListener(&tiredListener{fails: 1, err: syscall.EMFILE}, 1, nil)
+	l.stop()
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("after stop: got %v, want ErrClosed", err)
+	}
+	ours, theirs := net.Pipe()
+	l = newListener(nil, 1, nil)
+	l.stop()
+	if c := l.admit(ours); c != nil {
+		t.Error("admitted after stop")
+	}
+	if _, err := theirs.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is open")
+	}
+}
+
+func TestOptions(t *testing.T) {
+	f := func(change func(o *Options)) {
+		t.Helper()
+		o := Options{Service: openService(t, nil)}
+		change(&o)
+		if _, err := New(o); err == nil {
+			t.Error("New took it")
+		}
+	}
+	f(func(o *Options) { o.Service = nil })
+	f(func(o *Options) { o.UploadBytes = 1 << 20 })
+}
