@@ -90,7 +90,7 @@ func Open(members []Member, o Options) (*Log, error) {
 		if m.FS == nil {
 			m.FS = vfs.Default
 		}
-		l.members = append(l.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps})
+		l.members = append(l.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps, space: reservation{limit: o.SegmentBytes}})
 	}
 	if err := l.open(); err != nil {
 		return nil, errors.Join(err, l.release())

@@ -32,6 +32,7 @@ type member struct {
 	steps chan step
 	done  *sync.WaitGroup // counts steps of all members
 	file  vfs.File        // the open segment; nil if there is none
+	space reservation     // of file
 	err   error           // of the last step
 
 	failed     atomic.Pointer[MemberError] // why it is no longer written
@@ -84,7 +85,20 @@ func (m *member) take(s step) error {
 // write writes the buffers and syncs. A nil error promises that they are on the disk. The name of the failed operation
 // comes with an error.
 func (m *member) write(s step) (string, error) {
-	for _, b := range s.buffers {
+	if op, err := m.writeBuffers(s.buffers); err != nil {
+		return op, err
+	}
+	m.syncs.Add(1)
+	return "sync", m.file.SyncData()
+}
+
+func (m *member) writeBuffers(buffers [][]byte) (string, error) {
+	total := int64(0)
+	for _, b := range buffers {
+		total += int64(len(b))
+	}
+	m.space.ahead(m.file, total)
+	for _, b := range buffers {
 		if invariant.Enabled {
 			// A vfs.File may scribble over what it is given to write, and in test builds the memory file system does. The other
 			// members are writing the same bytes just now.
@@ -99,8 +113,7 @@ func (m *member) write(s step) (string, error) {
 			return "write", err
 		}
 	}
-	m.syncs.Add(1)
-	return "sync", m.file.SyncData()
+	return "write", nil
 }
 
 func (m *member) create(s step) (string, error) {
@@ -108,7 +121,7 @@ func (m *member) create(s step) (string, error) {
 	if err != nil {
 		return "create", err
 	}
-	m.file = file
+	m.file, m.space = file, reservation{limit: m.space.limit}
 	if op, err := m.write(s); err != nil {
 		return op, err
 	}
@@ -116,8 +129,13 @@ func (m *member) create(s step) (string, error) {
 }
 
 func (m *member) seal(s step) (string, error) {
-	if op, err := m.write(s); err != nil {
+	if op, err := m.writeBuffers(s.buffers); err != nil {
 		return op, err
+	}
+	m.space.release(m.file)
+	m.syncs.Add(1)
+	if err := m.file.SyncData(); err != nil {
+		return "sync", err
 	}
 	file := m.file
 	m.file = nil

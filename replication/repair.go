@@ -184,6 +184,7 @@ func (w *repairer) footer(i int) error {
 		if err := w.writeFooter(i); err != nil {
 			return err
 		}
+		releasePastEnd(w.files[i])
 		if err := w.files[i].Sync(); err != nil {
 			return fail("sync", err)
 		}
