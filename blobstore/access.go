@@ -71,8 +71,8 @@ type rows interface {
 
 // scratch holds the buffers in which one request builds keys and rows.
 type scratch struct {
-	key []byte
-	row []byte
+	key   []byte
+	value []byte
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -151,25 +151,36 @@ func (r *blobRow) checkPages() error {
 
 // blobChange is a change of one existing blob while it is made: within Update only.
 type blobChange struct {
-	*scratch
+	scratch
 	tx  *pagestore.Tx
 	now time.Time
 	id  containerID
 	row blobRow
 }
 
+// changes are kept for their buffers, and because one that is not would be the one thing allocated in a write.
+var changes = sync.Pool{New: func() any { return new(blobChange) }}
+
+func takeChange() *blobChange { return changes.Get().(*blobChange) }
+
+// release ends the use of c, which keeps nothing but its buffers.
+func (c *blobChange) release() {
+	*c = blobChange{scratch: c.scratch}
+	changes.Put(c)
+}
+
 // change runs a request that changes an existing blob: it finds the row, checks type (if the request is about pages),
 // lease and conditions, lets fn change row and pages, and stores the row under a new entity tag. A lease that is over is
 // forgotten. It returns the new row without what rows only borrow.
 func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *blobChange) error) (blobRow, error) {
-	c := blobChange{scratch: scratches.Get().(*scratch)}
-	defer scratches.Put(c.scratch)
+	c := takeChange()
+	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
 		if err := c.find(ref, acc, aboutPages); err != nil {
 			return err
 		}
-		if err := fn(&c); err != nil {
+		if err := fn(c); err != nil {
 			return err
 		}
 		c.row.etag = a.nextTicks(c.row.etag)
@@ -195,8 +206,8 @@ func (c *blobChange) find(ref *BlobRef, acc *Access, aboutPages bool) (err error
 
 // keep stores the row under the key it was found with.
 func (c *blobChange) keep() {
-	c.scratch.row = c.row.append(c.scratch.row[:0])
-	c.tx.Set(c.key, c.scratch.row)
+	c.value = c.row.append(c.value[:0])
+	c.tx.Set(c.key, c.value)
 }
 
 // pageNo returns the number of the page that begins at byte off, a multiple of PageSize.

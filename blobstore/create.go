@@ -32,8 +32,8 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 	if req.ContentType == "" {
 		req.ContentType = defaultContentType
 	}
-	c := blobChange{scratch: scratches.Get().(*scratch)}
-	defer scratches.Put(c.scratch)
+	c := takeChange()
+	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
 		if err := c.findForCreate(&ref, &req.Access); err != nil {

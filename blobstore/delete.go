@@ -42,8 +42,8 @@ func (a *Account) DeleteBlob(ref BlobRef, acc *Access, mode DeleteSnapshots) err
 	if snapshot != 0 && mode != SnapshotsNone {
 		return azerr.BadHeader("x-ms-delete-snapshots", mode.String())
 	}
-	c := blobChange{scratch: scratches.Get().(*scratch)}
-	defer scratches.Put(c.scratch)
+	c := takeChange()
+	defer c.release()
 	if snapshot != 0 {
 		return a.update(func(tx *pagestore.Tx) error {
 			c.tx, c.now = tx, a.clock.Now()

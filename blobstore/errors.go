@@ -10,9 +10,12 @@ import (
 // coded gives every error a code of the protocol. What has one keeps it. A store that cannot write now answers
 // ServerBusy, which clients retry; everything else is a fault on our side.
 func coded(err error) error {
-	var code azerr.Code
+	if err == nil {
+		return nil
+	}
+	var code azerr.Code // allocated, so not before there is an error
 	switch {
-	case err == nil || errors.As(err, &code):
+	case errors.As(err, &code):
 		return err
 	case errors.Is(err, pagestore.ErrReadOnly), errors.Is(err, pagestore.ErrClosed):
 		return azerr.ServerBusy.Because(err)
@@ -30,5 +33,5 @@ func (a *Account) view(fn func(v *pagestore.View) error) error {
 	if err != nil {
 		return coded(err)
 	}
-	return coded(errors.Join(fn(v), v.Close()))
+	return coded(firstError(fn(v), v.Close()))
 }

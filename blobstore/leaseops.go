@@ -20,8 +20,8 @@ func (a *Account) LeaseBlob(ref BlobRef, req lease.Request, conditions cond.Cond
 		return lease.Result{}, Stamp{}, err
 	}
 	var result lease.Result
-	c := blobChange{scratch: scratches.Get().(*scratch)}
-	defer scratches.Put(c.scratch)
+	c := takeChange()
+	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) (err error) {
 		c.tx, c.now = tx, a.clock.Now()
 		if c.id, c.row, err = c.findBlob(tx, &ref, 0); err != nil {

@@ -20,8 +20,8 @@ func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (Sn
 		return SnapshotResult{}, err
 	}
 	var result SnapshotResult
-	c := blobChange{scratch: scratches.Get().(*scratch)}
-	defer scratches.Put(c.scratch)
+	c := takeChange()
+	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) (err error) {
 		c.tx, c.now = tx, a.clock.Now()
 		if err := c.findForSnapshot(&ref, acc); err != nil {
@@ -32,8 +32,8 @@ func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (Sn
 			return err
 		}
 		result = SnapshotResult{Snapshot: id.String(), Stamp: frozen.etag.stamp()}
-		c.scratch.row = frozen.append(c.scratch.row[:0])
-		tx.Set(appendBlobKey(nil, c.id, ref.Blob, id), c.scratch.row)
+		c.value = frozen.append(c.value[:0])
+		tx.Set(appendBlobKey(nil, c.id, ref.Blob, id), c.value)
 		c.keep()
 		return nil
 	})
