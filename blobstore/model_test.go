@@ -545,7 +545,9 @@ func (m *model) checkBytes(name string, s *modelState, from, to int) {
 		m.fatalf("%q@%s: %v", name, s.id, err)
 	}
 	got := bytes.Repeat([]byte{0xEE}, to-from)
-	if n, err := reader.ReadAt(got, int64(from)); n != len(got) || err != nil {
+	n, err := reader.ReadAt(got, int64(from))
+	ok(m.f.t, reader.Close()) // before anything can end the test: an open reader would keep the store from closing
+	if n != len(got) || err != nil {
 		m.fatalf("%q@%s: read [%d,%d): %d bytes, %v", name, s.id, from, to, n, err)
 	}
 	if !bytes.Equal(got, s.data[from:to]) {
@@ -555,7 +557,6 @@ func (m *model) checkBytes(name string, s *modelState, from, to int) {
 		}
 		m.fatalf("%q@%s: byte %d, in page %d, is wrong", name, s.id, from+at, (from+at)/PageSize)
 	}
-	ok(m.f.t, reader.Close())
 }
 
 // pageKind is what a list of pages says of one.
