@@ -29,8 +29,9 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 	if err := a.checkCreate(&ref, req); err != nil {
 		return Stamp{}, err
 	}
-	if req.ContentType == "" {
-		req.ContentType = defaultContentType
+	headers := req.HTTPHeaders
+	if headers.ContentType == "" {
+		headers.ContentType = defaultContentType
 	}
 	c := takeChange()
 	defer c.release()
@@ -49,7 +50,7 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 			created:  stamp,
 			lease:    c.row.lease.Written(c.now),
 			snaps:    c.row.snaps,
-			props:    appendProps(nil, &req.HTTPHeaders, req.Metadata),
+			props:    appendProps(nil, &headers, req.Metadata),
 		}
 		c.keep()
 		return nil

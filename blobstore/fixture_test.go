@@ -42,7 +42,7 @@ func newBareFixture(t testing.TB, tune func(*pagestore.Options)) *fixture {
 	t.Helper()
 	f := &fixture{
 		t:      t,
-		fs:     vfs.NewMem(),
+		fs:     vfs.NewCrashableMem(),
 		clock:  clock.NewManual(goldenTime),
 		reaped: make(chan Reaped, 100),
 		tune:   tune,

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/cond"
 	"pagevault/internal/azure/header"
@@ -158,7 +160,7 @@ func (m *model) step() {
 	}{
 		{400, m.put}, {120, m.clear}, {60, m.resize}, {50, m.snapshot}, {40, m.deleteSnapshot}, {12, m.delete},
 		{12, m.create}, {30, m.setSequence}, {30, m.setMetadata}, {30, m.setHeaders},
-		{2, m.reopen}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
+		{2, m.reopen}, {2, m.crash}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
 	}
 	pick := 0
 	for _, a := range acts {
@@ -464,6 +466,17 @@ func (m *model) reopen(string, *modelBlob) {
 	m.f.reopen()
 	m.newest = 0
 	m.counts["reopen"]++
+}
+
+// crash goes on from what disks would hold if power failed now: what was answered is there, whatever else is.
+func (m *model) crash(string, *modelBlob) {
+	m.tracef("crash")
+	fs := m.f.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: m.r.IntN(101), RNG: m.r})
+	m.f.close()
+	m.f.fs = fs
+	m.f.open()
+	m.newest = 0
+	m.counts["crash"]++
 }
 
 // reopenWithoutIndex loses the index, which must cost nothing but time.
