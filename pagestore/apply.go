@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -40,10 +41,16 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 			return err
 		}
 	}
-	if err := a.commit(); err != nil {
+	if err := s.indexFailure(); err != nil { // a commit could hang
 		return err
 	}
-	if err := s.indexFailure(); err != nil { // Pebble reports failures of a commit there
+	if err := a.commit(); err != nil {
+		if broken := (*brokenIndexError)(nil); errors.As(err, &broken) {
+			s.breakIndex(err)
+		}
+		return err
+	}
+	if err := s.indexFailure(); err != nil { // Pebble reports some failures of a commit there only
 		return err
 	}
 	state := a.state
@@ -601,7 +608,7 @@ func (a *applier) commit() error {
 	if err := a.writeRows(); err != nil {
 		return err
 	}
-	if err := a.batch.Commit(pebble.NoSync); err != nil {
+	if err := commitBatch(a.batch); err != nil {
 		return err
 	}
 	err := a.batch.Close()
@@ -616,6 +623,23 @@ func (a *applier) commit() error {
 	clear(a.changes)
 	a.wiped = a.wiped[:0]
 	return err
+}
+
+// commitBatch commits without waiting for the disk. Pebble panics when its write-ahead log cannot be written, and keeps
+// a lock by which later commits would hang; see Store.breakIndex.
+func commitBatch(b *pebble.Batch) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case runtime.Error:
+			panic(r)
+		case error:
+			err = &brokenIndexError{r}
+		default:
+			panic(r)
+		}
+	}()
+	return b.Commit(pebble.NoSync)
 }
 
 // writeRows writes the rows that the maps hold, and the state.

@@ -14,7 +14,8 @@ import (
 // Fingerprints outlive their record's application for the sake of contents that are being prepared: one whose look-ups
 // began before the record was applied missed it in the index and must find it here, or the chunk would be stored twice.
 type flight struct {
-	mu struct {
+	maxFingerprints int
+	mu              struct {
 		sync.Mutex
 		moved   *sync.Cond // applied grew, or failed was set
 		applied replication.LSN
@@ -57,10 +58,12 @@ const (
 	// maxFingerprints bounds the fingerprints that are kept for contents being prepared, to some 50 MB. It is a GiB of new
 	// chunks: only a content held that long must look at the index again.
 	maxFingerprints = 1 << 18
-	maxHeads        = 1 << 13
+	// maxHeads bounds the volumes whose heads are kept without being in flight.
+	maxHeads = 1 << 13
 )
 
 func (f *flight) init() {
+	f.maxFingerprints = maxFingerprints
 	m := &f.mu
 	m.moved = sync.NewCond(&m.Mutex)
 	m.rows = make(map[string]flyingRow)
@@ -113,7 +116,7 @@ func (f *flight) forgetLocked() {
 	}
 	for len(m.trail) > 0 {
 		t := &m.trail[0]
-		if t.lsn > seen && (t.lsn > m.applied || len(m.chunks)+len(m.regions) <= maxFingerprints) {
+		if t.lsn > seen && (t.lsn > m.applied || len(m.chunks)+len(m.regions) <= f.maxFingerprints) {
 			return
 		}
 		for i := range t.chunks {
@@ -151,7 +154,7 @@ func (f *flight) launched(p *pending, rows map[string]flyingRow, heads map[Volum
 	switch {
 	case m.applied >= lsn: // the log and the index were faster than this goroutine
 	case m.failed != nil:
-		p.done <- m.failed
+		p.finishLocked(m.failed)
 	default:
 		m.waiting = append(m.waiting, p)
 		for k, r := range rows {
@@ -182,10 +185,19 @@ func (f *flight) landed(lsn replication.LSN, records []*replication.Record) {
 	clear(m.waiting[:n])
 	m.waiting = m.waiting[n:]
 	for _, r := range records {
-		r.User.(*pending).done <- nil
+		r.User.(*pending).finishLocked(nil)
 	}
 	f.forgetLocked()
 	m.moved.Broadcast()
+}
+
+// finishLocked tells the goroutine that waits for p. Only the first call counts: a record may be applied after the
+// store has given up on it.
+func (p *pending) finishLocked(err error) {
+	if !p.finished {
+		p.finished = true
+		p.done <- err
+	}
 }
 
 // crashed fails everything that waits now or later.
@@ -193,9 +205,11 @@ func (f *flight) crashed(err error) {
 	m := &f.mu
 	m.Lock()
 	defer m.Unlock()
-	m.failed = err
+	if m.failed == nil {
+		m.failed = err
+	}
 	for _, p := range m.waiting {
-		p.done <- err
+		p.finishLocked(err)
 	}
 	m.waiting = nil
 	m.moved.Broadcast()

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/replication"
 )
@@ -23,11 +25,12 @@ func openIndex(o *Options, cache *pebble.Cache, fatal func(error)) (*pebble.DB, 
 
 // pebbleOptions are set on purpose where Pebble's defaults are for tests: see each line.
 func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.Options {
+	log := indexLogger{o.Events.IndexLog, fatal}
 	p := &pebble.Options{
-		FS:                          o.FS,
+		FS:                          markerFS{o.FS},
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatNewest, // the default is the oldest supported; this one can tell a torn WAL from a damaged one
-		Logger:                      indexLogger{o.Events.IndexLog, fatal},
+		Logger:                      log,
 		MemTableSize:                uint64(o.MemTableBytes),
 		MemTableStopWritesThreshold: 4, // do not stall applying behind one flush
 		L0CompactionThreshold:       2,
@@ -38,8 +41,13 @@ func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.O
 		WALBytesPerSync:             1 << 20, // nothing waits for it: it spreads the writes
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(4, runtime.GOMAXPROCS(0)/2)) },
 		EventListener: &pebble.EventListener{
-			DataCorruption:  func(i pebble.DataCorruptionInfo) { fatal(fmt.Errorf("index %s: %s", o.Dir, i)) },
-			BackgroundError: func(err error) { indexLogger{o.Events.IndexLog, fatal}.Errorf("%v", err) },
+			DataCorruption: func(i pebble.DataCorruptionInfo) { fatal(fmt.Errorf("%s", i)) },
+			// What cannot be flushed or compacted is tried again for ever, and before long commits wait for it.
+			BackgroundError: func(err error) {
+				if !errors.Is(err, pebble.ErrCancelledCompaction) {
+					fatal(fmt.Errorf("background: %w", err))
+				}
+			},
 		},
 	}
 	p.TargetFileSizes[0] = 8 << 20 // the default of 2 MiB makes half a million tables of a large index
@@ -50,6 +58,27 @@ func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.O
 	}
 	return p
 }
+
+// markerFS makes the entries of a directory durable before a marker is created in it. Pebble names its current MANIFEST by
+// an empty file, and syncs the directory once, after creating both; a file system that does not keep the order of
+// entries could then be left with a marker for a MANIFEST that is not there, and the index could not be opened.
+type markerFS struct{ vfs.FS }
+
+func (fs markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(fs.PathBase(name), "marker.") {
+		dir, err := fs.OpenDir(fs.PathDir(name))
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+			return nil, err
+		}
+	}
+	return fs.FS.Create(name, c)
+}
+
+// Unwrap returns the file system below, as Pebble asks of one that wraps another.
+func (fs markerFS) Unwrap() vfs.FS { return fs.FS }
 
 // indexLogger hands Pebble's lines to Events. Pebble expects Fatalf not to return; ours does, having told the store to
 // apply nothing more. The rows on disk then stay those of some applied LSN, and opening the store again goes on there.
@@ -68,8 +97,14 @@ func (l indexLogger) Errorf(format string, args ...any) { l.Infof(format, args..
 
 func (l indexLogger) Fatalf(format string, args ...any) {
 	l.Infof(format, args...)
-	l.fatal(fmt.Errorf("index: "+format, args...))
+	l.fatal(fmt.Errorf(format, args...))
 }
+
+// brokenIndexError wraps an error after which Pebble must not be asked to write again.
+type brokenIndexError struct{ cause error }
+
+func (e *brokenIndexError) Error() string { return e.cause.Error() }
+func (e *brokenIndexError) Unwrap() error { return e.cause }
 
 // readState reads the state row. A database without one and without any other row is new: found is false.
 func readState(db *pebble.DB) (s state, found bool, err error) {

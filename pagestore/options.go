@@ -3,6 +3,7 @@ package pagestore
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -44,6 +45,7 @@ type Events struct {
 const (
 	defaultCacheBytes    = 64 << 20
 	defaultMemTableBytes = 64 << 20 // 2.6 GB of new content at 100 kB of rows for each 4 MiB
+	maxMemTableBytes     = 1 << 30  // Pebble's limit is 4 GB for the four there can be at once
 )
 
 // withDefaults returns o with every default filled in, or an error naming the field that is wrong.
@@ -53,6 +55,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if len(o.Members) == 0 {
 		return o, errors.New("pagestore: Options.Members is empty")
+	}
+	if o.MemTableBytes < 0 || o.MemTableBytes > maxMemTableBytes {
+		return o, fmt.Errorf("pagestore: Options.MemTableBytes is %d, want 0 to %d", o.MemTableBytes, maxMemTableBytes)
 	}
 	if o.FS == nil {
 		o.FS = vfs.Default

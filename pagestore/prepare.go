@@ -253,8 +253,8 @@ func (l *lookup) close() {
 	}
 }
 
-// get returns the value of a row named by a digest, valid until the next call; nil if there is none.
-func (l *lookup) get(row byte, d *digest.Digest) ([]byte, error) {
+// get returns the value of a row named by a digest, valid until the next call.
+func (l *lookup) get(row byte, d *digest.Digest) (value []byte, found bool, err error) {
 	if l.it == nil {
 		it, err := l.db.NewIter(&pebble.IterOptions{
 			LowerBound:   []byte{rowChunk},
@@ -262,24 +262,22 @@ func (l *lookup) get(row byte, d *digest.Digest) ([]byte, error) {
 			UseL6Filters: true, // "never seen" is the commonest answer, and most rows are in L6
 		})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		l.it = it
 	}
 	l.key[0] = row
 	copy(l.key[1:], d[:])
-	if !l.it.SeekPrefixGE(l.key[:]) {
-		return nil, l.it.Error()
+	if !l.it.SeekPrefixGE(l.key[:]) || !bytes.Equal(l.it.Key(), l.key[:]) {
+		return nil, false, l.it.Error()
 	}
-	if !bytes.Equal(l.it.Key(), l.key[:]) {
-		return nil, nil
-	}
-	return l.it.ValueAndErr()
+	value, err = l.it.ValueAndErr()
+	return value, err == nil, err
 }
 
 func (l *lookup) chunk(d *digest.Digest) (at chunkRef, found bool, err error) {
-	v, err := l.get(rowChunk, d)
-	if v == nil || err != nil {
+	v, found, err := l.get(rowChunk, d)
+	if !found {
 		return at, false, err
 	}
 	if at, err = decodeChunkRow(v); err != nil {
@@ -290,11 +288,15 @@ func (l *lookup) chunk(d *digest.Digest) (at chunkRef, found bool, err error) {
 
 // region appends what fills the region to dst.
 func (l *lookup) region(dst pagemap.Entry, d *digest.Digest) (runs pagemap.Entry, found bool, err error) {
-	v, err := l.get(rowRegion, d)
-	if v == nil || err != nil {
+	v, found, err := l.get(rowRegion, d)
+	if !found {
 		return dst, false, err
 	}
-	if dst, err = pagemap.DecodeEntry(dst, v); err != nil {
+	dst, err = pagemap.DecodeEntry(dst, v)
+	if err == nil && dst.Pages().Count() != pagemap.RegionPages {
+		err = fmt.Errorf("%d pages", dst.Pages().Count())
+	}
+	if err != nil {
 		return dst, false, fmt.Errorf("%w: index: region %v: %w", ErrCorrupt, d, err)
 	}
 	return dst, true, nil

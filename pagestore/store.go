@@ -41,6 +41,7 @@ type Store struct {
 	failed     atomic.Pointer[error] // why there are no more updates; wraps ErrReadOnly
 	brokeIndex atomic.Pointer[error] // why the index can no longer be trusted to take rows
 	closing    atomic.Bool
+	broken     chan struct{} // closed when brokeIndex is set
 	stopped    chan struct{} // closed when the applying goroutine has ended
 
 	views struct {
@@ -63,7 +64,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, stopped: make(chan struct{})}
+	s := &Store{o: o, broken: make(chan struct{}), stopped: make(chan struct{})}
 	s.flight.init()
 	s.views.none = sync.NewCond(&s.views)
 	s.contents.New = func() any { return new(Content) }
@@ -83,6 +84,9 @@ func Open(o Options) (*Store, error) {
 	if s.db, err = openIndex(&s.o, cache, s.breakIndex); err == nil {
 		if err = s.start(); err == nil {
 			return s, nil
+		}
+		if s.indexFailure() != nil { // what Pebble still does could hang
+			return nil, errors.Join(err, s.log.Close())
 		}
 		err = errors.Join(err, s.db.Close())
 	}
@@ -204,7 +208,7 @@ func (s *Store) create(a *applier) error {
 }
 
 // Close waits for updates that are under way and for views to be closed, then flushes and closes everything. Updates
-// and views begun after Close get ErrClosed.
+// and views begun after Close get ErrClosed. After a failure of the index, Pebble is left open until the process ends.
 func (s *Store) Close() error {
 	if s.closing.Swap(true) {
 		return ErrClosed
@@ -212,12 +216,16 @@ func (s *Store) Close() error {
 	s.seq.Lock() // whoever had the sequencer has enqueued its record, and nobody enqueues another
 	s.seq.Unlock()
 	err := s.log.Close()
-	<-s.stopped
+	select {
+	case <-s.stopped:
+	case <-s.broken: // the goroutine may hang in Pebble
+	}
 	s.awaitViews()
-	if s.indexFailure() == nil {
-		if e := s.db.Flush(); e != nil {
-			err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
-		}
+	if broken := s.indexFailure(); broken != nil {
+		return errors.Join(err, fmt.Errorf("%w (left as it is; the next start brings it up to the log)", broken))
+	}
+	if e := s.db.Flush(); e != nil {
+		err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
 	}
 	if e := s.db.Close(); e != nil {
 		err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
@@ -274,22 +282,22 @@ func (s *Store) unusable() error {
 
 // fail ends updates for good, because of cause, and wakes everyone who waits for one.
 func (s *Store) fail(cause error) {
-	s.setFailed(cause)
-	s.flight.crashed(s.Failed())
-}
-
-func (s *Store) setFailed(cause error) {
 	err := readOnly(cause)
 	if s.failed.CompareAndSwap(nil, &err) && s.o.Events.Failed != nil {
 		s.o.Events.Failed(err)
 	}
+	s.flight.crashed(s.Failed())
 }
 
-// breakIndex records that Pebble has given up. It may be called with locks of Pebble's held. Whoever waits for an
-// update is told by the applying goroutine.
+// breakIndex records that Pebble has given up: a commit or a flush has failed, or a table is damaged. Pebble leaves it
+// open what works after that, so nothing is written any more and Close leaves it as it is; reads go on. It may be called
+// with locks of Pebble's held: no lock of ours is held over a call of Pebble that could take those.
 func (s *Store) breakIndex(cause error) {
-	s.brokeIndex.CompareAndSwap(nil, &cause)
-	s.setFailed(cause)
+	err := fmt.Errorf("index %s: %w", s.o.Dir, cause)
+	if s.brokeIndex.CompareAndSwap(nil, &err) {
+		close(s.broken)
+	}
+	s.fail(err)
 }
 
 // indexFailure returns why the index must not be written any more, nil if it may.

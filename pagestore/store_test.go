@@ -47,12 +47,18 @@ func randomBytes(rng *rand.Rand, n int) []byte {
 // write writes p to the volume, in an update of its own.
 func write(t testing.TB, s *Store, v VolumeID, first PageNo, p []byte) {
 	t.Helper()
-	c, err := s.Prepare(first, p)
-	if err != nil {
+	if err := tryWrite(s, v, first, p); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func tryWrite(s *Store, v VolumeID, first PageNo, p []byte) error {
+	c, err := s.Prepare(first, p)
+	if err != nil {
+		return err
+	}
 	defer c.Release()
-	update(t, s, func(tx *Tx) error { return tx.Write(v, c) })
+	return s.Update(func(tx *Tx) error { return tx.Write(v, c) })
 }
 
 func update(t testing.TB, s *Store, fn func(tx *Tx) error) {

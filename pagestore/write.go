@@ -66,6 +66,8 @@ type pending struct {
 	record replication.Record
 	done   chan error // one value, when the record is applied or will not be
 
+	finished bool // done was sent to; guarded by the flight's lock
+
 	rows  []string     // keys it has in the flight
 	names fingerprints // that it added to the flight
 }
@@ -81,7 +83,7 @@ func (p *pending) reset() {
 	clear(p.record.Data)
 	clear(p.rows)
 	p.record = replication.Record{Meta: p.record.Meta[:0], Data: p.record.Data[:0], User: p}
-	p.rows = p.rows[:0]
+	p.rows, p.finished = p.rows[:0], false
 }
 
 // commit turns the operations of the transaction into a record and enqueues it.

@@ -1,0 +1,5 @@
+//go:build !race
+
+package pagestore
+
+const raceScale = 1

@@ -1,0 +1,165 @@
+package pagestore
+
+import (
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
+)
+
+// wantOpenError opens a store that cannot be opened, twice, and checks that the index is left as it was.
+func wantOpenError(t *testing.T, o Options, want error, text ...string) {
+	t.Helper()
+	for range 2 {
+		s, err := Open(o)
+		if err == nil {
+			s.Close()
+			t.Fatal("opened")
+		}
+		if want != nil && !errors.Is(err, want) || strings.Contains(err.Error(), "\n") {
+			t.Fatalf("%v, want one line wrapping %v", err, want)
+		}
+		for _, s := range append(text, o.Dir) {
+			if !strings.Contains(err.Error(), s) {
+				t.Fatalf("%v does not say %q", err, s)
+			}
+		}
+	}
+}
+
+// indexRows reads the rows of an index that no store has open.
+func editIndex(t *testing.T, o Options, edit func(db *pebble.DB) error) {
+	t.Helper()
+	db, err := pebble.Open(o.Dir, &pebble.Options{FS: o.FS, Logger: indexLogger{}, FormatMajorVersion: pebble.FormatNewest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := edit(db); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	fs := vfs.NewMem()
+	o := testOptions(fs, 2)
+	s := openTest(t, o)
+	v := newVolume(t, s)
+	p := randomBytes(rand.New(rand.NewPCG(1, 2)), pagemap.RegionBytes)
+	write(t, s, v, 0, p)
+	rows := allRows(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	setState := func(change func(st *state)) {
+		t.Helper()
+		st, err := decodeState([]byte(rows[string(stateKey)]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&st)
+		editIndex(t, o, func(db *pebble.DB) error { return db.Set(stateKey, appendState(nil, &st), pebble.Sync) })
+	}
+
+	setState(func(st *state) { st.applied += 5 })
+	wantOpenError(t, o, ErrCorrupt, "applied record 8, the log ends at 3")
+
+	setState(func(st *state) { st.store[0]++ })
+	wantOpenError(t, o, nil, "belongs to store")
+
+	newer := []byte(rows[string(stateKey)])
+	binary.LittleEndian.PutUint16(newer, indexFormat+1)
+	editIndex(t, o, func(db *pebble.DB) error { return db.Set(stateKey, newer, pebble.Sync) })
+	wantOpenError(t, o, nil, "format 2", "format 1")
+
+	editIndex(t, o, func(db *pebble.DB) error { return db.Delete(stateKey, pebble.Sync) })
+	wantOpenError(t, o, nil, "not an index")
+
+	// As it was, it opens, and holds what it held.
+	setState(func(st *state) {})
+	s = openTest(t, o)
+	sameRows(t, allRows(t, s), rows)
+	wantRead(t, s, v, GenHead, 0, p)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	// An index without its log: the members are new.
+	other := o
+	other.Members = []replication.Member{{FS: fs, Dir: "elsewhere"}}
+	wantOpenError(t, other, nil, "belongs to store")
+
+	// Two indexes for one log, one after the other: the second is rebuilt.
+	second := o
+	second.Dir = "index-2"
+	s = openTest(t, second)
+	sameRows(t, allRows(t, s), rows)
+}
+
+// TestOpenOptions checks that what is missing is named.
+func TestOpenOptions(t *testing.T) {
+	f := func(change func(o *Options), want string) {
+		t.Helper()
+		o := testOptions(vfs.NewMem(), 1)
+		change(&o)
+		if s, err := Open(o); err == nil {
+			s.Close()
+			t.Errorf("opened, want an error about %s", want)
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want an error about %s", err, want)
+		}
+	}
+	f(func(o *Options) { o.Dir = "" }, "Dir")
+	f(func(o *Options) { o.Members = nil }, "Members")
+	f(func(o *Options) { o.MemTableBytes = -1 }, "MemTableBytes")
+	f(func(o *Options) { o.Rand = strings.NewReader("too short") }, "header of a new store")
+}
+
+// TestForeignLog opens logs whose records are not a page store's, or of a later format.
+func TestForeignLog(t *testing.T) {
+	f := func(want string, metas ...[]byte) {
+		t.Helper()
+		o := testOptions(vfs.NewMem(), 1)
+		log, err := replication.Open(o.Members, o.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range metas {
+			if _, err := log.Append(&replication.Record{Meta: m}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := log.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Open(o); err == nil {
+			s.Close()
+			t.Errorf("opened, want %q", want)
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	first := genesis{limits: defaultLimits}.append(nil)
+	changed := func(at int, by byte) []byte {
+		p := append([]byte(nil), first...)
+		p[at] += by
+		return p
+	}
+	f("not the store's header", []byte("something else"))
+	f("format 2, this build reads format 1", changed(1, 1))
+	f("pages, chunks and regions of 512, 4097 and 65536", changed(7, 1))
+	f("record 2: ", first, first)
+	f("record 2: ", first, []byte{recordCommit, 99})
+	f("no such volume", first, append([]byte{recordCommit}, appendVolumeOp(nil, opFreeze, 1, 1)...))
+	f("volume 2 created, want 1", first, append([]byte{recordCommit}, appendVolumeOp(nil, opCreate, 2)...))
+	f("frame 300, want 1", first, append([]byte{recordCommit}, samples()["op frame"]...))
+}

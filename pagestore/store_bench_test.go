@@ -1,0 +1,151 @@
+package pagestore
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
+)
+
+// openBench opens a store with three members: on the disk of the test's temporary directory, or in memory with
+// PAGESTORE_BENCH=mem, which shows what is our own.
+func openBench(b *testing.B) *Store {
+	fs, dir := vfs.Default, b.TempDir()+"/"
+	if os.Getenv("PAGESTORE_BENCH") == "mem" {
+		fs, dir = vfs.NewMem(), ""
+	}
+	o := Options{FS: fs, Dir: dir + "index"}
+	for _, m := range []string{"a", "b", "c"} {
+		o.Members = append(o.Members, replication.Member{FS: fs, Dir: dir + m})
+	}
+	return openTest(b, o)
+}
+
+// renew makes every chunk of p one that was never seen, in a few instructions each.
+func renew(p []byte, n *atomic.Uint64) {
+	for ; len(p) >= pagemap.ChunkBytes; p = p[pagemap.ChunkBytes:] {
+		binary.LittleEndian.PutUint64(p, n.Add(1))
+	}
+}
+
+func BenchmarkUpdate(b *testing.B) {
+	const large = 4 << 20
+	rng := rand.New(rand.NewPCG(1, 2))
+	var serial atomic.Uint64
+	run := func(name string, size int, parallel int, fresh bool) {
+		b.Run(name, func(b *testing.B) {
+			s := openBench(b)
+			v := newVolume(b, s)
+			base := randomBytes(rng, size)
+			write(b, s, v, 0, base)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			body := func(rng *rand.Rand, p []byte) {
+				if fresh {
+					renew(p, &serial)
+				}
+				first := PageNo(rng.Uint64N(1<<30/uint64(size))) * PageNo(size/PageSize)
+				c, err := s.Prepare(first, p)
+				if err == nil {
+					err = s.Update(func(tx *Tx) error { return tx.Write(v, c) })
+					c.Release()
+				}
+				if err != nil {
+					b.Error(err)
+				}
+			}
+			if parallel > 1 {
+				b.SetParallelism(parallel / runtime.GOMAXPROCS(0))
+				b.RunParallel(func(pb *testing.PB) {
+					rng, p := rand.New(rand.NewPCG(serial.Add(1), 0)), append([]byte(nil), base...)
+					for pb.Next() {
+						body(rng, p)
+					}
+				})
+				return
+			}
+			for b.Loop() {
+				body(rng, base)
+			}
+		})
+	}
+	run("4MiB-new", large, 1, true)
+	run("4MiB-new-parallel16", large, 16, true)
+	run("4MiB-duplicate", large, 1, false)
+	run("4KiB-new", 4096, 1, true)
+	run("4KiB-new-parallel16", 4096, 16, true)
+	run("4KiB-duplicate-parallel16", 4096, 16, false)
+}
+
+func BenchmarkPrepare(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var serial atomic.Uint64
+	run := func(name string, size int, fresh bool) {
+		b.Run(name, func(b *testing.B) {
+			s := openBench(b)
+			v := newVolume(b, s)
+			p := randomBytes(rng, size)
+			write(b, s, v, 0, p)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if fresh {
+					renew(p, &serial)
+				}
+				c, err := s.Prepare(0, p)
+				if err != nil {
+					b.Fatal(err)
+				}
+				c.Release()
+			}
+		})
+	}
+	run("4MiB-new", 4<<20, true)
+	run("4MiB-duplicate", 4<<20, false)
+	run("4KiB-new", 4096, true)
+	run("4KiB-duplicate", 4096, false)
+}
+
+func BenchmarkRead(b *testing.B) {
+	const volumeBytes = 256 << 20
+	rng := rand.New(rand.NewPCG(1, 2))
+	s := openBench(b)
+	v := newVolume(b, s)
+	var serial atomic.Uint64
+	p := randomBytes(rng, 4<<20)
+	for at := 0; at < volumeBytes; at += len(p) {
+		renew(p, &serial)
+		write(b, s, v, PageNo(at/PageSize), p)
+	}
+	run := func(name string, size, align int) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			dst := make([]byte, size)
+			for b.Loop() {
+				view, err := s.View()
+				if err != nil {
+					b.Fatal(err)
+				}
+				first := PageNo(rng.Uint64N(uint64((volumeBytes-size)/align))) * PageNo(align/PageSize)
+				if err := view.Read(v, GenHead, first, dst); err != nil {
+					b.Fatal(err)
+				}
+				if err := view.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	run("4MiB", 4<<20, 4<<20)
+	run("4MiB-unaligned", 4<<20, PageSize)
+	run("64KiB", 64<<10, 64<<10)
+	run("4KiB", 4096, 4096)
+}
