@@ -68,7 +68,7 @@ func nasty(r *rand.Rand) string {
 
 // TestBlobKeyOrder: keys sort by name, then snapshots oldest first, then the blob; and they can be read back.
 func TestBlobKeyOrder(t *testing.T) {
-	r, _ := seeded(t)
+	r := seeded(t)
 	type entry struct {
 		name string
 		snap snapshotID
@@ -106,7 +106,7 @@ func TestBlobKeyOrder(t *testing.T) {
 
 // TestNamePrefixBounds: the keys between a prefix and what comes after it are those of the names that begin with it.
 func TestNamePrefixBounds(t *testing.T) {
-	r, _ := seeded(t)
+	r := seeded(t)
 	for range 20000 {
 		name, prefix := nasty(r), nasty(r)
 		from := appendNamePrefix(nil, 7, prefix)
@@ -185,7 +185,7 @@ func TestTicks(t *testing.T) {
 	if got := ticksAt(at); got != 0x8DA7BAB2E7E693F {
 		t.Errorf("got %x", uint64(got))
 	}
-	r, _ := seeded(t)
+	r := seeded(t)
 	for range 1000 {
 		want := ticks(r.Uint64N(uint64(ticksAt(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)))))
 		if got := ticksAt(want.Time().Add(99)); got != want {

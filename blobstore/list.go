@@ -89,7 +89,7 @@ func scanView(v *pagestore.View, from, to []byte, fn func(it *pagestore.Iter) (m
 	for more := it.SeekGE(from); more && err == nil; {
 		more, err = fn(it)
 	}
-	return firstError(err, it.Err(), it.Close())
+	return firstError(it.Err(), err, it.Close()) // a value that could not be read looks like a damaged row
 }
 
 // ListBlobsRequest asks for the blobs of a container in the order of their names, byte by byte.

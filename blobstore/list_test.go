@@ -107,7 +107,7 @@ func reference(names []string, snapshots map[string]int, req *ListBlobsRequest) 
 
 // TestListModel compares lists, page by page, with the reference, over nasty names.
 func TestListModel(t *testing.T) {
-	r, _ := seeded(t)
+	r := seeded(t)
 	f := newFixture(t)
 	ids := map[string][]string{}
 	var names []string
@@ -170,7 +170,7 @@ func (f *fixture) pages(req ListBlobsRequest, ids map[string][]string) (out []st
 // TestListWhileChanging: what is there from the first page to the last is listed exactly once, whatever else comes and
 // goes between the pages, and markers outlive what they name.
 func TestListWhileChanging(t *testing.T) {
-	r, _ := seeded(t)
+	r := seeded(t)
 	f := newFixture(t)
 	name := func(kind string) string { return fmt.Sprintf("%c/%s%02d", 'a'+r.IntN(3), kind, r.IntN(30)) }
 	stable := map[string]bool{}

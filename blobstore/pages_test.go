@@ -286,7 +286,7 @@ func TestEntityTags(t *testing.T) {
 
 func TestReadAt(t *testing.T) {
 	f := newFixture(t)
-	r, _ := seeded(t)
+	r := seeded(t)
 	f.create("b", 40)
 	want := make([]byte, 40*PageSize)
 	for i := range want[5*PageSize : 30*PageSize] {

@@ -1,7 +1,9 @@
 package blobstore
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/xmlbody"
 	"pagevault/pagestore"
 )
@@ -128,6 +131,53 @@ func TestDamagedRows(t *testing.T) {
 	check("create", second(f.CreateContainer("cont", nil)))
 	damage(nextIDKey)
 	check("create", second(f.CreateContainer("other", nil)))
+}
+
+// TestDamagedPages: damaged bytes are read from a copy that is whole; without one, reading is an error.
+func TestDamagedPages(t *testing.T) {
+	f := newFixture(t)
+	r := seeded(t)
+	f.create("b", 64)
+	body := make([]byte, 64*PageSize)
+	for i := range body {
+		body[i] = byte(r.Uint32())
+	}
+	must(t)(f.PutPages(ref("b"), &PutPages{Range: header.Range{End: 64 * PageSize}, Body: body}))
+	for member := 1; member <= 3; member++ {
+		if got := f.content(ref("b")); !bytes.Equal(got, body) {
+			t.Errorf("with %d members damaged other bytes are read", member-1)
+		}
+		f.damage(fmt.Sprintf("member-%d", member), body[10_000:10_064])
+	}
+	reader := value(f.OpenBlob(ref("b"), &Access{}))(t)
+	defer reader.Close()
+	_, err := reader.ReadAt(make([]byte, len(body)), 0)
+	wantCode(t, "all copies damaged", err, azerr.InternalError)
+	if !errors.Is(err, pagestore.ErrCorrupt) {
+		t.Errorf("the cause is lost: %v", err)
+	}
+}
+
+// damage changes a byte of what a member stores, where the sample is.
+func (f *fixture) damage(dir string, sample []byte) {
+	f.t.Helper()
+	for _, name := range value(f.fs.List(dir))(f.t) {
+		path := f.fs.PathJoin(dir, name)
+		file := value(f.fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified))(f.t)
+		p := make([]byte, value(file.Stat())(f.t).Size())
+		if len(p) > 0 {
+			must(f.t)(file.ReadAt(p, 0))
+		}
+		at := bytes.Index(p, sample)
+		if at >= 0 {
+			must(f.t)(file.WriteAt([]byte{p[at] ^ 1}, int64(at)))
+		}
+		ok(f.t, file.Close())
+		if at >= 0 {
+			return
+		}
+	}
+	f.t.Fatalf("%s does not hold the sample as it is: this test must find it some other way", dir)
 }
 
 // TestMiscounted: counts that do not fit the rows stop what relies on them.
