@@ -274,6 +274,9 @@ func TestQueueBytes(t *testing.T) {
 				want = ErrClosed
 				go func() { closed <- l.Close() }()
 				synctest.Wait()
+				if result.Load() == nil {
+					t.Fatal("Append still waits after Close, as if it could be taken")
+				}
 			}
 			close(h.gate)
 			synctest.Wait()

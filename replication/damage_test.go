@@ -398,3 +398,287 @@ func TestRecoverySummary(t *testing.T) {
 		t.Errorf("new: %+v", created)
 	}
 }
+
+// TestLastSealedFooterGone: a sealed last segment without a footer on any member is damage, although its records can be
+// read: nothing says that they are all.
+func TestLastSealedFooterGone(t *testing.T) {
+	s := newSample(t, 2)
+	const name = "0000000002.seg"
+	for at := 64; at < len(s.members[0][name]); at++ {
+		var images []image
+		for _, im := range s.members {
+			images = append(images, im.cut("0000000003.open", -1, false).cut(name, at, false))
+		}
+		if _, _, err := openImages(t, images); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("cut at %d: %v", at, err)
+		}
+	}
+}
+
+// TestFooterKnowsBetter: a footer on one member says how many records there were, so one that is whole nowhere is damage.
+func TestFooterKnowsBetter(t *testing.T) {
+	s := newSample(t, 2)
+	const name = "0000000002.seg"
+	for at := 64; at < sealedEnd; at++ {
+		images := []image{s.members[0].flip(name, at, 4), s.members[1].flip(name, at, 4).cut(name, sealedEnd, false)}
+		if _, _, err := openImages(t, images); !errors.Is(err, ErrCorrupt) {
+			t.Fatalf("byte %d: %v", at, err)
+		}
+	}
+}
+
+// TestLongerThanSealed: an unsealed copy that is longer than the sealed file of another member is written anew, since files
+// are not shortened.
+func TestLongerThanSealed(t *testing.T) {
+	s := newSample(t, 2)
+	for _, junk := range []int{0, 1, 8, 5000} {
+		longer := s.members[1].cut("0000000002.seg", -1, false)
+		longer["0000000002.open"] = s.members[1]["0000000002.seg"] + strings.Repeat("j", junk)
+		l, members, err := openImages(t, []image{s.members[0], longer})
+		if err == nil {
+			err = errors.Join(s.readAll(l, 0), l.Close())
+		}
+		if err != nil {
+			t.Fatalf("%d bytes longer: %v", junk, err)
+		}
+		if !equalBut(imageOf(t, members[0]), imageOf(t, members[1]), "MEMBER") {
+			t.Errorf("%d bytes longer: the copies differ", junk)
+		}
+	}
+}
+
+// TestLeftovers: what a crash leaves of a segment's file before its header is on the disk is removed, whatever it is, but
+// only of the last segment and only if nothing else can be in it.
+func TestLeftovers(t *testing.T) {
+	s := newSample(t, 2)
+	const name = "0000000003.open"
+	f := func(a, b string, want LSN) {
+		t.Helper()
+		images := []image{maps.Clone(s.members[0]), maps.Clone(s.members[1])}
+		images[0][name], images[1][name] = a, b
+		if b == "-" {
+			delete(images[1], name)
+		}
+		l, members, err := openImages(t, images)
+		if want == 0 {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%q %q: %v", a, b, err)
+			}
+			return
+		}
+		if err != nil {
+			t.Errorf("%q %q: %v", a, b, err)
+			return
+		}
+		if l.LastLSN() != want {
+			t.Errorf("%q %q: last record %d", a, b, l.LastLSN())
+		}
+		for _, m := range members {
+			if c, err := contents(m); err != nil || c[name] != "" {
+				t.Errorf("%q %q: still there, %v", a, b, err)
+			}
+		}
+		append1(t, l, "takes the number again")
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	header := s.members[0][name][:64]
+	zeros := strings.Repeat("\x00", 64)
+	f("", "", 6)
+	f("", "-", 6)
+	f(zeros, zeros, 6)
+	f(header[:32]+zeros[:32], "", 6)
+	f(header, zeros, 6)
+	f(header, "-", 6)
+	f(header+"torn record", "", 6)
+	f(zeros+"\x00", "", 0) // a record is written only when the header is on the disk
+	f(zeros+s.members[0][name][64:], "", 0)
+	// A sealed segment is no leftover, however short.
+	for _, size := range []int{0, 10, 64} {
+		var images []image
+		for _, im := range s.members {
+			im = im.cut(name, -1, false)
+			im["0000000003.seg"] = zeros[:size]
+			images = append(images, im)
+		}
+		if _, _, err := openImages(t, images); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("sealed, %d bytes: %v", size, err)
+		}
+	}
+}
+
+// TestDifferentCopies: whole but different headers or records at one place were not written by one log.
+func TestDifferentCopies(t *testing.T) {
+	s := newSample(t, 2)
+	other := func(created int64, change string) string {
+		h, err := segment.ParseHeader([]byte(s.members[0]["0000000003.open"]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Created += created
+		var w segment.Writer
+		var b segment.Buffers
+		w.Reset(h)
+		out := h.Append(nil)
+		for i, r := range s.records[6:] {
+			data := []byte(change)
+			if i != 1 {
+				data = data[:0]
+				for _, p := range r.Data {
+					data = append(data, p...)
+				}
+			}
+			w.Append(&b, &segment.Source{LSN: r.LSN, Meta: r.Meta, Data: [][]byte{data}, DataLen: int64(len(data)),
+				MetaCRC: segment.Checksum(0, r.Meta), DataCRC: segment.Checksum(0, data)}, w.End())
+		}
+		for _, p := range b.Slices() {
+			out = append(out, p...)
+		}
+		return string(out)
+	}
+	f := func(name, tail string, ok bool) {
+		t.Helper()
+		images := []image{s.members[0], maps.Clone(s.members[1])}
+		images[1]["0000000003.open"] = tail
+		l, _, err := openImages(t, images)
+		if err == nil {
+			err = errors.Join(s.readAll(l, 0), l.Close())
+		}
+		if ok && err != nil || !ok && !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	f("the same", other(0, ""), true)
+	f("another record", other(0, "change"), false)
+	f("another header", other(1, ""), false)
+	// All copies are equal, but the segment does not follow the one before.
+	h := segment.Header{Store: segment.StoreID([]byte(s.members[0]["MEMBER"])[16:32]), ID: 3, First: 8}
+	images := []image{maps.Clone(s.members[0]), maps.Clone(s.members[1])}
+	images[0]["0000000003.open"], images[1]["0000000003.open"] = string(h.Append(nil)), string(h.Append(nil))
+	if _, _, err := openImages(t, images); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("a gap between segments: %v", err)
+	}
+}
+
+// deafFS is a file system whose files cannot be read in some range.
+type deafFS struct {
+	vfs.FS
+	name string
+	from int64
+}
+
+type deafFile struct {
+	vfs.File
+	from int64
+}
+
+func (d deafFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.Open(name, o...)
+	if err == nil && d.PathBase(name) == d.name {
+		f = &deafFile{f, d.from}
+	}
+	return f, err
+}
+
+func (f *deafFile) ReadAt(p []byte, off int64) (int, error) {
+	if off+int64(len(p)) > f.from {
+		return 0, errInjected
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// TestUnreadable: what cannot be read is taken from another member. If there is none it is not taken for the end of the
+// log, since it may be an acknowledged record.
+func TestUnreadable(t *testing.T) {
+	for _, n := range []int{1, 2} {
+		s := newSample(t, n)
+		for name, b := range s.members[0] {
+			for from := 0; from < len(b); from += 8 {
+				var members []Member
+				for i, im := range s.members {
+					members = append(members, im.member(t, i))
+				}
+				members[0].FS = deafFS{members[0].FS, name, int64(from)}
+				l, err := Open(members, Options{})
+				if err == nil {
+					err = s.readAll(l, 0)
+					if err2 := l.Close(); err2 != nil {
+						t.Fatal(err2)
+					}
+				}
+				switch {
+				case n == 2 && name != "MEMBER" && err != nil:
+					t.Fatalf("%d members, %s from %d: %v", n, name, from, err)
+				case n == 1 && err == nil && strings.HasSuffix(name, ".open"):
+					t.Fatalf("%d members, %s from %d: opened", n, name, from)
+				}
+			}
+		}
+	}
+}
+
+// stutterFS is a file system of which one read fails.
+type stutterFS struct {
+	vfs.FS
+	reads, fail int
+}
+
+type stutterFile struct {
+	vfs.File
+	fs *stutterFS
+}
+
+func (s *stutterFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := s.FS.Open(name, o...)
+	if err != nil {
+		return nil, err
+	}
+	return &stutterFile{f, s}, nil
+}
+
+func (f *stutterFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.fs.reads++; f.fs.reads == f.fs.fail {
+		return 0, errInjected
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// TestOneReadFails: a read that fails once, and would work a moment later, is not taken for the end of the log either.
+func TestOneReadFails(t *testing.T) {
+	one := newSample(t, 1) // with a single record in the open segment, of which nothing says that it was durable
+	one.members[0] = one.members[0].cut("0000000003.open", int(one.records[7].At.Offset)-40-len(one.records[7].Meta), false)
+	one.records = one.records[:7]
+	for _, s := range []sample{one, newSample(t, 1), newSample(t, 2)} {
+		for fail := 1; ; fail++ {
+			var members []Member
+			for i, im := range s.members {
+				members = append(members, im.member(t, i))
+			}
+			fs := &stutterFS{FS: members[0].FS, fail: fail}
+			members[0].FS = fs
+			l, err := Open(members, Options{})
+			if err == nil {
+				err = s.readAll(l, 0)
+				if err2 := l.Close(); err2 != nil {
+					t.Fatal(err2)
+				}
+			}
+			hit := fs.reads >= fail
+			fs.fail = 0
+			// The failure may be reported, or made good by another member; what is opened afterwards is whole.
+			if err != nil && !errors.Is(err, errInjected) && !errors.Is(err, ErrCorrupt) {
+				t.Fatalf("read %d: %v", fail, err)
+			}
+			if l, err = Open(members, Options{}); err == nil {
+				err = errors.Join(s.readAll(l, 0), l.Close())
+			}
+			if err != nil {
+				t.Fatalf("after read %d had failed: %v", fail, err)
+			}
+			if !hit {
+				break
+			}
+		}
+	}
+}

@@ -125,8 +125,9 @@ func (l *Log) examine(all []found) ([]*plan, error) {
 	}
 	var plans []*plan
 	next := LSN(1)
+	readers := make([]segment.Reader, len(l.members)) // one for each member, for the sake of their memory
 	for id := SegmentID(1); id <= last; id++ {
-		p, err := l.examineSegment(all, id, next, id == last)
+		p, err := l.examineSegment(all, id, next, id == last, readers)
 		if err != nil {
 			return nil, err
 		}
@@ -137,12 +138,12 @@ func (l *Log) examine(all []found) ([]*plan, error) {
 }
 
 // examineSegment decides what segment id, whose first record is first, should be.
-func (l *Log) examineSegment(all []found, id SegmentID, first LSN, isLast bool) (*plan, error) {
+func (l *Log) examineSegment(all []found, id SegmentID, first LSN, isLast bool, readers []segment.Reader) (*plan, error) {
 	e := examination{l: l, isLast: isLast}
 	e.p = plan{id: id, first: first, holder: -1, tabler: -1, copies: make([]copyPlan, len(l.members))}
 	defer e.close()
 	for i, m := range l.members {
-		c, err := m.openCopy(l.store, id, all[i].segments[id])
+		c, err := m.openCopy(l.store, id, all[i].segments[id], &readers[i])
 		e.copies = append(e.copies, c)
 		if err != nil {
 			return nil, fmt.Errorf("member %s: segment %d: %w", m.dir, id, err)
@@ -167,8 +168,8 @@ func (l *Log) examineSegment(all []found, id SegmentID, first LSN, isLast bool) 
 
 // openCopy opens the member's file of a segment and reads its header and footer. An error is returned only for what must
 // not be repaired: a file of another log or format version, or one that cannot be opened.
-func (m *member) openCopy(store segment.StoreID, id SegmentID, n names) (copyState, error) {
-	c := copyState{names: n}
+func (m *member) openCopy(store segment.StoreID, id SegmentID, n names, r *segment.Reader) (copyState, error) {
+	c := copyState{names: n, reader: r}
 	if !n.open && !n.sealed {
 		c.flaw = errors.New("the file is missing")
 		return c, nil
@@ -182,7 +183,7 @@ func (m *member) openCopy(store segment.StoreID, id SegmentID, n names) (copySta
 		return c, err
 	}
 	c.size = info.Size()
-	c.reader = segment.NewReader(c.file, c.size, store, id)
+	r.Reset(c.file, c.size, store, id)
 	h, err := c.reader.Header()
 	switch version := (*segment.VersionError)(nil); {
 	case err == nil:
@@ -437,7 +438,7 @@ func (e *examination) tornTail(lsn LSN) error {
 // has.
 func (e *examination) nextFirst(all []found) LSN {
 	for i, m := range e.l.members {
-		c, err := m.openCopy(e.l.store, e.p.id+1, all[i].segments[e.p.id+1])
+		c, err := m.openCopy(e.l.store, e.p.id+1, all[i].segments[e.p.id+1], &segment.Reader{})
 		if c.file != nil {
 			_ = c.file.Close() // it was only read
 		}

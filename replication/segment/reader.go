@@ -7,6 +7,10 @@ import (
 // windowBytes is how much a Reader reads at once: enough that small records cost few reads.
 const windowBytes = 256 << 10
 
+// skipAbove is the length of Data from which Meta reads past it instead of reading ahead through it: at this length the
+// read calls that are saved cost as much as the bytes that are read for nothing.
+const skipAbove = 32 << 10
+
 // Reader checks the bytes of one copy of a segment. It reads through a window of its own, so its memory is bounded
 // whatever the bytes say. It is not safe for concurrent use.
 type Reader struct {
@@ -18,18 +22,21 @@ type Reader struct {
 
 	window []byte
 	from   int64 // offset of window[0]; the window is empty at first
+	ahead  int64 // how much to read at once, at most windowBytes
 	buf    []byte
 	small  [HeaderBytes]byte
 }
 
 // NewReader returns a reader of a file of the given size that should be segment id of the given log.
 func NewReader(src io.ReaderAt, size int64, store StoreID, id ID) *Reader {
-	return &Reader{src: src, size: size, id: id, st: store, seed: Seed(store, id)}
+	r := &Reader{}
+	r.Reset(src, size, store, id)
+	return r
 }
 
 // Reset turns r to another file and keeps its memory.
 func (r *Reader) Reset(src io.ReaderAt, size int64, store StoreID, id ID) {
-	*r = Reader{src: src, size: size, id: id, st: store, seed: Seed(store, id), buf: r.buf}
+	*r = Reader{src: src, size: size, id: id, st: store, seed: Seed(store, id), buf: r.buf, ahead: windowBytes}
 }
 
 // Size returns the length of the file, as given.
@@ -44,10 +51,11 @@ func (r *Reader) bytes(off int64, n int) ([]byte, error) {
 	if off >= r.from && off+int64(n) <= r.from+int64(len(r.window)) {
 		return r.window[off-r.from:][:n], nil
 	}
-	if want := min(windowBytes, r.size); int64(len(r.buf)) < want {
+	want := min(max(r.ahead, int64(n)), r.size-off)
+	if int64(cap(r.buf)) < want {
 		r.buf = make([]byte, want)
 	}
-	r.window = r.buf[:min(int64(len(r.buf)), r.size-off)]
+	r.window = r.buf[:want]
 	r.from = off
 	got, err := r.src.ReadAt(r.window, off)
 	r.window = r.window[:got]
@@ -203,18 +211,25 @@ func (r *Reader) checkSum(what string, off, n int64, want uint32) error {
 	return nil
 }
 
-// Meta reads and checks header and Meta of the record at off and appends Meta to dst. Data is not read.
-func (r *Reader) Meta(dst []byte, off int64) (RecordHeader, []byte, error) {
-	h, err := r.RecordHeader(off)
+// Meta reads and checks header and Meta of the record in a row of the table and appends Meta to dst. Data is not read.
+func (r *Reader) Meta(dst []byte, e Entry) (RecordHeader, []byte, error) {
+	if e.Data > skipAbove {
+		r.ahead = min(RecordHeaderBytes+int64(e.Meta), windowBytes)
+		defer func() { r.ahead = windowBytes }()
+	}
+	h, err := r.RecordHeader(int64(e.Offset))
 	if err != nil {
 		return RecordHeader{}, dst, err
 	}
-	n := len(dst)
-	if err := r.each(off+RecordHeaderBytes, int64(h.Meta), func(p []byte) { dst = append(dst, p...) }); err != nil {
+	if h.Meta != e.Meta || h.Data != e.Data {
+		return RecordHeader{}, dst, damaged("record at offset %d has %d and %d bytes, the table says %d and %d", e.Offset, h.Meta, h.Data, e.Meta, e.Data)
+	}
+	n, off := len(dst), int64(e.Offset)+RecordHeaderBytes
+	if err := r.each(off, int64(h.Meta), func(p []byte) { dst = append(dst, p...) }); err != nil {
 		return RecordHeader{}, dst[:n], err
 	}
 	if crc := Checksum(0, dst[n:]); crc != h.MetaCRC {
-		return RecordHeader{}, dst[:n], damaged("Meta at offset %d has checksum %08x, wanted %08x", off+RecordHeaderBytes, crc, h.MetaCRC)
+		return RecordHeader{}, dst[:n], damaged("Meta at offset %d has checksum %08x, wanted %08x", off, crc, h.MetaCRC)
 	}
 	return h, dst, nil
 }
