@@ -179,6 +179,14 @@ func transport(t T, env *Env) {
 		k = w.update(b, page, fill(131, page)).h("Expect", "100-continue")
 		k.expect = true
 		k.fails("InvalidPageRange")
+		// What the headers alone decide is decided before the body is asked for.
+		k = w.update(b, 0, fill(131, page)).h("Expect", "100-continue")
+		k.expect, k.sign.key = true, "AAAA"
+		w.headers(k.fails("AuthenticationFailed"), interim, "-")
+		k = w.update(b, 0, fill(131, pageWrite+page)).h("Expect", "100-continue")
+		k.expect = true
+		w.headers(k.fails("RequestBodyTooLarge"), interim, "-")
+		w.update(b, 0, fill(131, page)).h("Expect", "miracles").fails("InvalidHeaderValue", "HeaderName", "Expect")
 	})
 	w.part("lengths", func(w *wire) {
 		b := w.pageBlob(page)
@@ -186,6 +194,15 @@ func transport(t T, env *Env) {
 		k := w.update(b, 0, nil).leave("Content-Length").h("Transfer-Encoding", "chunked")
 		k.fields[1].value = "bytes=0-511"
 		k.b(append(append([]byte("200\r\n"), fill(132, page)...), "\r\n0\r\n\r\n"...)).fails("MissingContentLengthHeader")
+	})
+	w.part("the end of a connection", func(w *wire) {
+		b := w.pageBlob(page)
+		for _, k := range []*call{w.get(b, ""), w.update(b, 0, fill(138, page))} {
+			if r := k.h("Connection", "close").send(); r.status/100 != 2 || !r.closes {
+				w.Errorf("asked to close:\n%v", r)
+			}
+		}
+		w.same("content", w.content(b), fill(138, page))
 	})
 	w.part("pipelines", pipelines)
 	w.part("cut off", cutOff)

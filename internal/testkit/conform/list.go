@@ -23,7 +23,7 @@ func listBlobs(t T, env *Env) {
 	w.part("names", listNames)
 	w.part("hostile names", listHostileNames)
 	w.part("prefix and delimiter", listDelimiter)
-	w.part("a thousand blobs", listThousand)
+	w.part("thousands", listThousands)
 	w.part("through the SDK", listSDK)
 	w.part("parameters", listParameters)
 	w.get("/none-such", "restype=container&comp=list").fails("ContainerNotFound")
@@ -269,18 +269,19 @@ func listDelimiter(w *wire) {
 	}
 }
 
-// listThousand pages through more blobs than fit one small part.
-func listThousand(w *wire) {
+// listThousands pages through more blobs than one reply may hold, which is 5,000.
+func listThousands(w *wire) {
+	const n = 5003
 	c := w.container()
 	var want []string
-	for i := range 1003 {
-		name := fmt.Sprintf("%04d", (i*367)%1003) // all of them, not in order; purely numeric names have broken markers [A]
+	for i := range n {
+		name := fmt.Sprintf("%04d", (i*367)%n) // all of them, not in order; purely numeric names have broken markers [A]
 		w.create(c.blob(name), 0).ok(201)
 		want = append(want, name)
 	}
 	slices.Sort(want)
-	for maxresults, least := range byKey(map[string]int{"": 1, "&maxresults=5000": 1, "&maxresults=5001": 1, "&maxresults=100": 11,
-		"&maxresults=1002": 2, "&maxresults=1003": 1}) {
+	for maxresults, least := range byKey(map[string]int{"": 2, "&maxresults=5000": 2, "&maxresults=5001": 2, "&maxresults=1000": 6,
+		"&maxresults=99999": 2, "&maxresults=100": 51}) {
 		got, parts := w.listAll(c, maxresults)
 		if !slices.Equal(got, want) {
 			w.Errorf("%s: %d names of %d, %d parts", maxresults, len(got), len(want), parts)
@@ -297,7 +298,7 @@ func listThousand(w *wire) {
 	}
 	w.create(c.blob("0500a"), 0).ok(201)
 	rest := listedNames(w.xml(w.get(c, "restype=container&comp=list").q("marker", marker).ok(200)))
-	if len(rest) != 502 || rest[0] != "0500a" {
+	if len(rest) != n-501 || rest[0] != "0500a" {
 		w.Errorf("after the marker %d names from %q", len(rest), rest[0])
 	}
 }
@@ -359,5 +360,13 @@ func listParameters(w *wire) {
 		w.equal("names with include="+include, strings.Join(listedNames(w.list(c, "&include="+include)), " "), "a")
 	}
 	w.list(c, "&timeout=30&vendor=extra") // parameters nobody knows are ignored
+	w.create(c.blob("b l"), 0).ok(201)
+	w.equal("with + for a space", strings.Join(listedNames(w.list(c, "&prefix=b+")), ","), "b l")
+	// Markers are ours; somebody else's is refused, or stands for some place in the list.
+	for _, marker := range []string{"a", "%00", "!", strings.Repeat("x", 3000)} {
+		if r := w.get(c, "restype=container&comp=list&marker="+marker).send(); r.status != 200 && r.status != 400 {
+			w.Errorf("%v", r)
+		}
+	}
 	w.get(c, "restype=container&comp=list&include=everything").fails("InvalidQueryParameterValue", "QueryParameterName", "include")
 }

@@ -61,6 +61,7 @@ func getPageRanges(t T, env *Env) {
 	w.part("what is valid", rangesValid)
 	w.part("filter", rangesFilter)
 	w.part("paging", rangesPaging)
+	w.part("ten thousand", rangesLimit)
 	w.part("the lease", func(w *wire) { readLease(w, "GET", "comp=pagelist", 200) })
 	w.part("errors", func(w *wire) {
 		b := w.pageBlob(page)
@@ -182,6 +183,30 @@ func rangesPaging(w *wire) {
 	}
 	if r = w.pageList(b, "maxresults", "5").ok(200); !strings.Contains(string(r.body), "<NextMarker>") {
 		w.Errorf("no marker:\n%v", r)
+	}
+}
+
+// rangesLimit: one reply holds 10,000 ranges when nothing is asked or more is.
+func rangesLimit(w *wire) {
+	const limit, n = 10_000, 10_003
+	size := int64(2 * n * page)
+	b := w.pageBlob(size)
+	for off := int64(0); off < size; off += pageWrite {
+		w.update(b, off, fill(uint64(off), int(min(pageWrite, size-off)))).ok(201)
+	}
+	for i := range int64(n) {
+		w.clear(b, (2*i+1)*page, page).ok(201)
+	}
+	for _, maxresults := range []string{"", "10000", "10001", "99999"} {
+		c := w.pageList(b)
+		if maxresults != "" {
+			c.q("maxresults", maxresults)
+		}
+		first, marker := pageRanges(w, c.ok(200))
+		rest, end := pageRanges(w, w.pageList(b, "marker", marker).ok(200))
+		if len(first) != limit || len(rest) != n-limit || end != "" || rest[0].start != limit*2*page {
+			w.Errorf("maxresults=%s: %d ranges, then %v, next %q", maxresults, len(first), rest, end)
+		}
 	}
 }
 

@@ -49,13 +49,14 @@ func signaturesAccepted(w *wire) {
 			signed(w.put(b, "comp=metadata").hs("x-ms-meta-a1", "1", "x-ms-meta-a_b", "2", "x-ms-meta-A0", "", "x-ms-meta-_", "3",
 				"x-ms-meta-zz", "4", "x-ms-meta-z_z", "5")).ok(200)
 			signed(w.put(b, "comp=metadata").hs("x-ms-client-request-id", "x", "x-ms-meta-Inner", "two  spaces\tand a tab")).ok(200)
+			signed(w.get(b, "").hs("x-ms-vendor", "b", "x-ms-vendor", "a", "X-MS-Other", "Case")).ok(200) // joined as sent
 			// Standard headers are signed as they are.
 			signed(w.update(b, page, fill(101, page)).hs("Content-Type", "application/octet-stream; charset=UTF-8", "Content-Encoding", "x",
 				"Content-Language", "de-DE", "Content-MD5", md5Of(fill(101, page)))).ok(201)
 			signed(w.get(b, "").hs("Range", "bytes=0-99", "If-Match", w.stamp(b).etag, "If-Unmodified-Since", w.stamp(b).modified)).ok(206)
 			signed(w.get(b, "").hs("If-None-Match", otherETag, "If-Modified-Since", w.ago(time.Hour))).ok(200)
 			// Names and values of the query are signed decoded, in lower case, sorted; twice means joined.
-			signed(w.get(b.container(), "restype=container&comp=list&prefix=b%20l&timeout=30")).ok(200)
+			signed(w.get(b.container(), "restype=container&comp=list&prefix=b%20l&delimiter=+&timeout=30")).ok(200)
 			signed(w.get(b.container(), "Zeta=1&comp=list&alpha=2&RESTYPE=container&include=snapshots&include=metadata")).ok(200)
 			signed(w.get(b.container(), "restype=container&comp=list&delimiter=%2f&prefix=%e2%82%ac%26%3d")).ok(200)
 			// Old versions sign the length of nothing as it was sent.
