@@ -108,7 +108,7 @@ func (f *fake) answer(r *http.Request, body []byte) (int, []byte) {
 		}
 		return http.StatusPartialContent, p
 	case r.URL.Query().Get("comp") == "page":
-		const keep = 32 << 20 // enough for what is read back
+		const keep = 16 << 20 // enough for what is read back
 		if blob := f.mu.blobs[path]; last < keep {
 			if last >= int64(len(blob)) {
 				blob = append(blob, make([]byte, last+1-int64(len(blob)))...)

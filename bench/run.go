@@ -278,7 +278,7 @@ func (r *runner) roundBytes(c *cell) int64 {
 }
 
 // measure lets all workers make requests for d, or until limit bytes are on their way, or ctx is done, and waits for the
-// last answer. Every request counts. If one fails, the others finish what they are at and the first error is returned;
+// last answer. Each makes one request at least, and every request counts. If one fails, the others finish what they are at and the first error is returned;
 // it is nil if ctx is done, since then requests are cut off.
 func measure(ctx context.Context, workers []worker, d time.Duration, limit int64) (Round, *Histogram, error) {
 	var (
@@ -294,7 +294,10 @@ func measure(ctx context.Context, workers []worker, d time.Duration, limit int64
 	for i, w := range workers {
 		wg.Go(func() {
 			t := &tally[i]
-			for now := watch.elapsed(); now < d && moved.Load() < limit && failed.Load() == nil && ctx.Err() == nil; now = t.last {
+			for now := watch.elapsed(); failed.Load() == nil && ctx.Err() == nil; now = t.last {
+				if t.Count() > 0 && (now >= d || moved.Load() >= limit) {
+					return
+				}
 				n, err := w.do()
 				if err != nil {
 					failed.CompareAndSwap(nil, &err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -136,7 +137,8 @@ func TestInterruptStalled(t *testing.T) {
 
 func TestLimit(t *testing.T) {
 	o := tiny(newNullTarget(t))
-	o.Rounds, o.Limit = 1_000_000, 300*time.Millisecond
+	o.Workloads = workloads[2:3] // stores nothing in advance, so that the first round begins at once
+	o.Rounds, o.Limit = 1_000_000, time.Second
 	rep, err := Run(t.Context(), o)
 	if err != nil || rep.Stopped != StoppedByLimit {
 		t.Errorf("report %+v, error %v", rep, err)
@@ -220,11 +222,15 @@ func TestWorkloadsNamed(t *testing.T) {
 // TestMeasureCountsAll: requests that are under way when the time is up count, with the time they take.
 func TestMeasureCountsAll(t *testing.T) {
 	boom := errors.New("boom")
-	n := 0
-	ok := workerFunc(func() (int, error) { n++; return 10, nil })
+	var n atomic.Int64
+	ok := workerFunc(func() (int, error) { n.Add(1); return 10, nil })
 	r, h, err := measure(t.Context(), []worker{ok}, time.Hour, 95)
-	if err != nil || r.Ops != 10 || r.Bytes != 100 || h.Count() != 10 || n != 10 || r.Seconds <= 0 {
+	if err != nil || r.Ops != 10 || r.Bytes != 100 || h.Count() != 10 || n.Load() != 10 || r.Seconds <= 0 {
 		t.Errorf("%+v, %d latencies, %v", r, h.Count(), err)
+	}
+	// One that is late makes a request all the same.
+	if r, _, err := measure(t.Context(), []worker{ok, ok}, 0, 0); err != nil || r.Ops != 2 {
+		t.Errorf("%+v, %v; want a request of each worker", r, err)
 	}
 	bad := workerFunc(func() (int, error) { return 0, boom })
 	if _, _, err := measure(t.Context(), []worker{ok, bad, ok}, time.Hour, 1<<62); !errors.Is(err, boom) {
