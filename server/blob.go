@@ -137,7 +137,7 @@ func (r *request) getBlob() error {
 		}
 		return err
 	}
-	d, err := r.openDownload(rd, ask.Range)
+	d, err := r.openDownload(rd, &ask)
 	if err != nil {
 		return err
 	}

@@ -13,15 +13,19 @@ var bufferSizes = [...]int{16 << 10, 128 << 10, 1 << 20, 4 << 20}
 // hashing it, and a sync.Pool would lose it to every other garbage collection.
 const keepBytes = 32 << 20
 
-// buffers hands out byte slices and takes them back. It keeps at most keepBytes of each size.
+// buffers hands out byte slices and takes them back, the last one first: it is the one that caches still hold. It keeps
+// at most keepBytes of each size.
 type buffers struct {
-	free [len(bufferSizes)]chan []byte
+	sizes [len(bufferSizes)]struct {
+		sync.Mutex
+		free [][]byte
+	}
 }
 
 func newBuffers() *buffers {
 	b := &buffers{}
 	for i, size := range bufferSizes {
-		b.free[i] = make(chan []byte, min(keepBytes/size, 1024))
+		b.sizes[i].free = make([][]byte, 0, min(keepBytes/size, 1024))
 	}
 	return b
 }
@@ -32,12 +36,16 @@ func (b *buffers) Get(n int) []byte {
 		if n > size {
 			continue
 		}
-		select {
-		case p := <-b.free[i]:
+		s := &b.sizes[i]
+		s.Lock()
+		if last := len(s.free) - 1; last >= 0 {
+			p := s.free[last]
+			s.free[last], s.free = nil, s.free[:last]
+			s.Unlock()
 			return p[:n]
-		default:
-			return make([]byte, n, size)
 		}
+		s.Unlock()
+		return make([]byte, n, size)
 	}
 	return make([]byte, n)
 }
@@ -45,17 +53,20 @@ func (b *buffers) Get(n int) []byte {
 // Put takes back what Get returned. The caller must not use p any more.
 func (b *buffers) Put(p []byte) {
 	for i, size := range bufferSizes {
-		if cap(p) == size {
-			select {
-			case b.free[i] <- p[:0]:
-			default:
-			}
-			return
+		if cap(p) != size {
+			continue
 		}
+		s := &b.sizes[i]
+		s.Lock()
+		if len(s.free) < cap(s.free) {
+			s.free = append(s.free, p[:0])
+		}
+		s.Unlock()
+		return
 	}
 }
 
-// budget bounds the bytes of request bodies in memory. Those who have to wait are served in the order they came.
+// budget bounds the bytes of bodies in memory. Those who have to wait are served in the order they came.
 type budget struct {
 	mu struct {
 		sync.Mutex
@@ -75,11 +86,25 @@ func newBudget(bytes int64) *budget {
 	return b
 }
 
+// Try takes n bytes if they are there and nobody waits for some, and reports whether it got them.
+func (b *budget) Try(n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tryLocked(n)
+}
+
+func (b *budget) tryLocked(n int64) bool {
+	if len(b.mu.waiting) > 0 || b.mu.free < n {
+		return false
+	}
+	b.mu.free -= n
+	return true
+}
+
 // Acquire takes n bytes, waiting up to patience for them, and reports whether it got them. Release gives them back.
 func (b *budget) Acquire(n int64, patience time.Duration) bool {
 	b.mu.Lock()
-	if len(b.mu.waiting) == 0 && b.mu.free >= n {
-		b.mu.free -= n
+	if b.tryLocked(n) {
 		b.mu.Unlock()
 		return true
 	}

@@ -80,4 +80,5 @@ func TestOptions(t *testing.T) {
 	}
 	f(func(o *Options) { o.Service = nil })
 	f(func(o *Options) { o.UploadBytes = 1 << 20 })
+	f(func(o *Options) { o.ReplyBytes = 1 << 20 })
 }

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"time"
 
 	"pagevault/blobstore"
+	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/clock"
 )
@@ -16,29 +18,44 @@ const (
 	// told, and that may be asked for with a checksum.
 	downloadSmall = 4 << 20
 
-	// downloadPiece is how much of a longer one is read and sent at a time.
+	// downloadPiece is how much of a longer one is read and sent at a time, and downloadTight how much of any while
+	// others take all the memory there is for replies.
 	downloadPiece = 1 << 20
+	downloadTight = 128 << 10
+
+	// downloadPatience is how long a download waits even for that before the client is told to slow down.
+	downloadPatience = 10 * time.Second
 )
 
 // download is the body of a reply to Get Blob. Its first piece is read before the reply begins; fasthttp then calls
 // WriteTo, and Close whatever came of that. The connection's buffer is passed by: pieces go straight to the socket.
 type download struct {
-	s    *Server
-	id   [36]byte // of the request, for the log
-	rd   *blobstore.Reader
-	conn net.Conn
-	buf  []byte       // holds what was read and not sent
-	rest header.Range // what is left to read
+	s     *Server
+	id    [36]byte // of the request, for the log
+	rd    *blobstore.Reader
+	conn  net.Conn
+	piece int          // bytes taken from the budget, and read at a time
+	buf   []byte       // what was read last
+	rest  header.Range // what is left to read
 }
 
-// openDownload reads the first piece of want, which lies within the blob. It takes over rd, and closes it when it fails.
-func (r *request) openDownload(rd *blobstore.Reader, want header.Range) (*download, error) {
-	n := want.Len()
+// openDownload reads the first piece of what is asked for, which lies within the blob: all of it if it comes with a
+// checksum. It takes over rd, and closes it when it fails.
+func (r *request) openDownload(rd *blobstore.Reader, ask *asked) (*download, error) {
+	n := ask.Len()
 	if n > downloadSmall {
 		n = downloadPiece
 	}
+	if !r.s.replies.Try(n) {
+		if !ask.md5 && !ask.crc64 {
+			n = min(n, downloadTight)
+		}
+		if !r.s.replies.Acquire(n, downloadPatience) {
+			return nil, errors.Join(azerr.ServerBusy, rd.Close())
+		}
+	}
 	d := r.s.downloads.Get().(*download)
-	*d = download{s: r.s, id: r.id, rd: rd, conn: r.ctx.Conn(), buf: r.s.buffers.Get(int(n)), rest: want}
+	*d = download{s: r.s, id: r.id, rd: rd, conn: r.ctx.Conn(), piece: int(n), buf: r.s.buffers.Get(int(n)), rest: ask.Range}
 	if err := d.read(); err != nil {
 		d.Close()
 		return nil, err
@@ -48,7 +65,7 @@ func (r *request) openDownload(rd *blobstore.Reader, want header.Range) (*downlo
 
 // read fills the buffer.
 func (d *download) read() error {
-	d.buf = d.buf[:min(int64(cap(d.buf)), d.rest.Len())]
+	d.buf = d.buf[:min(int64(d.piece), d.rest.Len())]
 	n, err := d.rd.ReadAt(d.buf, d.rest.Start)
 	if n < len(d.buf) {
 		if err == nil || err == io.EOF {
@@ -85,26 +102,15 @@ func (d *download) WriteTo(w io.Writer) (sent int64, err error) {
 	}
 }
 
-// Read makes a download a stream for fasthttp, which does not call it.
-func (d *download) Read(p []byte) (int, error) {
-	if len(d.buf) == 0 {
-		if d.rest.Len() == 0 {
-			return 0, io.EOF
-		}
-		if err := d.read(); err != nil {
-			return 0, err
-		}
-	}
-	n := copy(p, d.buf)
-	d.buf = d.buf[n:]
-	return n, nil
-}
+// Read makes a download a stream for fasthttp, which calls WriteTo instead.
+func (d *download) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // Close lets go of the blob and the buffer.
 func (d *download) Close() error {
-	s, rd, buf := d.s, d.rd, d.buf
+	s, rd, buf, piece := d.s, d.rd, d.buf, d.piece
 	*d = download{}
 	s.downloads.Put(d)
 	s.buffers.Put(buf)
+	s.replies.Release(int64(piece))
 	return rd.Close()
 }

@@ -138,3 +138,32 @@ func TestDownloadIsOneState(t *testing.T) {
 		t.Error("the download mixes two states of the blob")
 	}
 }
+
+// TestDownloadsShareMemory has clients that do not read hold all the memory there is for replies: a further one is served
+// in small pieces, and one that needs more at a time, for its checksum, waits.
+func TestDownloadsShareMemory(t *testing.T) {
+	ts := start(t, func(o *Options) { o.ReplyBytes = 4<<20 + downloadTight })
+	const size = 20 << 20
+	ts.makeBlob(t, size)
+	ts.write(t, fill(size))
+	if !ts.replies.Try(4 << 20) {
+		t.Fatal("the memory is not there")
+	}
+	a := ts.do(t, call{method: "GET", path: "disks/b"})
+	if a.want(t, 200, ""); !bytes.Equal(a.body, fill(size)) {
+		t.Error("wrong bytes")
+	}
+	a = ts.do(t, call{method: "GET", path: "disks/b", header: []string{"Range: bytes=1-4000000"}})
+	if a.want(t, 206, ""); !bytes.Equal(a.body, fill(size)[1:4000001]) {
+		t.Error("wrong bytes")
+	}
+	w := ts.dial(t)
+	w.send((call{method: "GET", path: "disks/b", header: []string{"Range: bytes=0-999999", "x-ms-range-get-content-md5: true"}}).bytes(t))
+	eventually(t, "a download that waits", func() bool {
+		ts.replies.mu.Lock()
+		defer ts.replies.mu.Unlock()
+		return len(ts.replies.mu.waiting) == 1
+	})
+	ts.replies.Release(4 << 20)
+	w.recv("GET").want(t, 206, "")
+}

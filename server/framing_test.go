@@ -6,6 +6,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"pagevault/internal/azure/header"
 )
 
 // replace returns a signed request in which old text was replaced after signing: what an attacker in the path could
@@ -284,4 +286,32 @@ func TestCutOff(t *testing.T) {
 	if !bytes.Equal(ts.content(t), want) {
 		t.Error("a page changed")
 	}
+}
+
+// FuzzHeaders shows that no header block panics, and that one which is taken has a certain end: every line is a header
+// of its own, and there is at most a length.
+func FuzzHeaders(f *testing.F) {
+	f.Add([]byte("Host: x\r\nContent-Length: 5\r\n\r\n"))
+	f.Add([]byte("Host: x\r\n folded\r\n\r\n"))
+	f.Add([]byte("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n"))
+	f.Add([]byte("a:b\nc:d\r\n"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var set header.Set
+		framing, broken, err := readHeaders(raw, &set)
+		if framing.chunked && !broken {
+			t.Fatalf("%q: a body of unknown length, and the connection goes on", raw)
+		}
+		if err != nil || broken {
+			return
+		}
+		for line := range bytes.SplitSeq(bytes.TrimSuffix(raw, []byte("\r\n")), []byte("\r\n")) {
+			if len(line) == 0 {
+				return // the end; nothing behind it is looked at
+			}
+			name, _, ok := bytes.Cut(line, []byte{':'})
+			if !ok || len(name) == 0 || bytes.ContainsAny(line, "\n") || bytes.ContainsAny(name, " \t\r") {
+				t.Fatalf("%q: took line %q", raw, line)
+			}
+		}
+	})
 }

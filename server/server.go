@@ -32,6 +32,7 @@ type Options struct {
 
 	MaxConns    int           // open connections; more are told 503. 0: 4096
 	UploadBytes int64         // request bodies in memory at once; more wait. 0: 256 MiB
+	ReplyBytes  int64         // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 256 MiB
 	ReadTimeout time.Duration // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
 	IdleTimeout time.Duration // between the requests of a connection. 0: three minutes, more than any SDK keeps one idle
 }
@@ -57,6 +58,12 @@ func (o *Options) fill() error {
 	}
 	if o.UploadBytes < blobstore.PutPagesMax {
 		return fmt.Errorf("server: option UploadBytes is %d: want at least one Put Page, %d", o.UploadBytes, blobstore.PutPagesMax)
+	}
+	if o.ReplyBytes == 0 {
+		o.ReplyBytes = 256 << 20
+	}
+	if o.ReplyBytes < downloadSmall {
+		return fmt.Errorf("server: option ReplyBytes is %d: want at least %d", o.ReplyBytes, downloadSmall)
 	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = time.Minute
@@ -92,6 +99,7 @@ type Server struct {
 	http       *fasthttp.Server
 	buffers    *buffers
 	uploads    *budget
+	replies    *budget
 	requests   sync.Pool
 	downloads  sync.Pool
 	metrics    *metrics
@@ -109,7 +117,7 @@ func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes)}
+	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes)}
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
 	s.addressing = addressing{hostStyle: !o.NoHostStyle, known: func(name []byte) bool {
@@ -268,6 +276,7 @@ func (s *Server) resume(ctx *fasthttp.RequestCtx) (r *request, admitted bool) {
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	r := s.acquire(ctx)
 	defer r.release()
+	ctx.Response.Header.DisableNormalizing() // not done yet when nothing could be read
 	status, e := unreadableError(err)
 	r.failWith(status, e)
 	r.hangUp()

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/valyala/fasthttp"
 	"github.com/valyala/fasthttp/fasthttputil"
 
 	"pagevault/blobstore"
@@ -40,6 +41,38 @@ func BenchmarkPutPageDoor(b *testing.B) {
 			}}
 			ts.handlers = &table
 			benchPutPage(b, ts, size)
+		})
+	}
+}
+
+// BenchmarkNull is a fasthttp server that reads the body into one buffer and answers 201: what is left when there is
+// nothing of ours.
+func BenchmarkNull(b *testing.B) {
+	for _, size := range []int{4 << 10, 64 << 10, 4 << 20} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			buf := make([]byte, size)
+			null := &fasthttp.Server{StreamRequestBody: true, MaxRequestBodySize: size, ReadBufferSize: headersMax,
+				Handler: func(ctx *fasthttp.RequestCtx) {
+					if _, err := io.ReadFull(ctx.RequestBodyStream(), buf); err != nil {
+						b.Error(err)
+					}
+					ctx.SetStatusCode(201)
+				}}
+			ln := fasthttputil.NewInmemoryListener()
+			go null.Serve(ln)
+			c, err := ln.Dial()
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(func() { c.Close(); null.Shutdown() })
+			w := &memoryWire{c, bufio.NewReaderSize(c, 64<<10)}
+			put := putPage(0, fill(size))
+			head := put.bytes(b)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				w.exchange(b, head, put.body)
+			}
 		})
 	}
 }

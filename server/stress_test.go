@@ -19,7 +19,7 @@ import (
 func TestStress(t *testing.T) {
 	rounds, seed := envInt(t, "PAGEVAULT_STRESS", 40), envInt(t, "PAGEVAULT_SEED", int(time.Now().UnixNano()))
 	t.Logf("replay with PAGEVAULT_SEED=%d", seed)
-	ts := start(t, func(o *Options) { o.UploadBytes = 8 << 20 }) // so that some wait
+	ts := start(t, func(o *Options) { o.UploadBytes, o.ReplyBytes = 8<<20, 5<<20 }) // so that some wait
 	ts.do(t, call{method: "PUT", path: "disks?restype=container"}).want(t, 201, "")
 	var all sync.WaitGroup
 	for i := range stressClients {
@@ -30,9 +30,8 @@ func TestStress(t *testing.T) {
 		all.Go(func() { ts.nuisance(t, rand.New(rand.NewPCG(uint64(seed), uint64(1000+i))), rounds) })
 	}
 	all.Wait()
-	if ts.uploads.mu.free != 8<<20 {
-		t.Errorf("%d bytes of the budget have come back, of %d", ts.uploads.mu.free, 8<<20)
-	}
+	eventually(t, "the memory for uploads to come back", func() bool { return ts.uploads.Try(8 << 20) })
+	eventually(t, "the memory for replies to come back", func() bool { return ts.replies.Try(5 << 20) })
 }
 
 func envInt(t *testing.T, name string, otherwise int) int {
