@@ -16,7 +16,7 @@ import (
 // image is the files of one member, by name.
 type image map[string]string
 
-func imageOf(t *testing.T, m Member) image {
+func imageOf(t testing.TB, m Member) image {
 	t.Helper()
 	c, err := contents(m)
 	if err != nil {
@@ -30,7 +30,7 @@ func imageOf(t *testing.T, m Member) image {
 	return c
 }
 
-func (im image) member(t *testing.T, i int) Member {
+func (im image) member(t testing.TB, i int) Member {
 	t.Helper()
 	m := Member{FS: vfs.NewMem(), Dir: fmt.Sprintf("replica-%d", i+1)}
 	if err := m.FS.MkdirAll(m.Dir, 0o755); err != nil {
@@ -64,7 +64,7 @@ const sealedEnd = 64 + 3*80
 
 // newSample makes a log in which each record is a batch of its own: two sealed segments and one open, of three records
 // each, where the last but one has no data and the last no meta.
-func newSample(t *testing.T, n int) sample {
+func newSample(t testing.TB, n int) sample {
 	t.Helper()
 	members := memMembers(n)
 	l, err := Open(members, Options{SegmentBytes: segment.FileBytes(sealedEnd, 3)})
@@ -99,7 +99,7 @@ func newSample(t *testing.T, n int) sample {
 }
 
 // open opens a log of the images.
-func openImages(t *testing.T, images []image) (*Log, []Member, error) {
+func openImages(t testing.TB, images []image) (*Log, []Member, error) {
 	t.Helper()
 	var members []Member
 	for i, im := range images {
@@ -681,4 +681,39 @@ func TestOneReadFails(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzOpen gives arbitrary bytes as the open segment of all members: Open neither panics nor changes anything when it
+// refuses, and never loses what is sealed.
+func FuzzOpen(f *testing.F) {
+	const name = "0000000003.open"
+	seeds := newSample(f, 1)
+	tail := seeds.members[0][name]
+	f.Add(tail)
+	f.Add(tail + tail)
+	f.Add(seeds.members[0]["0000000002.seg"])
+	for at := 0; at < len(tail); at += 7 {
+		f.Add(tail[:at] + strings.Repeat("\x00", 20) + tail[at:])
+		f.Add(seeds.members[0].flip(name, at, 0x80)[name])
+	}
+	f.Fuzz(func(t *testing.T, tail string) {
+		im := maps.Clone(seeds.members[0])
+		im[name] = tail
+		l, members, err := openImages(t, []image{im})
+		if err != nil {
+			if !maps.Equal(imageOf(t, members[0]), im) {
+				t.Fatal("files were changed although the log was refused")
+			}
+			return
+		}
+		if last := l.LastLSN(); last < 6 || last > 9 {
+			t.Fatalf("last record %d", last)
+		}
+		if err := seeds.readAll(l, int(l.LastLSN())); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

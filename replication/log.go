@@ -180,7 +180,7 @@ func (l *Log) release() error {
 func (l *Log) Members() []MemberStatus {
 	out := make([]MemberStatus, len(l.members))
 	for i, m := range l.members {
-		out[i] = MemberStatus{Number: i, Dir: m.dir, BytesWritten: m.written.Load(), ReadErrors: m.readErrors.Load()}
+		out[i] = MemberStatus{Number: i, Dir: m.dir, Device: m.device, BytesWritten: m.written.Load(), ReadErrors: m.readErrors.Load()}
 		if err := m.failed.Load(); err != nil {
 			out[i].Err = err
 		}

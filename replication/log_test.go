@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -30,7 +32,7 @@ func mustOpen(t *testing.T, members []Member, o Options) *Log {
 }
 
 // append1 appends a record and waits until Next returns it.
-func append1(t *testing.T, l *Log, meta string, data ...string) *Record {
+func append1(t testing.TB, l *Log, meta string, data ...string) *Record {
 	t.Helper()
 	r := &Record{Meta: []byte(meta)}
 	for _, d := range data {
@@ -118,5 +120,37 @@ func TestAppendReadReopen(t *testing.T) {
 				t.Fatal("Replay after Append was allowed")
 			}
 		})
+	}
+}
+
+// TestOnDisk does on the operating system's file system what the other tests do in memory.
+func TestOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	var members []Member
+	for i := range 3 {
+		members = append(members, Member{Dir: filepath.Join(dir, "not", "yet", fmt.Sprintf("replica-%d", i+1))})
+	}
+	l := mustOpen(t, members, Options{SegmentBytes: 100_000})
+	var records []*Record
+	for i := range 20 {
+		records = append(records, append1(t, l, fmt.Sprint("meta ", i), strings.Repeat("data", 1000*i)))
+	}
+	if err := l.abandon(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, members, Options{})
+	for _, r := range records {
+		for i := range members {
+			if err := checkData(l, i, *r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	status := l.Members()
+	if status[0].Device == "" || status[0].Device != status[2].Device {
+		t.Errorf("devices %q and %q", status[0].Device, status[2].Device)
+	}
+	if s := l.Stats(); l.LastLSN() != 20 || s.Segments < 8 || s.Last != 20 || s.Bytes < 760_000 {
+		t.Errorf("last record %d, %+v", l.LastLSN(), s)
 	}
 }

@@ -26,8 +26,9 @@ type member struct {
 	dir    string
 	number int // from 0
 
-	lock  io.Closer
-	dirFD vfs.File // the directory, for syncing
+	lock   io.Closer
+	dirFD  vfs.File // the directory, for syncing
+	device string
 
 	steps chan step
 	done  *sync.WaitGroup // counts steps of all members
@@ -169,6 +170,11 @@ func (m *member) acquire() error {
 	if m.dirFD, err = m.fs.OpenDir(m.dir); err != nil {
 		return fmt.Errorf("member %s: open the directory: %w", m.dir, err)
 	}
+	info, err := m.dirFD.Stat()
+	if err != nil {
+		return fmt.Errorf("member %s: stat the directory: %w", m.dir, err)
+	}
+	m.device = info.DeviceID().String()
 	return nil
 }
 

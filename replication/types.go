@@ -125,9 +125,10 @@ type SealedSegment struct {
 type MemberStatus struct {
 	Number       int // from 0, the index for ReadMemberAt
 	Dir          string
-	Err          error // why the member can no longer be written; nil while it can
-	BytesWritten int64 // since Open
-	ReadErrors   int64 // since Open
+	Device       string // the disk, as the operating system numbers it: members with the same one die together
+	Err          error  // why the member can no longer be written; nil while it can
+	BytesWritten int64  // since Open
+	ReadErrors   int64  // since Open
 }
 
 // Stats counts what the log holds and has done since Open.
