@@ -83,16 +83,6 @@ func (n *node) value(names ...string) string {
 	return ""
 }
 
-// all returns the children of that name.
-func (n *node) all(name string) (nodes []*node) {
-	for _, c := range n.children {
-		if c.name == name {
-			nodes = append(nodes, c)
-		}
-	}
-	return nodes
-}
-
 // names returns the children's names in order, joined by spaces.
 func (n *node) names() string {
 	names := make([]string, len(n.children))

@@ -52,12 +52,16 @@ func TestReadmeFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, section, ok := strings.Cut(string(text), "\n## The command\n")
+	_, table, ok := strings.Cut(string(text), "\n| flag of serve | meaning |\n")
 	if !ok {
-		t.Fatal("README.md has no section on the command")
+		t.Fatal("README.md has no table of flags")
 	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	named := flags.FindAllString(section, -1)
+	table, _, _ = strings.Cut(table, "\n\n")
+	var named []string
+	for row := range strings.Lines(table) {
+		flag, _, _ := strings.Cut(strings.TrimPrefix(row, "|"), "|")
+		named = append(named, flags.FindAllString(flag, -1)...)
+	}
 	help := testkit.Run(t, testkit.Binary(t), "serve", "--help")
 	for flag := range strings.Lines(help) {
 		flag = flags.FindString(flag)
