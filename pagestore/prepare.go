@@ -23,7 +23,7 @@ type Content struct {
 	parts  []part
 	pieces []piece // of all parts; a part owns parts[i].pieces of them
 
-	since      replication.LSN // the index look-ups saw every record up to here
+	since      replication.LSN // the index look-ups saw every record up to here; guarded by the flight's lock
 	prev, next *Content        // in the flight's list of outstanding contents
 }
 
@@ -82,6 +82,10 @@ func (s *Store) Prepare(first PageNo, p []byte) (*Content, error) {
 	if err := s.unusable(); err != nil {
 		return nil, err
 	}
+	if err := s.hold(); err != nil {
+		return nil, err
+	}
+	defer s.letGo()
 	c := s.contents.Get().(*Content)
 	c.s, c.data, c.pages = s, p, Range{first, first + n}
 	c.cut()
@@ -208,7 +212,7 @@ func (c *Content) digestPiece(look *lookup, q *piece, data []byte) (err error) {
 
 // refresh looks up again what the index did not know. It is for contents so old that the flight no longer remembers
 // all that was enqueued since; see flight.forget.
-func (c *Content) refresh(applied replication.LSN) error {
+func (c *Content) refresh() error {
 	look := lookup{db: c.s.db}
 	defer look.close()
 	for i := range c.parts {
@@ -236,7 +240,6 @@ func (c *Content) refresh(applied replication.LSN) error {
 			}
 		}
 	}
-	c.since = applied
 	return nil
 }
 

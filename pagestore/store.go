@@ -266,8 +266,9 @@ type Stats struct {
 func (s *Store) Stats() Stats {
 	st := s.state.Load()
 	out := Stats{Counters: st.Counters, Applied: uint64(st.applied)}
-	if !s.closing.Load() {
+	if s.hold() == nil {
 		out.IndexBytes = s.db.Metrics().DiskSpaceUsage()
+		s.letGo()
 	}
 	return out
 }

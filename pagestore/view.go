@@ -19,25 +19,36 @@ type View struct {
 
 // View opens a view. It works on a read-only store too; only after Close it returns ErrClosed.
 func (s *Store) View() (*View, error) {
-	s.views.Lock()
-	defer s.views.Unlock()
-	if s.closing.Load() {
-		return nil, ErrClosed
+	if err := s.hold(); err != nil {
+		return nil, err
 	}
-	s.views.open++
 	return &View{s: s, snap: s.db.NewSnapshot()}, nil
 }
 
 // Close ends the view. Iterators of it must be closed before.
 func (v *View) Close() error {
 	err := v.snap.Close()
-	s := v.s
+	v.s.letGo()
+	return err
+}
+
+// hold keeps the index open until letGo: Close waits. It returns ErrClosed after Close.
+func (s *Store) hold() error {
+	s.views.Lock()
+	defer s.views.Unlock()
+	if s.closing.Load() {
+		return ErrClosed
+	}
+	s.views.open++
+	return nil
+}
+
+func (s *Store) letGo() {
 	s.views.Lock()
 	defer s.views.Unlock()
 	if s.views.open--; s.views.open == 0 {
 		s.views.none.Broadcast()
 	}
-	return err
 }
 
 // Get returns a copy of a row of the caller, ok false if there is none.

@@ -30,7 +30,10 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 		return err
 	}
 	if err := <-p.done; err != nil {
-		return err // p is not used again: the log may hold on to it
+		// The index may have failed while the log is well and still writes the record. Its bytes are the caller's, who uses
+		// them for something else after this. p is not used again: the applying goroutine may hold on to it.
+		s.log.Release(p.record.LSN)
+		return err
 	}
 	p.reset()
 	s.pendings.Put(p)
@@ -89,12 +92,12 @@ func (p *pending) reset() {
 // commit turns the operations of the transaction into a record and enqueues it.
 func (tx *Tx) commit() (*pending, error) {
 	s := tx.s
-	if err := tx.refresh(); err != nil {
-		return nil, err
-	}
 	p := s.pendings.Get().(*pending)
 	b := builder{tx: tx, p: p, frame: s.seq.nextFrame}
-	s.flight.mu.Lock()
+	if err := tx.lockFlight(); err != nil {
+		s.pendings.Put(p)
+		return nil, err
+	}
 	b.build()
 	s.flight.mu.Unlock()
 
@@ -114,21 +117,31 @@ func (tx *Tx) commit() (*pending, error) {
 	return p, nil
 }
 
-// refresh looks up the fingerprints of contents that the flight can no longer complete.
-func (tx *Tx) refresh() error {
+// lockFlight locks the flight at a moment when it can complete every content of the transaction. It looks up the
+// fingerprints of those for which it has forgotten too much.
+func (tx *Tx) lockFlight() error {
 	f := &tx.s.flight.mu
-	for i := range tx.ops {
-		c := tx.ops[i].content
+	f.Lock()
+	for {
+		c := tx.staleLocked()
 		if c == nil {
-			continue
+			return nil
+		}
+		applied := f.applied
+		f.Unlock()
+		if err := c.refresh(); err != nil {
+			return err
 		}
 		f.Lock()
-		stale, applied := c.since < f.forgot, f.applied
-		f.Unlock()
-		if stale {
-			if err := c.refresh(applied); err != nil {
-				return err
-			}
+		c.since = applied
+	}
+}
+
+// staleLocked returns a content of the transaction that the flight cannot complete, nil if there is none.
+func (tx *Tx) staleLocked() *Content {
+	for i := range tx.ops {
+		if c := tx.ops[i].content; c != nil && c.since < tx.s.flight.mu.forgot {
+			return c
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ const batchBytesMax = 16<<20 + 64<<10
 
 // Append enqueues r behind every record of earlier calls and returns its number. It returns before r is durable: that is
 // what Next tells. Append blocks while more than Options.QueueBytes are waiting for the disks. r, and the bytes it points
-// to, belong to the log until Next returns r; if the log fails, they do until Close has returned.
+// to, belong to the log until Next returns r; see Release for a caller that cannot wait for that.
 //
 // The checksums are computed here, before the lock, by the goroutine that brings the record.
 func (l *Log) Append(r *Record) (LSN, error) {
@@ -77,6 +77,17 @@ func (l *Log) Next(buf []*Record) ([]*Record, error) {
 		return buf[:0], l.mu.failed
 	}
 	return buf[:0], io.EOF
+}
+
+// Release waits until the log no longer reads the bytes of record lsn, which Append has returned: until the record is
+// durable, or the log has failed or closed. A caller that stops waiting for Next needs it before it uses the bytes for
+// something else: under the checksums made by Append, members would write whatever they find there.
+func (l *Log) Release(lsn LSN) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.mu.through < lsn && l.mu.failed == nil && !l.mu.drained {
+		l.durable.Wait()
+	}
 }
 
 // commitLoop is the one goroutine that orders writes. It owns tail, layout and buffers, and current: the members that are
@@ -187,6 +198,7 @@ func (l *Log) publish(batch []*Record) {
 		l.mu.queued -= r.bytes()
 	}
 	l.mu.ready = append(l.mu.ready, batch...)
+	l.mu.through = batch[len(batch)-1].LSN
 	l.mu.batches++
 	l.mu.records += int64(len(batch))
 	l.mu.Unlock()

@@ -60,7 +60,7 @@ type Log struct {
 
 	work    sync.Cond // the commit loop waits for: queue not empty, or closing
 	space   sync.Cond // Append waits for: room below QueueBytes, failed or closing
-	durable sync.Cond // Next waits for: ready not empty, failed or drained
+	durable sync.Cond // Next and Release wait for: ready not empty, through, failed or drained
 	mu      struct {
 		sync.Mutex
 		next     LSN
@@ -72,6 +72,7 @@ type Log struct {
 		closing  bool
 		drained  bool // closing, and everything queued was made durable
 		failed   error
+		through  LSN // of the newest record that is durable
 		batches  int64
 		records  int64
 	}
