@@ -283,7 +283,8 @@ func conditionForms(w *wire) {
 		w.put(b, "comp=metadata").h(name, "").fails("InvalidHeaderValue", "HeaderName", name, "HeaderValue", "")
 	}
 	for _, name := range []string{"If-Modified-Since", "If-Unmodified-Since"} {
-		for _, bad := range []string{"yesterday", "2026-01-01", "Mon, 32 Jan 2024 00:00:00 GMT", strconv.Itoa(1 << 40)} {
+		for _, bad := range []string{"yesterday", "2026-01-01", "Mon, 32 Jan 2024 00:00:00 GMT",
+			"on the first Wednesday of the month of January", "Mon, 01 Jan 2024 00:00:00 CET", strconv.Itoa(1 << 40)} {
 			get(name, bad).fails("InvalidHeaderValue", "HeaderName", name, "HeaderValue", bad)
 			w.update(b, 0, fill(83, page)).h(name, bad).fails("InvalidHeaderValue", "HeaderName", name, "HeaderValue", bad)
 		}

@@ -140,6 +140,12 @@ func names(t T, env *Env) {
 			w.create(bad, 0).failsAny([]string{"InvalidResourceName", "InvalidUri", "OutOfRangeInput", "ContainerNotFound"})
 		}
 	})
+	w.part("a slash at the end", func(w *wire) {
+		w.get(c+"/", "restype=container").ok(200)
+		w.get(c+"/", "restype=container&comp=list").ok(200)
+		w.get(c+"/", "").fails("InvalidUri") // neither a container nor a blob
+		w.create(c+"/", 0).fails("InvalidUri")
+	})
 	w.part("the root container", rootContainer)
 }
 
@@ -300,13 +306,14 @@ func smuggling(w *wire) {
 	plain := string(w.update(b, 0, fill(136, page)).bytes())
 	chunked := strings.Replace(plain, "\r\n\r\n", "\r\nTransfer-Encoding: chunked\r\n\r\n", 1)
 	for what, request := range byKey(map[string]string{
-		"length and chunks":   chunked,
-		"two lengths":         strings.Replace(plain, "\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n", 1),
-		"a bad length":        strings.Replace(plain, "Content-Length: 512", "Content-Length: +512", 1),
-		"a negative length":   strings.Replace(plain, "Content-Length: 512", "Content-Length: -1", 1),
-		"a folded header":     strings.Replace(plain, "\r\n\r\n", "\r\nx-fold: a\r\n b\r\n\r\n", 1),
-		"space before colon":  strings.Replace(plain, "\r\n\r\n", "\r\nx-space : a\r\n\r\n", 1),
-		"a line without name": strings.Replace(plain, "\r\n\r\n", "\r\n: a\r\n\r\n", 1),
+		"length and chunks":    chunked,
+		"a body and no length": string(w.update(b, 0, fill(136, page)).leave("Content-Length").bytes()),
+		"two lengths":          strings.Replace(plain, "\r\n\r\n", "\r\nContent-Length: 5\r\n\r\n", 1),
+		"a bad length":         strings.Replace(plain, "Content-Length: 512", "Content-Length: +512", 1),
+		"a negative length":    strings.Replace(plain, "Content-Length: 512", "Content-Length: -1", 1),
+		"a folded header":      strings.Replace(plain, "\r\n\r\n", "\r\nx-fold: a\r\n b\r\n\r\n", 1),
+		"space before colon":   strings.Replace(plain, "\r\n\r\n", "\r\nx-space : a\r\n\r\n", 1),
+		"a line without name":  strings.Replace(plain, "\r\n\r\n", "\r\n: a\r\n\r\n", 1),
 	}) {
 		before := w.stamp(b)
 		c := &connection{url: w.env.URL}

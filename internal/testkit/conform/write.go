@@ -306,7 +306,14 @@ func deleteSnapshots(w *wire) {
 	w.delete(b, "").h("x-ms-delete-snapshots", "only").ok(202)
 	w.get(b, "snapshot="+second).fails("BlobNotFound")
 	w.same("the base", w.content(b), fill(12, page))
-	w.snapshot(b)
+	// Without snapshots there is nothing for "only" to do, and the base stays. Whether that is a success is not known [?].
+	if r := w.delete(b, "").h("x-ms-delete-snapshots", "only").send(); r.status != 202 && r.status != 404 {
+		w.Errorf("nothing to delete:\n%v", r)
+	}
+	w.same("the base", w.content(b), fill(12, page))
+	for range 1100 { // more than a store may want to delete in one go
+		w.snapshot(b)
+	}
 	w.delete(b, "").h("x-ms-delete-snapshots", "include").ok(202)
 	w.equal("left", strings.Join(listedNames(w.list(b.container(), "&include=snapshots")), " "), "")
 }
