@@ -2,6 +2,7 @@
 //   node download.cjs CONTAINER BLOB [SNAPSHOT]      AZURE_STORAGE_CONNECTION_STRING in the environment
 "use strict";
 const crypto = require("crypto");
+globalThis.crypto ??= crypto.webcrypto; // the SDK wants it, and Debian's Node.js 18 has it here only
 const { BlobServiceClient } = require("@azure/storage-blob");
 
 async function main() {
