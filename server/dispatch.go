@@ -167,10 +167,7 @@ func (r *request) readOnly() bool {
 // knows any more, so the one is closed and the other left to the garbage collector.
 func (r *request) panicked(p any) {
 	r.s.logPanic(r.id, p)
-	resp := &r.ctx.Response
-	resp.Reset()
-	resp.Header.DisableNormalizing() // Reset forgets what the connection was set up with
-	resp.Header.SetNoDefaultContentType(true)
+	r.s.blank(&r.ctx.Response)
 	r.broken, r.body = true, nil
 	r.fail(azerr.InternalError)
 }

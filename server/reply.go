@@ -12,11 +12,12 @@ import (
 // echoMax is the longest x-ms-client-request-id that is sent back.
 const echoMax = 1024
 
-// begin starts the reply with what every reply carries. Date and Server are fasthttp's: it does not let a handler set
-// the one and has the other from us.
+// begin starts the reply with what every reply carries, once what it tells of is done: its Date is not before a
+// Last-Modified in it. Server is written by fasthttp, which has it from us.
 func (r *request) begin(status int) {
 	r.status = status
 	r.ctx.Response.SetStatusCode(status)
+	setDate(&r.ctx.Response.Header, r.s.date.now())
 	r.set("x-ms-request-id", r.id[:])
 	r.set("x-ms-version", r.version)
 	if id := r.headers.Get(header.XMsClientRequestID); len(id) > 0 && len(id) <= echoMax && visible(id) {

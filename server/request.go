@@ -55,6 +55,7 @@ var (
 func (s *Server) acquire(ctx *fasthttp.RequestCtx) *request {
 	r := s.requests.Get().(*request)
 	r.s, r.ctx = s, ctx
+	s.keepPristine(&ctx.Response)
 	r.conn = connOf(ctx.Conn())
 	r.start = s.o.Clock.Now()
 	r.version = newestVersion

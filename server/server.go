@@ -103,7 +103,11 @@ type Server struct {
 	requests   sync.Pool
 	downloads  sync.Pool
 	metrics    *metrics
+	date       dater
 	serving    atomic.Int64 // connections with a goroutine of fasthttp
+
+	pristine     fasthttp.ResponseHeader // of a reply that nothing was said of yet
+	pristineOnce sync.Once
 
 	mu struct {
 		sync.Mutex
@@ -125,6 +129,7 @@ func New(o Options) (*Server, error) {
 		return ok
 	}}
 	s.metrics = newMetrics(s)
+	s.date.clock = o.Clock
 	s.http = s.fasthttp()
 	return s, nil
 }
@@ -151,6 +156,7 @@ func (s *Server) fasthttp() *fasthttp.Server {
 		DisablePreParseMultipartForm:  true,        // a multipart body is a blob like any other
 		DisableHeaderNamesNormalizing: true,        // the case of a metadata name is part of it
 		NoDefaultContentType:          true,        // no header that nobody asked for
+		NoDefaultDate:                 true,        // ours is by our clock, see date.go
 		SecureErrorLogMessage:         true,        // headers hold signatures
 		CloseOnShutdown:               true,        // tell clients to go elsewhere
 	}
@@ -242,7 +248,7 @@ func (s *Server) turnAway(c net.Conn) {
 	body := azerr.AppendXML(nil, e, string(id[:]), now)
 	fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nServer: %s\r\nDate: %s\r\nx-ms-request-id: %s\r\nx-ms-version: %s\r\n"+
 		"x-ms-error-code: %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		s.o.Product, now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), id[:], newestVersion, e.Code.Wire(), len(body), body)
+		s.o.Product, s.date.now(), id[:], newestVersion, e.Code.Wire(), len(body), body)
 }
 
 // admittedKey is where a request waits between the two calls that fasthttp makes for one that asked before it sends.
