@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -45,17 +44,14 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 		return err
 	}
 	if err := a.commit(); err != nil {
-		if broken := (*brokenIndexError)(nil); errors.As(err, &broken) {
-			s.breakIndex(err)
-		}
 		return err
 	}
-	if err := s.indexFailure(); err != nil { // Pebble reports some failures of a commit there only
+	if err := s.indexFailure(); err != nil { // Pebble reports a failed commit there
 		return err
 	}
 	state := a.state
 	s.state.Store(&state)
-	return nil
+	return s.retire()
 }
 
 // applier turns records into rows. What it does depends on nothing but the records and the rows: replaying the log into
@@ -66,6 +62,7 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 type applier struct {
 	db     *pebble.DB
 	limits limits // of the store; from its first record
+	names  *summary
 	state  state
 
 	batch   *pebble.Batch
@@ -116,9 +113,10 @@ type wipe struct {
 	first, end uint64
 }
 
-func newApplier(db *pebble.DB, l limits, s state) *applier {
+func newApplier(db *pebble.DB, names *summary, l limits, s state) *applier {
 	return &applier{
 		db:      db,
+		names:   names,
 		limits:  l,
 		state:   s,
 		volumes: make(map[VolumeID]*volumeState),
@@ -243,6 +241,7 @@ func (a *applier) frame(f *frame) error {
 	}
 	for i := range f.chunks {
 		c := &f.chunks[i]
+		a.names.add(&c.name)
 		a.key = appendDigestKey(a.key[:0], rowChunk, &c.name)
 		a.value = appendChunkRow(a.value[:0], chunkRef{f.id, c.off})
 		if err := a.batch.Set(a.key, a.value, nil); err != nil {
@@ -265,6 +264,7 @@ func (a *applier) write(o *op, v *volumeState) error {
 			}
 		}
 		if g.name != nil {
+			a.names.add(g.name)
 			a.key = appendDigestKey(a.key[:0], rowRegion, g.name)
 			a.value = pagemap.AppendEntry(a.value[:0], g.runs)
 			if err := a.batch.Set(a.key, a.value, nil); err != nil {
@@ -608,7 +608,7 @@ func (a *applier) commit() error {
 	if err := a.writeRows(); err != nil {
 		return err
 	}
-	if err := commitBatch(a.batch); err != nil {
+	if err := a.batch.Commit(pebble.NoSync); err != nil {
 		return err
 	}
 	err := a.batch.Close()
@@ -623,23 +623,6 @@ func (a *applier) commit() error {
 	clear(a.changes)
 	a.wiped = a.wiped[:0]
 	return err
-}
-
-// commitBatch commits without waiting for the disk. Pebble panics when its write-ahead log cannot be written, and keeps
-// a lock by which later commits would hang; see Store.breakIndex.
-func commitBatch(b *pebble.Batch) (err error) {
-	defer func() {
-		switch r := recover().(type) {
-		case nil:
-		case runtime.Error:
-			panic(r)
-		case error:
-			err = &brokenIndexError{r}
-		default:
-			panic(r)
-		}
-	}()
-	return b.Commit(pebble.NoSync)
 }
 
 // writeRows writes the rows that the maps hold, and the state.

@@ -59,11 +59,32 @@ func (f *syncHookFile) SyncData() error { return f.around(f.File.SyncData) }
 
 // crashWriter writes to a volume of its own, one update at a time, and remembers what the volume holds after each.
 type crashWriter struct {
-	id     VolumeID
-	rng    *rand.Rand
+	rng   *rand.Rand
+	begun atomic.Int64 // updates begun
+	acked atomic.Int64 // updates acknowledged; the state of a crash lies between the two
+
+	mu     sync.Mutex
+	id     VolumeID     // 0: not created
 	states []crashState // states[i] is after i updates
-	begun  atomic.Int64 // updates begun
-	acked  atomic.Int64 // updates acknowledged; the state of a crash lies between the two
+}
+
+func (w *crashWriter) setID(v VolumeID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.id = v
+}
+
+// state returns the volume and what it holds after n updates.
+func (w *crashWriter) state(n int64) (VolumeID, crashState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.id, w.states[n]
+}
+
+func (w *crashWriter) addState(s crashState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.states = append(w.states, s)
 }
 
 type crashState struct {
@@ -73,11 +94,11 @@ type crashState struct {
 
 const crashPages = 300 // of a writer's volume: a bit over two regions
 
-func (w *crashWriter) key() []byte { return fmt.Appendf(nil, "updates of %d", w.id) }
+func crashKey(v VolumeID) []byte { return fmt.Appendf(nil, "updates of %d", v) }
 
 // step does one random update, which also counts updates in a row.
 func (w *crashWriter) step(t *testing.T, s *Store) {
-	old := w.states[len(w.states)-1]
+	id, old := w.state(w.begun.Load())
 	next := crashState{maps.Clone(old.pages), maps.Clone(old.frozen)}
 	first := PageNo(w.rng.IntN(crashPages))
 	r := Range{first, first + 1 + PageNo(w.rng.IntN(200))}
@@ -101,25 +122,27 @@ func (w *crashWriter) step(t *testing.T, s *Store) {
 		return
 	}
 	defer c.Release()
-	w.states = append(w.states, next)
-	n := w.begun.Add(1)
-	err = s.Update(func(tx *Tx) error {
-		tx.Set(w.key(), binary.BigEndian.AppendUint64(nil, uint64(n)))
+	if err := s.Update(func(tx *Tx) (err error) {
 		switch {
 		case kind < 7:
-			return tx.Write(w.id, c)
+			err = tx.Write(id, c)
 		case kind == 7:
 			maps.DeleteFunc(next.pages, func(no PageNo, _ modelPage) bool { return no >= r.Start && no < r.End })
-			return tx.Clear(w.id, r)
+			err = tx.Clear(id, r)
 		case kind == 8:
 			maps.DeleteFunc(next.pages, func(no PageNo, _ modelPage) bool { return no >= r.Start })
-			return tx.Truncate(w.id, r.Start)
+			err = tx.Truncate(id, r.Start)
+		default:
+			var g Gen
+			g, err = tx.Freeze(id)
+			next.frozen[g] = next.pages
 		}
-		g, err := tx.Freeze(w.id)
-		next.frozen[g] = maps.Clone(next.pages)
+		n := w.begun.Load() + 1
+		tx.Set(crashKey(id), binary.BigEndian.AppendUint64(nil, uint64(n)))
+		w.addState(next) // nothing can be durable before this function returns
+		w.begun.Store(n)
 		return err
-	})
-	if err != nil {
+	}); err != nil {
 		t.Error(err)
 	}
 	w.acked.Add(1)
@@ -135,42 +158,78 @@ type crash struct {
 // TestCrash takes clones of the file system, with none, half and all of what was not synced, around every sync of the
 // members and the index while three writers are at work, and opens a store on each. What was acknowledged must be
 // there, the rest as a whole or not at all, and the index that was brought forward must equal one built from nothing.
-// PAGESTORE_CRASH_OPS sets the number of updates of each writer.
+// PAGESTORE_CRASH_ROUNDS sets how often that is done.
 func TestCrash(t *testing.T) {
 	seed := uint64(envInt(t, "PAGESTORE_SEED", int(rand.Uint32())))
 	t.Logf("seed %d: replay with PAGESTORE_SEED=%d (as far as goroutines allow)", seed, seed)
-	ops := envInt(t, "PAGESTORE_CRASH_OPS", 15/raceScale+2)
+	crashes := 0
+	for i := range envInt(t, "PAGESTORE_CRASH_ROUNDS", 1) {
+		crashes += testCrash(t, seed+uint64(i))
+	}
+	t.Logf("%d crashes", crashes)
+}
+
+func testCrash(t *testing.T, seed uint64) (checked int) {
+	const ops = 15/raceScale + 2 // of each writer
+	writers := make([]*crashWriter, 3)
+	for i := range writers {
+		writers[i] = &crashWriter{rng: rand.New(rand.NewPCG(seed, uint64(i+1)))}
+		writers[i].states = []crashState{{map[PageNo]modelPage{}, map[Gen]map[PageNo]modelPage{}}}
+	}
 	mem := vfs.NewCrashableMem()
-	var mu sync.Mutex
-	var crashes []crash
-	var writers []*crashWriter
 	rng := rand.New(rand.NewPCG(seed, 0))
+	var mu sync.Mutex
 	clones := 0
+	crashes := make(chan crash) // not buffered: a clone is some megabytes
+	failed := make(chan struct{})
 	hook := func() {
 		mu.Lock()
 		defer mu.Unlock()
-		c := crash{}
+		percent := []int{0, 50, 100}[clones%3]
+		clones++
+		c := crash{what: fmt.Sprintf("clone %d, %d %% of what was not synced", clones, percent)}
 		for _, w := range writers {
 			c.lo = append(c.lo, w.acked.Load())
 		}
-		percent := []int{0, 50, 100}[clones%3]
-		clones++
 		c.fs = mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
 		for _, w := range writers {
 			c.hi = append(c.hi, w.begun.Load())
 		}
-		c.what = fmt.Sprintf("clone %d, %d %% of what was not synced", clones, percent)
-		crashes = append(crashes, c)
+		select {
+		case crashes <- c:
+		case <-failed:
+		}
 	}
-	fs := &syncHookFS{mem, hook}
-	o := crashOptions(fs)
-	s := openTest(t, o)
-	for i := range 3 {
-		w := &crashWriter{id: newVolume(t, s), rng: rand.New(rand.NewPCG(seed, uint64(i+1)))}
-		w.states = []crashState{{map[PageNo]modelPage{}, map[Gen]map[PageNo]modelPage{}}}
-		mu.Lock()
-		writers = append(writers, w)
-		mu.Unlock()
+	go func() {
+		defer close(crashes)
+		crashRun(t, &syncHookFS{mem, hook}, writers, ops)
+	}()
+	defer func() {
+		close(failed)
+		for range crashes { // until the writers have ended
+		}
+	}()
+	for c := range crashes {
+		checkCrash(t, c, writers)
+		checked++
+	}
+	return checked
+}
+
+// crashRun is the life of a store that crashes are taken of, from its creation to its end.
+func crashRun(t *testing.T, fs vfs.FS, writers []*crashWriter, ops int) {
+	s, err := Open(crashOptions(fs))
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, w := range writers {
+		if err := s.Update(func(tx *Tx) error {
+			w.setID(tx.CreateVolume())
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
 	}
 	var wg sync.WaitGroup
 	for _, w := range writers {
@@ -182,12 +241,8 @@ func TestCrash(t *testing.T) {
 	}
 	wg.Wait()
 	if err := s.Close(); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	for _, c := range crashes {
-		checkCrash(t, c, writers)
-	}
-	t.Logf("%d crashes", len(crashes))
 }
 
 func crashOptions(fs vfs.FS) Options {
@@ -206,12 +261,13 @@ func checkCrash(t *testing.T, c crash, writers []*crashWriter) {
 	}
 	defer func() { s.Close() }()
 	for i, w := range writers {
-		if i >= len(c.lo) {
-			break // its volume may not exist
+		id, _ := w.state(0)
+		if id == 0 {
+			continue // not created yet
 		}
 		n := int64(0)
 		withView(t, s, func(v *View) {
-			value, ok, err := v.Get(w.key())
+			value, ok, err := v.Get(crashKey(id))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,17 +276,20 @@ func checkCrash(t *testing.T, c crash, writers []*crashWriter) {
 			}
 		})
 		if n < c.lo[i] || n > c.hi[i] {
-			t.Fatalf("%s: volume %d has %d updates, acknowledged were %d, begun %d", c.what, w.id, n, c.lo[i], c.hi[i])
+			t.Fatalf("%s: volume %d has %d updates, acknowledged were %d, begun %d", c.what, id, n, c.lo[i], c.hi[i])
 		}
-		state := w.states[n]
+		if n == 0 {
+			continue // its creation may not be durable
+		}
+		_, state := w.state(n)
 		m := &modelTest{t: t, s: s}
 		v := &modelVolume{pages: state.pages}
 		for g, pages := range state.frozen {
 			v.frozen = append(v.frozen, modelFrozen{gen: g, pages: pages})
-			m.checkRead(w.id, v, g, Range{0, crashPages + 200})
+			m.checkRead(id, v, g, Range{0, crashPages + 200})
 		}
-		m.checkRead(w.id, v, GenHead, Range{0, crashPages + 200})
-		m.checkRanges(w.id, v, GenHead, AllPages)
+		m.checkRead(id, v, GenHead, Range{0, crashPages + 200})
+		m.checkRanges(id, v, GenHead, AllPages)
 	}
 	// The store goes on.
 	fresh := newVolume(t, s)

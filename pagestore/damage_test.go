@@ -184,6 +184,9 @@ func TestDamagedIndex(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if err := s.retire(); err != nil { // a view opened from now on sees it
+				t.Fatal(err)
+			}
 			got := make([]byte, len(p))
 			withView(t, s, func(view *View) { err = view.Read(v, GenHead, 0, got) })
 			c, errPrepare := s.Prepare(0, p)
@@ -206,6 +209,9 @@ func TestDamagedIndex(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+	if err := s.retire(); err != nil {
+		t.Fatal(err)
 	}
 	wantRead(t, s, v, GenHead, 0, p)
 }

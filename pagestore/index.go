@@ -24,6 +24,11 @@ func openIndex(o *Options, cache *pebble.Cache, fatal func(error)) (*pebble.DB, 
 }
 
 // pebbleOptions are set on purpose where Pebble's defaults are for tests: see each line.
+//
+// There is no write-ahead log: the log of records is it. After a crash the index is that of the last flush of a
+// memtable, a whole number of batches, and is brought forward from the applied LSN in it. Beside writing every row once
+// less, this keeps applying from waiting for a sync at each change of memtables, and Pebble from ending the process when
+// its log cannot be written.
 func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.Options {
 	log := indexLogger{o.Events.IndexLog, fatal}
 	p := &pebble.Options{
@@ -32,13 +37,13 @@ func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.O
 		FormatMajorVersion:          pebble.FormatNewest, // the default is the oldest supported; this one can tell a torn WAL from a damaged one
 		Logger:                      log,
 		MemTableSize:                uint64(o.MemTableBytes),
-		MemTableStopWritesThreshold: 4, // do not stall applying behind one flush
+		DisableWAL:                  true, // see below
+		MemTableStopWritesThreshold: 4,    // do not stall applying behind one flush
 		L0CompactionThreshold:       2,
 		L0StopWritesThreshold:       1000, // read amplification hurts, a stalled log hurts more
 		LBaseMaxBytes:               64 << 20,
 		MaxOpenFiles:                4096,
 		BytesPerSync:                1 << 20,
-		WALBytesPerSync:             1 << 20, // nothing waits for it: it spreads the writes
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(4, runtime.GOMAXPROCS(0)/2)) },
 		EventListener: &pebble.EventListener{
 			DataCorruption: func(i pebble.DataCorruptionInfo) { fatal(fmt.Errorf("%s", i)) },
@@ -99,12 +104,6 @@ func (l indexLogger) Fatalf(format string, args ...any) {
 	l.Infof(format, args...)
 	l.fatal(fmt.Errorf(format, args...))
 }
-
-// brokenIndexError wraps an error after which Pebble must not be asked to write again.
-type brokenIndexError struct{ cause error }
-
-func (e *brokenIndexError) Error() string { return e.cause.Error() }
-func (e *brokenIndexError) Unwrap() error { return e.cause }
 
 // readState reads the state row. A database without one and without any other row is new: found is false.
 func readState(db *pebble.DB) (s state, found bool, err error) {

@@ -164,7 +164,7 @@ func (c *Content) prepare(work func(parts []part) error) error {
 
 // work digests parts.
 func (c *Content) work(parts []part) error {
-	look := lookup{db: c.s.db}
+	look := lookup{db: c.s.db, names: &c.s.names}
 	defer look.close()
 	for i := range parts {
 		p := &parts[i]
@@ -213,7 +213,7 @@ func (c *Content) digestPiece(look *lookup, q *piece, data []byte) (err error) {
 // refresh looks up again what the index did not know. It is for contents so old that the flight no longer remembers
 // all that was enqueued since; see flight.forget.
 func (c *Content) refresh() error {
-	look := lookup{db: c.s.db}
+	look := lookup{db: c.s.db, names: &c.s.names}
 	defer look.close()
 	for i := range c.parts {
 		p := &c.parts[i]
@@ -243,11 +243,12 @@ func (c *Content) refresh() error {
 	return nil
 }
 
-// lookup finds fingerprints in the index as it was at its first use. It is not safe for concurrent use.
+// lookup finds fingerprints in the index as it was at its first use, or later. It is not safe for concurrent use.
 type lookup struct {
-	db  *pebble.DB
-	it  *pebble.Iterator
-	key [1 + digest.Size]byte
+	db    *pebble.DB
+	names *summary
+	it    *pebble.Iterator // nil until one is needed: rarely, where little repeats
+	key   [1 + digest.Size]byte
 }
 
 func (l *lookup) close() {
@@ -258,11 +259,14 @@ func (l *lookup) close() {
 
 // get returns the value of a row named by a digest, valid until the next call.
 func (l *lookup) get(row byte, d *digest.Digest) (value []byte, found bool, err error) {
+	if !l.names.mayHold(d) {
+		return nil, false, nil
+	}
 	if l.it == nil {
 		it, err := l.db.NewIter(&pebble.IterOptions{
 			LowerBound:   []byte{rowChunk},
 			UpperBound:   []byte{rowRegion + 1},
-			UseL6Filters: true, // "never seen" is the commonest answer, and most rows are in L6
+			UseL6Filters: true, // while the summary is not ready, most answers are "no", and most rows are in L6
 		})
 		if err != nil {
 			return nil, false, err

@@ -16,7 +16,8 @@ import (
 
 // Store is a set of volumes and of the caller's rows. It is safe for concurrent use.
 //
-// One goroutine runs from Open to Close: it applies durable records to the index. The log and Pebble run their own.
+// One goroutine runs from Open to Close: it applies durable records to the index. Another reads the fingerprints of an
+// index that was not empty into memory and ends. The log and Pebble run their own.
 //
 // Invariants: the sequencer's ids are the index's plus what is in flight. A row of the index is never newer than the
 // applied LSN beside it. Lock order: seq, then flight.
@@ -27,6 +28,7 @@ type Store struct {
 	cache  *pebble.Cache // own; nil if it is the caller's
 	hasher *digest.Hasher
 	limits limits
+	names  summary
 
 	seq struct { // the sequencer; see Update
 		sync.Mutex
@@ -43,12 +45,10 @@ type Store struct {
 	closing    atomic.Bool
 	broken     chan struct{} // closed when brokeIndex is set
 	stopped    chan struct{} // closed when the applying goroutine has ended
+	stopFill   chan struct{} // closed to end the goroutine that fills the summary
+	filled     chan struct{} // closed when it has ended
 
-	views struct {
-		sync.Mutex
-		open int
-		none *sync.Cond // open became 0
-	}
+	views    views
 	contents sync.Pool
 	pendings sync.Pool
 	readers  sync.Pool
@@ -64,9 +64,9 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{o: o, broken: make(chan struct{}), stopped: make(chan struct{})}
+	s := &Store{o: o, broken: make(chan struct{}), stopped: make(chan struct{}), stopFill: make(chan struct{}), filled: make(chan struct{})}
 	s.flight.init()
-	s.views.none = sync.NewCond(&s.views)
+	s.views.mu.none = sync.NewCond(&s.views.mu)
 	s.contents.New = func() any { return new(Content) }
 	s.pendings.New = newPending
 	s.readers.New = func() any { return new(extentReader) }
@@ -102,7 +102,8 @@ func (s *Store) start() error {
 	if err != nil {
 		return fmt.Errorf("index %s: %w", s.o.Dir, err)
 	}
-	a := newApplier(s.db, s.limits, st)
+	s.names.init(st.Chunks + st.Chunks/16)
+	a := newApplier(s.db, &s.names, s.limits, st)
 	if err := s.replay(a); err != nil {
 		return err
 	}
@@ -119,7 +120,20 @@ func (s *Store) start() error {
 	s.flight.mu.applied, s.flight.mu.forgot = state.applied, state.applied
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
 	go s.run(a)
+	if st.applied == 0 { // the index was empty: everything was added as it was applied
+		s.names.ready.Store(true)
+		close(s.filled)
+	} else {
+		go s.fillSummary()
+	}
 	return nil
+}
+
+func (s *Store) fillSummary() {
+	defer close(s.filled)
+	if err := s.names.fill(s.db, s.stopFill); err != nil {
+		s.breakIndex(err)
+	}
 }
 
 // readIndex reads how far an index has come, and the header if it has one.
@@ -220,7 +234,9 @@ func (s *Store) Close() error {
 	case <-s.stopped:
 	case <-s.broken: // the goroutine may hang in Pebble
 	}
-	s.awaitViews()
+	close(s.stopFill)
+	<-s.filled
+	err = errors.Join(err, s.awaitViews())
 	if broken := s.indexFailure(); broken != nil {
 		return errors.Join(err, fmt.Errorf("%w (left as it is; the next start brings it up to the log)", broken))
 	}
@@ -234,14 +250,6 @@ func (s *Store) Close() error {
 		s.cache.Unref()
 	}
 	return err
-}
-
-func (s *Store) awaitViews() {
-	s.views.Lock()
-	defer s.views.Unlock()
-	for s.views.open > 0 {
-		s.views.none.Wait()
-	}
 }
 
 // Failed returns why the store takes no more updates, nil while it does. The error wraps ErrReadOnly.

@@ -47,6 +47,7 @@ func BenchmarkUpdate(b *testing.B) {
 			write(b, s, v, 0, base)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			body := func(rng *rand.Rand, p []byte) {
 				if fresh {
 					renew(p, &serial)
@@ -95,6 +96,7 @@ func BenchmarkPrepare(b *testing.B) {
 			write(b, s, v, 0, p)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			for b.Loop() {
 				if fresh {
 					renew(p, &serial)
@@ -128,6 +130,7 @@ func BenchmarkRead(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
+			defer reportCPU(b)()
 			dst := make([]byte, size)
 			for b.Loop() {
 				view, err := s.View()

@@ -4,51 +4,128 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
 )
 
 // View is a consistent picture of everything applied when it was opened, hence of durable changes only. It is safe for
 // concurrent use and must be closed: an open view keeps old rows of the index on disk, and Close of the store waits.
 type View struct {
 	s    *Store
-	snap *pebble.Snapshot
+	p    *picture
+	snap *pebble.Snapshot // p's
+}
+
+// picture is a snapshot of the index that all views opened between two batches share. Closing a snapshot makes Pebble
+// look for compactions, which costs more than a small read; so it is done once a batch, not once a view.
+type picture struct {
+	snap    *pebble.Snapshot
+	applied replication.LSN // at least this is in it
+	users   int             // views, and the store while it is the current one
+}
+
+// views keep account of who uses the index.
+type views struct {
+	mu struct {
+		sync.Mutex
+		open    int        // views and others that hold the index open
+		none    *sync.Cond // open became 0
+		current *picture   // of the newest applied record; nil if no view was opened since
+	}
 }
 
 // View opens a view. It works on a read-only store too; only after Close it returns ErrClosed.
 func (s *Store) View() (*View, error) {
-	if err := s.hold(); err != nil {
+	m := &s.views.mu
+	m.Lock()
+	defer m.Unlock()
+	if err := s.holdLocked(); err != nil {
 		return nil, err
 	}
-	return &View{s: s, snap: s.db.NewSnapshot()}, nil
+	if applied := s.state.Load().applied; m.current == nil || m.current.applied != applied {
+		if err := s.retireLocked(); err != nil {
+			s.letGoLocked()
+			return nil, err
+		}
+		m.current = &picture{snap: s.db.NewSnapshot(), applied: applied, users: 1}
+	}
+	m.current.users++
+	return &View{s: s, p: m.current, snap: m.current.snap}, nil
 }
 
 // Close ends the view. Iterators of it must be closed before.
 func (v *View) Close() error {
-	err := v.snap.Close()
-	v.s.letGo()
+	m := &v.s.views.mu
+	m.Lock()
+	defer m.Unlock()
+	err := v.p.leaveLocked()
+	v.s.letGoLocked()
 	return err
+}
+
+// retire lets go of the current picture, which is no longer that of the newest record.
+func (s *Store) retire() error {
+	s.views.mu.Lock()
+	defer s.views.mu.Unlock()
+	return s.retireLocked()
+}
+
+func (s *Store) retireLocked() error {
+	p := s.views.mu.current
+	if p == nil {
+		return nil
+	}
+	s.views.mu.current = nil
+	return p.leaveLocked()
+}
+
+func (p *picture) leaveLocked() error {
+	if p.users--; p.users > 0 {
+		return nil
+	}
+	return p.snap.Close()
 }
 
 // hold keeps the index open until letGo: Close waits. It returns ErrClosed after Close.
 func (s *Store) hold() error {
-	s.views.Lock()
-	defer s.views.Unlock()
-	if s.closing.Load() {
-		return ErrClosed
-	}
-	s.views.open++
-	return nil
+	s.views.mu.Lock()
+	defer s.views.mu.Unlock()
+	return s.holdLocked()
 }
 
 func (s *Store) letGo() {
-	s.views.Lock()
-	defer s.views.Unlock()
-	if s.views.open--; s.views.open == 0 {
-		s.views.none.Broadcast()
+	s.views.mu.Lock()
+	defer s.views.mu.Unlock()
+	s.letGoLocked()
+}
+
+func (s *Store) holdLocked() error {
+	if s.closing.Load() {
+		return ErrClosed
 	}
+	s.views.mu.open++
+	return nil
+}
+
+func (s *Store) letGoLocked() {
+	if s.views.mu.open--; s.views.mu.open == 0 {
+		s.views.mu.none.Broadcast()
+	}
+}
+
+// awaitViews waits until nobody uses the index. Nobody can begin to any more.
+func (s *Store) awaitViews() error {
+	m := &s.views.mu
+	m.Lock()
+	defer m.Unlock()
+	for m.open > 0 {
+		m.none.Wait()
+	}
+	return s.retireLocked()
 }
 
 // Get returns a copy of a row of the caller, ok false if there is none.
@@ -161,6 +238,8 @@ type regionIter struct {
 	no    uint64        // of the current region
 	entry pagemap.Entry // of it, without what was erased; may be empty
 
+	options     pebble.IterOptions
+	bounds      [2][]byte
 	key         []byte
 	runs        pagemap.Entry
 	unerased    pagemap.Entry
@@ -171,10 +250,10 @@ type regionIter struct {
 func (r *regionIter) open(from reader, vol VolumeID, row *volumeRow, at Gen, pages Range) (err error) {
 	r.vol, r.row, r.at = vol, row, at
 	r.first, r.last = regionRange(pages)
-	r.it, err = from.NewIter(&pebble.IterOptions{
-		LowerBound: appendMapKey(nil, vol, r.first, ^Gen(0)),
-		UpperBound: appendMapKey(nil, vol, r.last, ^Gen(0)),
-	})
+	r.bounds[0] = appendMapKey(r.bounds[0][:0], vol, r.first, ^Gen(0))
+	r.bounds[1] = appendMapKey(r.bounds[1][:0], vol, r.last, ^Gen(0))
+	r.options = pebble.IterOptions{LowerBound: r.bounds[0], UpperBound: r.bounds[1]}
+	r.it, err = from.NewIter(&r.options)
 	r.no = ^uint64(0)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/crc32"
 
+	"pagevault/internal/digest"
 	"pagevault/internal/invariant"
 	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
@@ -156,6 +157,7 @@ type builder struct {
 
 	regions    []byte        // encoded regions of the current write
 	runs       pagemap.Entry // of the current region
+	kept       pagemap.Entry // memory for entries that go into the flight
 	f          frame         // of the current region
 	frameParts [][]byte      // its bytes
 	dataBytes  int
@@ -212,7 +214,7 @@ func (b *builder) part(meta []byte, c *Content, p *part) []byte {
 		return meta
 	}
 	b.regions = appendWriteRegion(b.regions, &p.name, b.runs)
-	fl.regions[p.name] = append(pagemap.Entry(nil), b.runs...)
+	fl.regions[p.name] = b.keep(b.runs)
 	b.p.names.regions = append(b.p.names.regions, p.name)
 	return meta
 }
@@ -241,6 +243,9 @@ func (b *builder) fill(c *Content, p *part) {
 				continue
 			}
 			fl.chunks[q.name] = chunkRef{b.f.id, b.f.pages}
+			if b.p.names.chunks == nil {
+				b.p.names.chunks = make([]digest.Digest, 0, len(c.pieces))
+			}
 			b.p.names.chunks = append(b.p.names.chunks, q.name)
 			b.f.chunks = append(b.f.chunks, namedChunk{b.f.pages, q.name})
 			b.f.crcs = append(b.f.crcs, q.crc)
@@ -257,6 +262,16 @@ func (b *builder) fill(c *Content, p *part) {
 	if ragged {
 		b.f.crcs = appendBlockCRCs(b.f.crcs[:0], b.frameParts)
 	}
+}
+
+// keep returns a copy of runs that lives as long as the flight needs it.
+func (b *builder) keep(runs pagemap.Entry) pagemap.Entry {
+	if len(b.kept)+len(runs) > cap(b.kept) {
+		b.kept = make(pagemap.Entry, 0, max(pagemap.RegionPages, len(runs)))
+	}
+	n := len(b.kept)
+	b.kept = append(b.kept, runs...)
+	return b.kept[n:len(b.kept):len(b.kept)]
 }
 
 // data adds the bytes [from, to) of the content to the frame and to the record, without copying them, and as one part
