@@ -3,8 +3,10 @@ package pagestore
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -17,10 +19,54 @@ import (
 // its own state.
 func openIndex(o *Options, cache *pebble.Cache, fatal func(error)) (*pebble.DB, error) {
 	db, err := pebble.Open(o.Dir, pebbleOptions(o, cache, fatal))
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EAGAIN): // what fcntl says of a lock that is held
+		return nil, fmt.Errorf("index %s is in use by another process: stop it first", o.Dir)
+	case err != nil:
 		return nil, fmt.Errorf("index %s: %w (it holds nothing that is not in the log: move it away to have it rebuilt)", o.Dir, err)
 	}
 	return db, nil
+}
+
+// checkMembersThere returns an error if the index has applied records while no member's directory holds any: directories
+// of disks that are not mounted look like those of a new store. Nothing is created and nothing is changed.
+func checkMembersThere(o *Options) error {
+	there, err := replication.HoldsRecords(o.Members)
+	if err != nil || there {
+		return err
+	}
+	applied, err := appliedBefore(o)
+	if err != nil {
+		return fmt.Errorf("no member directory holds a record, and what the index %s knows cannot be read: %w", o.Dir, err)
+	}
+	if applied == 0 {
+		return nil
+	}
+	records := fmt.Sprintf("%d records", applied)
+	if applied == 1 {
+		records = "1 record"
+	}
+	return fmt.Errorf("the index %s knows a store of %s, but no member directory holds any of it: mount the disks; nothing was changed (to begin an empty store, move %s away)",
+		o.Dir, records, o.Dir)
+}
+
+// appliedBefore returns how many records an index has applied, without changing it; 0 if there is none.
+func appliedBefore(o *Options) (replication.LSN, error) {
+	desc, err := pebble.Peek(o.Dir, o.FS)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil || !desc.Exists {
+		return 0, err
+	}
+	p := pebbleOptions(o, nil, func(error) {})
+	p.ReadOnly = true
+	db, err := pebble.Open(o.Dir, p)
+	if err != nil {
+		return 0, err
+	}
+	st, _, err := readState(db)
+	return st.applied, errors.Join(err, db.Close())
 }
 
 // pebbleOptions are set on purpose where Pebble's defaults are for tests: see each line.
@@ -69,9 +115,9 @@ func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.O
 // entries could then be left with a marker for a MANIFEST that is not there, and the index could not be opened.
 type markerFS struct{ vfs.FS }
 
-func (fs markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasPrefix(fs.PathBase(name), "marker.") {
-		dir, err := fs.OpenDir(fs.PathDir(name))
+func (m markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasPrefix(m.PathBase(name), "marker.") {
+		dir, err := m.OpenDir(m.PathDir(name))
 		if err != nil {
 			return nil, err
 		}
@@ -79,11 +125,11 @@ func (fs markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error
 			return nil, err
 		}
 	}
-	return fs.FS.Create(name, c)
+	return m.FS.Create(name, c)
 }
 
 // Unwrap returns the file system below, as Pebble asks of one that wraps another.
-func (fs markerFS) Unwrap() vfs.FS { return fs.FS }
+func (m markerFS) Unwrap() vfs.FS { return m.FS }
 
 // indexLogger hands Pebble's lines to Events. Pebble expects Fatalf not to return; ours does, having told the store to
 // apply nothing more. The rows on disk then stay those of some applied LSN, and opening the store again goes on there.

@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
@@ -93,9 +94,13 @@ func TestOpenErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// An index without its log: the members are new.
-	other := o
-	other.Members = []replication.Member{{FS: fs, Dir: "elsewhere"}}
+	// An index beside the log of another store.
+	other := testOptions(fs, 1)
+	other.Dir, other.Members[0].Dir = "index-other", "elsewhere"
+	if err := openTest(t, other).Close(); err != nil {
+		t.Fatal(err)
+	}
+	other.Dir = o.Dir
 	wantOpenError(t, other, nil, "belongs to store")
 
 	// Two indexes for one log, one after the other: the second is rebuilt.
@@ -103,6 +108,81 @@ func TestOpenErrors(t *testing.T) {
 	second.Dir = "index-2"
 	s = openTest(t, second)
 	sameRows(t, allRows(t, s), rows)
+}
+
+// TestMembersGone opens a store whose index is there and whose members are not, as when the disks are not mounted: no new
+// log is made in their place, and nothing else either.
+func TestMembersGone(t *testing.T) {
+	fs := vfs.NewMem()
+	o := testOptions(fs, 3)
+	s := openTest(t, o)
+	v := newVolume(t, s)
+	p := bytes.Repeat([]byte{7}, PageSize)
+	write(t, s, v, 0, p)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range o.Members {
+		if err := fs.Rename(m.Dir, m.Dir+"-disk"); err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 { // the place where the disk is mounted may be there
+			if err := fs.MkdirAll(m.Dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := fs.String()
+	wantOpenError(t, o, nil, "index index knows a store of 3 records, but no member directory holds any of it: mount the disks; nothing was changed")
+	if after := fs.String(); after != before {
+		t.Errorf("what was changed:\n%s\nbefore:\n%s", after, before)
+	}
+
+	// With the disks mounted it opens; so do new members when the index is moved away.
+	for _, m := range o.Members {
+		if err := errors.Join(fs.RemoveAll(m.Dir), fs.Rename(m.Dir+"-disk", m.Dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openTest(t, o)
+	wantRead(t, s, v, GenHead, 0, p)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fresh := testOptions(fs, 3)
+	fresh.Dir = "index-2"
+	for i := range fresh.Members {
+		fresh.Members[i].Dir += "-new"
+	}
+	openTest(t, fresh)
+}
+
+// TestInUse opens a store twice.
+func TestInUse(t *testing.T) {
+	o := testOptions(vfs.NewMem(), 2)
+	s := openTest(t, o)
+	newVolume(t, s)
+	wantInUse := func(o Options, want string) {
+		t.Helper()
+		if s, err := Open(o); err == nil {
+			s.Close()
+			t.Errorf("opened, want %q", want)
+		} else if err.Error() != want {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	wantInUse(o, "member replica-1 is in use by another process: stop it first")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := o.FS.Lock("index/LOCK")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantInUse(o, "index index is in use by another process: stop it first")
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestOpenOptions checks that what is missing is named.

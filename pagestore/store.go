@@ -58,7 +58,8 @@ type Store struct {
 // the log, from nothing if it is missing.
 //
 // Errors: ErrCorrupt if the index has applied records that the log does not hold; errors that name the directory if a
-// member or the index belongs to another store or has a format of another version. The index is not changed then.
+// member or the index belongs to another store or has a format of another version, and if the index knows records while
+// no member holds any: the disks are not mounted then, and no new log is made in their place. The index is not changed.
 func Open(o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -70,6 +71,9 @@ func Open(o Options) (*Store, error) {
 	s.contents.New = func() any { return new(Content) }
 	s.pendings.New = newPending
 	s.readers.New = func() any { return new(extentReader) }
+	if err := checkMembersThere(&s.o); err != nil {
+		return nil, err
+	}
 	if s.log, err = replication.Open(o.Members, o.Log); err != nil {
 		if errors.Is(err, replication.ErrCorrupt) {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)

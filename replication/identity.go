@@ -154,8 +154,7 @@ func checkMembers(members []*member, all []found) error {
 			return fmt.Errorf("%w: %s belongs to log %v, but %s to log %v: give directories of one log",
 				ErrMembers, dir, id.Store, firstDir, first.Store)
 		case int(id.Count) != len(members):
-			return fmt.Errorf("%w: %s is member %d of %d, but %d directories were given: give all %d in order",
-				ErrMembers, dir, id.Number, id.Count, len(members), id.Count)
+			return wrongCount(dir, id, len(members))
 		case int(id.Number) != i+1:
 			return fmt.Errorf("%w: %s is member %d of %d, but was given as number %d: give the directories in their order",
 				ErrMembers, dir, id.Number, id.Count, i+1)
@@ -165,6 +164,34 @@ func checkMembers(members []*member, all []found) error {
 		}
 	}
 	return nil
+}
+
+// wrongCount says that a member's log has another number of members than were given.
+func wrongCount(dir string, id *segment.Identity, given int) error {
+	made, gave := fmt.Sprintf("%d members", id.Count), fmt.Sprintf("%d directories were given", given)
+	todo := fmt.Sprintf("give all %d in order", id.Count)
+	if id.Count == 1 {
+		made, todo = "1 member", "give that one"
+	}
+	if given == 1 {
+		gave = "1 directory was given"
+	}
+	return fmt.Errorf("%w: the log of %s was made with %s, but %s: %s", ErrMembers, dir, made, gave, todo)
+}
+
+// HoldsRecords reports whether any of the directories holds a segment of a log. It changes nothing and makes nothing; a
+// directory that does not exist holds nothing. Errors are those of Open for a directory that cannot be read.
+func HoldsRecords(members []Member) (bool, error) {
+	for _, m := range members {
+		if m.FS == nil {
+			m.FS = vfs.Default
+		}
+		f, err := (&member{fs: m.FS, dir: m.Dir}).look()
+		if err != nil || len(f.segments) > 0 {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // form gives an identity to the members that checkMembers let pass without one, and learns the name of the log.

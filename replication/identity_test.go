@@ -19,7 +19,7 @@ import (
 // is wrong, what was found and what to do, and changes nothing.
 func TestWrongMembers(t *testing.T) {
 	a, b := newSample(t, 3), newSample(t, 3)
-	pair := newSample(t, 2)
+	pair, single := newSample(t, 2), newSample(t, 1)
 	none := image{}
 	identity := func(im image, change func(*segment.Identity)) image {
 		id, err := segment.ParseIdentity([]byte(im["MEMBER"]))
@@ -76,8 +76,10 @@ func TestWrongMembers(t *testing.T) {
 	f("empty directory", []image{all[0], none, all[2]}, ErrMembers, "replica-2", "is empty", "member 2", "mount")
 	f("empty first directory", []image{none, all[1], all[2]}, ErrMembers, "replica-1", "is empty")
 	f("member of another log", []image{all[0], b.members[1], all[2]}, ErrMembers, "replica-2", "replica-1", "belongs to log")
-	f("too few", []image{all[0], all[1]}, ErrMembers, "replica-1", "member 1 of 3", "2 directories")
-	f("too many", []image{pair.members[0], pair.members[1], none}, ErrMembers, "replica-1", "member 1 of 2", "3 directories")
+	f("too few", []image{all[0], all[1]}, ErrMembers, "replica-1", "made with 3 members, but 2 directories were given: give all 3 in order")
+	f("one of three", []image{all[0]}, ErrMembers, "replica-1", "made with 3 members, but 1 directory was given")
+	f("too many", []image{pair.members[0], pair.members[1], none}, ErrMembers, "replica-1", "made with 2 members, but 3 directories were given")
+	f("two for one", []image{single.members[0], none}, ErrMembers, "replica-1", "made with 1 member, but 2 directories were given: give that one")
 	f("wrong order", []image{all[1], all[0], all[2]}, ErrMembers, "replica-1", "member 2 of 3", "number 1")
 	f("a copy twice", []image{all[0], all[0], all[2]}, ErrMembers, "replica-2", "member 1 of 3", "number 2")
 	f("identity lost, of another log", []image{all[0], without(b.members[1], "MEMBER"), all[2]}, ErrMembers, "replica-2", "no MEMBER file")
@@ -200,7 +202,7 @@ func TestSameDirectory(t *testing.T) {
 func TestLocked(t *testing.T) {
 	members := memMembers(2)
 	l := mustOpen(t, members, Options{})
-	if _, err := Open(members, Options{}); err == nil || !strings.Contains(err.Error(), "replica-1: lock") {
+	if _, err := Open(members, Options{}); err == nil || !strings.Contains(err.Error(), "replica-1 is in use by another process: stop it first") {
 		t.Fatalf("opened twice: %v", err)
 	}
 	append1(t, l, "still writable")
@@ -211,7 +213,7 @@ func TestLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(members, Options{}); err == nil || !strings.Contains(err.Error(), "replica-2: lock") {
+	if _, err := Open(members, Options{}); err == nil || !strings.Contains(err.Error(), "replica-2 is in use by another process") {
 		t.Fatalf("opened while one is locked: %v", err)
 	}
 	if err := lock.Close(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -163,8 +164,11 @@ func (m *member) acquire() error {
 		return fmt.Errorf("member %s: make the directory: %w", m.dir, err)
 	}
 	lock, err := m.fs.Lock(m.path(segment.LockName))
-	if err != nil {
-		return fmt.Errorf("member %s: lock it (is another process using it?): %w", m.dir, err)
+	switch {
+	case errors.Is(err, syscall.EAGAIN): // what fcntl says of a lock that is held
+		return fmt.Errorf("member %s is in use by another process: stop it first", m.dir)
+	case err != nil:
+		return fmt.Errorf("member %s: lock it: %w", m.dir, err)
 	}
 	m.lock = lock
 	if m.dirFD, err = m.fs.OpenDir(m.dir); err != nil {
