@@ -33,7 +33,10 @@ func parseAccounts(flags []string, environment string) ([]blobstore.AccountOptio
 			}
 		}
 	}
-	if len(texts) == 0 {
+	switch {
+	case len(texts) == 0 && environment != "":
+		return nil, fmt.Errorf("%s is set and names no account: want name:key1[:key2];name2:key1, or unset it", accountsVariable)
+	case len(texts) == 0:
 		texts = []string{wellKnownAccount + ":" + wellKnownKey}
 	}
 	var accounts []blobstore.AccountOptions

@@ -54,10 +54,13 @@ func (b *banner) warnings() (all []string) {
 		return nil
 	}
 	if n := len(b.home.members); n < defaultMembers {
-		all = append(all, fmt.Sprintf("there are fewer than %d members: give %d --replica", defaultMembers, defaultMembers))
+		all = append(all, fmt.Sprintf("there are fewer than %d members: give %d --replica; their number cannot be changed later", defaultMembers, defaultMembers))
 	}
 	if shared := b.home.sharedDevice(); len(shared) > 0 {
 		all = append(all, fmt.Sprintf("members %s are on one device: that guards against damaged bytes, not against a lost disk", enumerate(shared)))
+	}
+	if names := b.home.unserved(b.plan.accounts); len(names) > 0 {
+		all = append(all, fmt.Sprintf("there is data of accounts that are not served: %s (name them with --account)", strings.Join(names, ", ")))
 	}
 	if name := usesWellKnownKey(b.plan.accounts); name != "" && !loopback(b.blob) {
 		all = append(all, fmt.Sprintf("everybody who reaches this address can read and write account %s", name))

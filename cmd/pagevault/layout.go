@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,8 +14,10 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"pagevault/blobstore"
 	"pagevault/pagestore"
 	"pagevault/replication"
+	"pagevault/replication/segment"
 )
 
 // defaultMembers is how many copies there are if no --replica says otherwise.
@@ -34,11 +37,16 @@ func memoryLayout() *layout {
 	return &layout{fs: vfs.NewMem(), index: "index", members: []string{"replica-1"}}
 }
 
-// diskLayout makes the folders that are missing. replicas are the members' folders; none means folders below data.
+// diskLayout says where stores live on disk, and refuses what cannot work. It makes nothing: opening the stores makes what
+// is missing. replicas are the members' folders; none means folders below data.
 func diskLayout(data string, replicas []string) (*layout, error) {
+	given := data
 	data, err := filepath.Abs(data)
 	if err != nil {
 		return nil, err
+	}
+	if info, err := os.Stat(data); err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("--data %s is not a directory", given)
 	}
 	l := &layout{data: data, index: filepath.Join(data, "index")}
 	for i := range defaultMembers {
@@ -53,25 +61,46 @@ func diskLayout(data string, replicas []string) (*layout, error) {
 			l.members = append(l.members, r)
 		}
 	}
+	if err := l.checkApart(); err != nil {
+		return nil, err
+	}
 	for _, dir := range append([]string{l.index}, l.members...) {
-		if err := makeWritable(dir); err != nil {
+		if err := checkWritable(dir); err != nil {
 			return nil, err
 		}
 	}
-	return l, l.checkDistinct()
+	return l, nil
 }
 
-// makeWritable makes a folder and shows that files can be made in it.
-func makeWritable(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// checkWritable shows that files can be made in a folder, or that the folder can be made. It leaves nothing behind.
+func checkWritable(dir string) error {
+	there, rest, err := existing(dir)
+	if err != nil {
 		return fmt.Errorf("directory %s cannot be made: %w", dir, cause(err))
 	}
-	f, err := os.CreateTemp(dir, ".writable")
-	if err != nil {
+	f, err := os.CreateTemp(there, ".writable")
+	switch {
+	case err != nil && rest != "":
+		return fmt.Errorf("directory %s cannot be made: %w", dir, cause(err))
+	case err != nil:
 		return fmt.Errorf("directory %s cannot be written to: %w", dir, cause(err))
 	}
 	f.Close()
 	return os.Remove(f.Name())
+}
+
+// existing splits a folder's path into the longest part that is there, without symbolic links, and the rest, which is not.
+func existing(dir string) (there, rest string, err error) {
+	for up := dir; ; up = filepath.Dir(up) {
+		there, err = filepath.EvalSymlinks(up)
+		if !errors.Is(err, fs.ErrNotExist) || up == filepath.Dir(up) {
+			return there, rest, err
+		}
+		if _, err := os.Lstat(up); err == nil {
+			return "", "", fmt.Errorf("%s is a symbolic link to nothing", up)
+		}
+		rest = filepath.Join(filepath.Base(up), rest)
+	}
 }
 
 // cause returns what went wrong without the path, which the message around it has.
@@ -83,27 +112,96 @@ func cause(err error) error {
 	return err
 }
 
-// checkDistinct returns an error if two folders are the same one, by whatever path. Two members in one folder would
-// write over each other, and be one copy at best.
-func (l *layout) checkDistinct() error {
-	dirs := append([]string{l.index}, l.members...)
-	infos := make([]os.FileInfo, len(dirs))
-	for i, dir := range dirs {
-		info, err := os.Stat(dir)
+// place is a folder by the name that messages have for it, and where it really is.
+type place struct {
+	name, dir string
+	real      string
+	info      os.FileInfo // nil: it does not exist yet
+}
+
+// locate finds out where a folder is.
+func locate(name, dir string) (place, error) {
+	there, rest, err := existing(dir)
+	if err != nil {
+		return place{}, fmt.Errorf("directory %s cannot be made: %w", dir, cause(err))
+	}
+	p := place{name: name, dir: dir, real: filepath.Join(there, rest)}
+	if rest == "" {
+		p.info, err = os.Stat(there)
+	}
+	return p, err
+}
+
+// same reports whether two places are one folder, by whatever path.
+func (p place) same(q place) bool {
+	return p.real == q.real || p.info != nil && q.info != nil && os.SameFile(p.info, q.info)
+}
+
+// holds reports whether q lies somewhere below p.
+func (p place) holds(q place) bool {
+	rel, err := filepath.Rel(p.real, q.real)
+	return err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// checkApart returns an error if a member is, contains or lies in another one or the index, or is or contains the data
+// directory. Two members in one folder would write over each other, and be one copy at best; what is removed or mounted
+// with one must not take another along.
+func (l *layout) checkApart() error {
+	data, err := locate("the data directory", l.data)
+	if err != nil {
+		return err
+	}
+	index, err := locate("the directory of the index", l.index)
+	if err != nil {
+		return err
+	}
+	var members []place
+	for i, dir := range l.members {
+		m, err := locate(fmt.Sprintf("member %d", i+1), dir)
 		if err != nil {
 			return err
 		}
-		infos[i] = info
-		for j := range i {
-			if os.SameFile(infos[j], info) {
-				if j == 0 {
-					return fmt.Errorf("member %d is the directory of the index, %s", i, dir)
-				}
-				return fmt.Errorf("members %d and %d are the same directory, %s", j, i, dir)
+		for _, other := range append([]place{data, index}, members...) {
+			switch {
+			case m.same(other):
+				return usagef("%s, %s, and %s, %s, are the same directory", other.name, other.dir, m.name, m.dir)
+			case m.holds(other):
+				return usagef("%s, %s, lies inside %s, %s", other.name, other.dir, m.name, m.dir)
+			case other.holds(m) && other.name != data.name:
+				return usagef("%s, %s, lies inside %s, %s", m.name, m.dir, other.name, other.dir)
+			}
+		}
+		members = append(members, m)
+	}
+	return nil
+}
+
+// unserved returns the accounts that the folders hold and that are not among those served, sorted.
+func (l *layout) unserved(accounts []blobstore.AccountOptions) []string {
+	if l.fs != nil {
+		return nil
+	}
+	names := map[string]bool{}
+	for i, dir := range append([]string{l.index}, l.members...) {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // opening the stores says what is wrong
+		}
+		for _, e := range entries {
+			account := e.IsDir() && validAccountName(e.Name())
+			if account && i > 0 { // a disk may hold other folders
+				_, err := os.Stat(filepath.Join(dir, e.Name(), segment.IdentityName))
+				account = err == nil
+			}
+			if account {
+				names[e.Name()] = true
 			}
 		}
 	}
-	return nil
+	for _, a := range accounts {
+		delete(names, a.Name)
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // sharedDevice returns the members that lie on a device with another one, numbered from 1; nil if each has its own.

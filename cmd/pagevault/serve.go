@@ -107,7 +107,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 	}
 	defer blob.Close()
 	if name := usesWellKnownKey(plan.accounts); name != "" && !loopback(blob.Addr()) && !f.allowKnown {
-		return fmt.Errorf("everybody knows the key of account %s, and %s is not a loopback address: give an --account of your own, or --allow-well-known-key", name, f.listen)
+		return usagef("everybody knows the key of account %s, and %s is not a loopback address: give an --account of your own, or --allow-well-known-key", name, f.listen)
 	}
 	var admin net.Listener
 	if f.admin != "" {
@@ -172,7 +172,14 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	if p.maxPageBlob > 8<<40 || p.maxPageBlob%blobstore.PageSize != 0 {
 		return nil, usagef("--max-page-blob: %s is not a multiple of %d up to 8TiB", f.maxPageBlob, blobstore.PageSize)
 	}
-	if p.accounts, err = parseAccounts(f.accounts, os.Getenv(accountsVariable)); err != nil {
+	environment := os.Getenv(accountsVariable)
+	if p.accounts, err = parseAccounts(f.accounts, environment); err != nil {
+		return nil, &usageError{err}
+	}
+	if len(f.accounts) > 0 && environment != "" {
+		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
+	}
+	if err := errors.Join(checkAddress("--listen", f.listen), checkAddress("--admin", f.admin)); err != nil {
 		return nil, err
 	}
 	if f.tlsCert != "" {
@@ -185,7 +192,7 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	return p, nil
 }
 
-// home makes the place where the stores live.
+// home finds the place where the stores live.
 func (p *plan) home() (*layout, error) {
 	if p.flags.memory {
 		return memoryLayout(), nil
@@ -208,6 +215,29 @@ func newLog(level, format string, stderr io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(stderr, o)), nil
 	}
 	return nil, usagef("--log-format: %q is not text or json", format)
+}
+
+// checkAddress returns an error if an address makes no sense. Whether it can be had shows when it is opened.
+func checkAddress(flag, address string) error {
+	if address == "" && flag == "--admin" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	var ae *net.AddrError
+	if errors.As(err, &ae) {
+		err = errors.New(ae.Err)
+	}
+	var de *net.DNSError
+	if errors.As(err, &de) {
+		err = errors.New(de.Err)
+	}
+	if err != nil {
+		return usagef("%s %s: %w: want HOST:PORT", flag, address, err)
+	}
+	return nil
 }
 
 // listen opens a port.

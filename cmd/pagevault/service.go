@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"pagevault/blobstore"
 	"pagevault/pagestore"
 	"pagevault/replication"
+	"pagevault/replication/segment"
 )
 
 // openService opens the stores of all accounts and has their events logged.
@@ -28,7 +30,8 @@ func openService(p *plan, home *layout) (*blobstore.Service, error) {
 				Replayed: func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
 			}
 			o.Log.Events = &replication.Events{
-				Failed: func(err error) { log.Error("the log takes no more writes", "error", err) },
+				Recovered: func(r replication.Recovery) { logRecovery(log, r, o.Members) },
+				Failed:    func(err error) { log.Error("the log takes no more writes", "error", err) },
 			}
 			return o, nil
 		},
@@ -41,6 +44,24 @@ func openService(p *plan, home *layout) (*blobstore.Service, error) {
 			},
 		},
 	})
+}
+
+// logRecovery says what opening a log found and did. Copies that had to be completed are worth a look at the disk: after a
+// crash they may lack the last records, at other times something has taken bytes away.
+func logRecovery(log *slog.Logger, r replication.Recovery, members []replication.Member) {
+	if r.Created {
+		log.Info("made a new log", "members", len(members))
+	}
+	for _, c := range r.Repaired {
+		what, at := "repaired a segment from the other members", []any{"member", c.Member + 1, "segment", c.Segment}
+		if c.Segment == 0 {
+			what, at = "made the "+segment.IdentityName+" file of a member again", at[:2]
+		}
+		log.Warn(what, append(at, "dir", members[c.Member].Dir, "bytes", c.Bytes, "found", c.Reason)...)
+	}
+	if r.Sealed > 0 || r.Removed > 0 || r.CutBytes > 0 {
+		log.Info("completed what a crash had left of the log", "sealed", r.Sealed, "removed", r.Removed, "cut_bytes", r.CutBytes, "last", r.Last)
+	}
 }
 
 // tuneMemory sets the garbage collector where the environment does not. The limit is a backstop: buffers and caches are
