@@ -15,7 +15,7 @@ MODEL_OPS ?= 100000
 CI_FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench gobench cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,11 +77,8 @@ rewrite: ## write transcripts and goldens anew from what the code does; read the
 	PAGEVAULT_REWRITE=1 $(GO) test -tags $(TAGS) -count=1 ./...
 	$(GO) test -tags $(TAGS) -count=1 $$(git grep -l cockroachdb/datadriven -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|') -args -rewrite
 
-bench: build ## speed beside a null server and the raw disk in one run; ARGS="--quick" and the like are passed on
+bench: build ## speed beside a null server and the raw disk in one run (docs/benchmarks.md); ARGS="--quick" and the like are passed on
 	$(BINARY) bench --dir $(BUILD) $(ARGS)
-
-gobench: build ## speed beside an empty server and the bare disk in the same run (docs/benchmarks.md); ARGS="--quick"
-	$(BINARY) bench $(ARGS)
 
 cover: ## which lines the tests reach: build/cover.html
 	@mkdir -p $(BUILD)

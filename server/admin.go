@@ -13,11 +13,13 @@ import (
 
 // Admin returns what the admin listener serves. It must not be reachable by clients: it asks for no credentials.
 //
+//	GET /          the paths below, a line each
 //	GET /healthz   200 while the process runs
 //	GET /readyz    200 when every account can be written, else 503; the body says which member fails and why
 //	GET /metrics   the figures, as Prometheus reads them
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n") })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))

@@ -36,8 +36,11 @@ func TestAdmin(t *testing.T) {
 	if status, body := ts.admin(t, "/readyz"); status != 200 || !strings.Contains(body, `"ready":true`) || !strings.Contains(body, `"dir":"replica-1/`) && !strings.Contains(body, `"dir":"replica-1"`) {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	if status, _ := ts.admin(t, "/"); status != 404 {
-		t.Errorf("/: %d", status)
+	if status, body := ts.admin(t, "/"); status != 200 || body != "/healthz\n/readyz\n/metrics\n" {
+		t.Errorf("/: %d %q", status, body)
+	}
+	if status, _ := ts.admin(t, "/nothing"); status != 404 {
+		t.Errorf("/nothing: %d", status)
 	}
 	status, body := ts.admin(t, "/metrics")
 	if status != 200 {
