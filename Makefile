@@ -42,11 +42,12 @@ model: ## random page-blob operations against plain byte slices, at CI's size (M
 race: ## tests with the race detector (needs a C compiler)
 	$(GO) test -race $(RACE)
 
-conform: ## every row of the operation table that says done, through Azure's Go SDK
+conform: ## every row of the operation table that says done, through Azure's Go SDK: in the test process, then the real one
 	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -run '^TestConform' $(E2E)
 
-e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK
-	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme)' $(E2E)
+e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK; conformance of the real process
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform)' $(E2E)
 
 crash: deps ## kill -9 and power cuts under concurrent writers, on the real process
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Kill|PowerCut)' $(E2E)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // version is what the tests send as x-ms-version unless they say otherwise: that of the Go SDK they run beside.
@@ -58,6 +59,16 @@ func (e *Env) wire(t T) *wire {
 func (w *wire) part(name string, f func(w *wire)) {
 	w.Helper()
 	w.Run(name, func(t T) { f(w.env.wire(t)) })
+}
+
+// partAfter is part for one that needs d to pass. It is left out where that cannot be.
+func (w *wire) partAfter(d time.Duration, name string, f func(w *wire)) {
+	w.Helper()
+	if !w.env.canPass(d) {
+		w.env.out = append(w.env.out, name)
+		return
+	}
+	w.part(name, f)
 }
 
 // call is a request being put together. It is dated, versioned, given a length and signed when it is sent.

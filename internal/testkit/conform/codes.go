@@ -17,7 +17,7 @@ func wireName(code string) string {
 }
 
 // Codes lists every error code that the operations we have can answer. The suite provokes each of them; a code of the
-// server's table must be here or in Unprovoked.
+// server's table must be here or in the test's list unprovoked.
 var Codes = []CodeStatus{
 	// Who asks, and whether the request can be read at all.
 	{"AuthenticationFailed", 403},

@@ -3,6 +3,7 @@ package conform
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +39,8 @@ type Env struct {
 	// Advance lets time pass at the server: it moves the server's clock or, where that cannot be done, waits. nil: waits.
 	// The whole list asks for some minutes.
 	Advance func(time.Duration)
+	// NoWait leaves out the parts that need more time than a moment to pass, where Advance is nil; LeftOut names them.
+	NoWait bool
 
 	MaxPageBlob int64  // the largest page blob the server allows, in bytes. 0: 1 TiB
 	Seed        uint64 // decides contents, names and ids; logged by whoever runs the list
@@ -48,6 +51,7 @@ type Env struct {
 	ledger ledger
 	album  album
 	serial int
+	out    []string // names of the parts that were left out
 }
 
 // setUp fills the defaults. Every way into an Env passes here.
@@ -74,6 +78,16 @@ func (e *Env) pass(d time.Duration) {
 	}
 	e.Advance(d)
 }
+
+// moment is what is waited for even with NoWait.
+const moment = 3 * time.Second
+
+// canPass reports whether pass(d) is to be called.
+func (e *Env) canPass(d time.Duration) bool { return e.Advance != nil || !e.NoWait || d <= moment }
+
+// LeftOut returns the names of the parts that NoWait has left out so far, in the order of the list, without the names of
+// their tests.
+func (e *Env) LeftOut() []string { return slices.Clone(e.out) }
 
 // unique returns a name that no other test of this run and, but for bad luck, no other run has used: 3 to 63 lower-case
 // letters, digits and single hyphens, which is a container name.
