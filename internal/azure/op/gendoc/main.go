@@ -28,6 +28,7 @@ func coverage() string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Name, request(r), r.Since, r.State, seen(r), tests(r))
 	}
 	fmt.Fprintf(&b, "\n%d operations: %d done, %d partial, %d refused.\n", len(op.Table), counts[op.Done], counts[op.Partial], counts[op.Refused])
+	b.WriteString(authentication)
 	refusals(&b)
 	return b.String()
 }
@@ -36,12 +37,37 @@ const intro = `# Protocol coverage
 
 Generated from the table of operations in internal/azure/op by ` + "`go generate ./internal/azure/op`" + `; do not edit.
 
-Every operation of the Blob service is here. *Done* means that a conformance test of that name passes against the real
-binary. *Refused* means that the client gets the error named and nothing happens. A request that names none of these
-operations gets 400 InvalidQueryParameterValue for its comp or restype, 405 UnsupportedHttpVerb or 400 InvalidHttpVerb.
+Every operation of the Blob service is here. *Done* means that the conformance test of that name passes against the real
+process with three members on disk (` + "`make conform`, and CI's `make e2e`" + `). The parts of the lease tests that wait for a
+lease to expire or for a break to end are run in the test process only, where the clock can be moved, unless
+PAGEVAULT_CONFORM_WAIT=1 lets the real process wait for them.
+
+*Refused* means that the client gets the error named and nothing happens. A request that names none of these operations
+gets 400 InvalidQueryParameterValue for its comp or restype, 405 UnsupportedHttpVerb or 400 InvalidHttpVerb.
 
 ## Operations
 
+`
+
+// authentication is what the server takes for credentials. The conformance test Signatures holds it to the codes.
+const authentication = `
+## Authentication
+
+| Credentials | State | What the client sees |
+|---|---|---|
+| SharedKey, by either key of the account | done | as Azure |
+| SharedKeyLite, by either key of the account | done | as Azure |
+| account SAS, service SAS, user delegation SAS | refused | 403 AuthenticationFailed, with a detail that says why |
+| bearer token (Microsoft Entra ID) | refused | 400 InvalidAuthenticationInfo, with a detail that says why |
+| none: anonymous access | refused | 401 NoAuthenticationInformation; 404 ResourceNotFound before version 2019-12-12 |
+
+No container can be made public: x-ms-blob-public-access is 409 PublicAccessNotPermitted, Set Container ACL is 501
+APINotImplemented.
+
+## Encryption
+
+x-ms-server-encrypted and x-ms-request-server-encrypted are sent as the service sends them, because clients read them,
+although encryption at rest is not built yet: what is on the disks is not encrypted.
 `
 
 // request returns how a request names the operation.

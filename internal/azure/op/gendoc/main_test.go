@@ -31,7 +31,8 @@ func TestCoverage(t *testing.T) {
 			t.Errorf("no line %s", line)
 		}
 	}
-	if n := strings.Count(doc, "\n| "); n != len(op.Table)+len(op.Refusals)+2 {
+	authenticated := strings.Count(authentication, "\n| ")
+	if n := strings.Count(doc, "\n| "); n != len(op.Table)+len(op.Refusals)+2+authenticated {
 		t.Errorf("%d rows for %d operations and %d refusals", n, len(op.Table), len(op.Refusals))
 	}
 }
