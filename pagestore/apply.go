@@ -376,15 +376,15 @@ func (a *applier) truncate(o *op, v *volumeState) error {
 	if v.frozen == 0 {
 		return a.wipe(o, v)
 	}
-	regions, none, err := a.regionsIn(o.volume, o.pages, 0)
-	if err != nil || none {
+	if _, none, err := a.regionsIn(o.volume, o.pages, 0); err != nil || none {
 		return err
 	}
 	if v.erase(o.pages, int(a.limits.erasures)) {
 		v.dirty = true
 		return nil
 	}
-	if regions, _, err = a.regionsIn(o.volume, o.pages, -1); err != nil {
+	regions, _, err := a.regionsIn(o.volume, o.pages, -1)
+	if err != nil {
 		return err
 	}
 	return a.clearRegions(o, v, regions)

@@ -1,7 +1,6 @@
 package pagestore
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -287,15 +286,4 @@ func decodeState(p []byte) (s state, err error) {
 		*n = next()
 	}
 	return s, nil
-}
-
-// prefixEnd returns the smallest key greater than every key that begins with prefix, nil if there is none.
-func prefixEnd(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i]++; end[i] != 0 {
-			return end[:i+1]
-		}
-	}
-	return nil
 }

@@ -231,7 +231,9 @@ func (s *Store) Close() error {
 	if s.closing.Swap(true) {
 		return ErrClosed
 	}
-	s.seq.Lock() // whoever had the sequencer has enqueued its record, and nobody enqueues another
+	// Whoever had the sequencer has enqueued its record, and nobody enqueues another.
+	s.seq.Lock()
+	//lint:ignore SA2001 there is nothing to do but to have waited
 	s.seq.Unlock()
 	err := s.log.Close()
 	select {
