@@ -28,6 +28,16 @@ func openIndex(o *Options, cache *pebble.Cache, fatal func(error)) (*pebble.DB, 
 	return db, nil
 }
 
+// CheckMembers returns the error that Open would because the index knows records and no member holds any. It makes and
+// changes nothing, so that whoever opens several stores can ask for all of them before Open creates one.
+func CheckMembers(o Options) error {
+	o, err := o.withDefaults()
+	if err != nil {
+		return err
+	}
+	return checkMembersThere(&o)
+}
+
 // checkMembersThere returns an error if the index has applied records while no member's directory holds any: directories
 // of disks that are not mounted look like those of a new store. Nothing is created and nothing is changed.
 func checkMembersThere(o *Options) error {

@@ -133,6 +133,9 @@ func TestMembersGone(t *testing.T) {
 		}
 	}
 	before := fs.String()
+	if err := CheckMembers(o); err == nil || !strings.Contains(err.Error(), "knows a store of 3 records") {
+		t.Errorf("check: %v", err)
+	}
 	wantOpenError(t, o, nil, "index index knows a store of 3 records, but no member directory holds any of it: mount the disks; nothing was changed")
 	if after := fs.String(); after != before {
 		t.Errorf("what was changed:\n%s\nbefore:\n%s", after, before)
@@ -143,6 +146,9 @@ func TestMembersGone(t *testing.T) {
 		if err := errors.Join(fs.RemoveAll(m.Dir), fs.Rename(m.Dir+"-disk", m.Dir)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := CheckMembers(o); err != nil {
+		t.Error(err)
 	}
 	s = openTest(t, o)
 	wantRead(t, s, v, GenHead, 0, p)

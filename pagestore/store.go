@@ -71,7 +71,7 @@ func Open(o Options) (*Store, error) {
 	s.contents.New = func() any { return new(Content) }
 	s.pendings.New = newPending
 	s.readers.New = func() any { return new(extentReader) }
-	if err := checkMembersThere(&s.o); err != nil {
+	if err := checkMembersThere(&o); err != nil {
 		return nil, err
 	}
 	if s.log, err = replication.Open(o.Members, o.Log); err != nil {

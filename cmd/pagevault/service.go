@@ -17,6 +17,11 @@ import (
 
 // openService opens the stores of all accounts and has their events logged.
 func openService(p *plan, home *layout) (*blobstore.Service, error) {
+	for _, a := range p.accounts { // all of them before the first one is made: disks that are not mounted are so for all
+		if err := pagestore.CheckMembers(home.store(a.Name)); err != nil {
+			return nil, fmt.Errorf("account %s: %w", a.Name, err)
+		}
+	}
 	return blobstore.Open(blobstore.Options{
 		MaxPageBlob: p.maxPageBlob,
 		Accounts:    p.accounts,
