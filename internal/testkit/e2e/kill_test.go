@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -24,9 +25,13 @@ const (
 // stopEvery is after how many rounds the server is stopped in order instead of killed, and its members are compared.
 const stopEvery = 10
 
+// aloneEvery is after how many rounds what the kill has left on each member is looked at alone.
+const aloneEvery = 10
+
 // TestKillNine kills the real process with -9 at random moments under concurrent writers, also while it recovers from
 // the kill before, and starts it again on the same data. What it acknowledged must be there, what it did not is old or
-// new by the page, snapshots never change, and the members hold the same bytes.
+// new by the page, snapshots never change, each member alone holds all of that right after the kill, and after a stop the
+// members hold the same bytes.
 func TestKillNine(t *testing.T) {
 	s, rounds := testkit.Seed(t), testkit.Scale(t, roundsEnv, 100)
 	rng := rand.New(rand.NewPCG(s, 0))
@@ -35,7 +40,7 @@ func TestKillNine(t *testing.T) {
 	w.create(t, server)
 
 	var begun, acknowledged, recoveriesKilled int
-	var slowestStart time.Duration
+	var slowestStart, slowestAlone time.Duration
 	start := time.Now()
 	for n := range rounds {
 		r := w.start(t, server, n)
@@ -51,6 +56,11 @@ func TestKillNine(t *testing.T) {
 			w.killed.Store(true)
 			server.Kill9(t)
 			r.end(t)
+			if n%aloneEvery == aloneEvery/2 {
+				began := time.Now()
+				verifyEachAlone(t, w, server.Data(), rng)
+				slowestAlone = max(slowestAlone, time.Since(began))
+			}
 		}
 		for _, d := range w.disks {
 			b, a := d.history.Acknowledgements()
@@ -71,21 +81,114 @@ func TestKillNine(t *testing.T) {
 	took := time.Since(start)
 	server.Stop(t)
 	compareMembers(t, server.Data())
-	t.Logf("%d rounds, %d during recovery; %d page writes begun, %d acknowledged; %d snapshots; %.2f s a round; slowest start %v",
-		rounds, recoveriesKilled, begun, acknowledged, w.snapshots(), took.Seconds()/float64(rounds), slowestStart.Round(time.Millisecond))
+	t.Logf("%d rounds, %d during recovery; %d page writes begun, %d acknowledged; %d snapshots; %.2f s a round; slowest start %v, slowest look at each member alone %v",
+		rounds, recoveriesKilled, begun, acknowledged, w.snapshots(), took.Seconds()/float64(rounds), slowestStart.Round(time.Millisecond), slowestAlone.Round(time.Millisecond))
 	if acknowledged < rounds*20 {
 		t.Errorf("only %d writes were acknowledged: too few to mean anything", acknowledged)
 	}
 }
 
-// compareMembers checks, after a clean stop, that every segment file is on each of the three members, with the same
-// bytes. That each alone can serve them is shown by the tests of pagestore.
-func compareMembers(t *testing.T, data string) {
+// verifyEachAlone checks that each member alone holds everything that was acknowledged. For each it makes a data
+// directory in which all three members have that member's segments, and no index, so that whatever a server on it shows
+// can only come from that member. data must not be in use; it is left as it is.
+func verifyEachAlone(t *testing.T, w *workload, data string, rng *rand.Rand) {
+	t.Helper()
+	members := memberDirs(t, data)
+	for _, m := range members {
+		if !t.Run(filepath.Base(m)+" alone", func(t *testing.T) {
+			alone := filepath.Join(t.TempDir(), "data")
+			for _, other := range members {
+				copySegments(t, m, filepath.Join(alone, filepath.Base(other)))
+				copyIdentities(t, other, filepath.Join(alone, filepath.Base(other)))
+			}
+			s := testkit.StartServer(t, testkit.ServerOptions{Data: alone})
+			w.look(t, s, rng, 1)
+			s.Stop(t)
+		}) {
+			t.FailNow()
+		}
+	}
+}
+
+// copySegments gives a member the segments of another. Sealed ones are never changed, so they are linked: a server that
+// did change them would damage the original, which the rounds after this would show.
+func copySegments(t *testing.T, from, to string) {
+	t.Helper()
+	copyTree(t, from, to, func(old, name string) error {
+		switch filepath.Ext(old) {
+		case ".seg":
+			return os.Link(old, name)
+		case ".open":
+			return copyFile(old, name)
+		}
+		return nil
+	})
+}
+
+// copyIdentities copies what says which member a folder is.
+func copyIdentities(t *testing.T, from, to string) {
+	t.Helper()
+	copyTree(t, from, to, func(old, name string) error {
+		if filepath.Base(old) == "MEMBER" {
+			return copyFile(old, name)
+		}
+		return nil
+	})
+}
+
+// copyTree calls one for every file below from, with the name it has below to, in a folder that exists.
+func copyTree(t *testing.T, from, to string, one func(old, name string) error) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(old string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, old)
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+		}
+		return one(old, filepath.Join(to, rel))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func copyFile(old, name string) error {
+	from, err := os.Open(old)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		to.Close()
+		return err
+	}
+	return to.Close()
+}
+
+// memberDirs returns the folders of the three members.
+func memberDirs(t *testing.T, data string) []string {
 	t.Helper()
 	members, err := filepath.Glob(filepath.Join(data, "replica-*"))
 	if err != nil || len(members) != 3 {
 		t.Fatalf("%d members below %s (%v), want 3", len(members), data, err)
 	}
+	return members
+}
+
+// compareMembers checks, after a clean stop, that every segment file is on each of the three members, with the same
+// bytes.
+func compareMembers(t *testing.T, data string) {
+	t.Helper()
+	members := memberDirs(t, data)
 	first := segmentSums(t, members[0])
 	if len(first) == 0 {
 		t.Fatalf("no segments in %s", members[0])

@@ -294,30 +294,57 @@ func (r *round) nameOnce(rng *rand.Rand) error {
 // the truth from here on. oldSnapshots is how many of the snapshots that were looked at before are read again.
 func (w *workload) verify(t *testing.T, s *testkit.Server, rng *rand.Rand, oldSnapshots int) {
 	t.Helper()
+	found := w.look(t, s, rng, oldSnapshots)
+	for i, d := range w.disks {
+		d.history.Restart(found.pages[i])
+		d.mu.Lock()
+		for k, snapshot := range d.mu.taken {
+			snapshot.pages = found.taken[i][k]
+		}
+		d.mu.known = append(d.mu.known, d.mu.taken...)
+		d.mu.taken = nil
+		d.mu.Unlock()
+	}
+	w.counted, w.sent = found.count, found.count
+	w.names = found.names
+}
+
+// findings are what a server shows, all of it allowed.
+type findings struct {
+	pages [][]testkit.Stamp   // of each disk
+	taken [][][]testkit.Stamp // of each snapshot of each disk that nobody had looked at
+	count int64
+	names map[string]presence
+}
+
+// look compares everything the server shows with what it may show, and leaves the history as it is.
+func (w *workload) look(t *testing.T, s *testkit.Server, rng *rand.Rand, oldSnapshots int) (found findings) {
+	t.Helper()
 	c := s.Container(t, containerName)
 	for _, d := range w.disks {
-		d.verifySnapshots(t, c, rng, oldSnapshots)
+		found.taken = append(found.taken, d.lookAtSnapshots(t, c, rng, oldSnapshots))
 		pages := readPages(t, c, d.name, "", d.pages)
 		if err := d.history.Check(pages, testkit.Final); err != nil {
 			t.Fatalf("%s: %v", d.name, err)
 		}
 		checkRanges(t, c, d.name, pages)
-		d.history.Restart(pages)
+		found.pages = append(found.pages, pages)
 	}
 	props, err := c.NewPageBlobClient(numbersBlob).GetProperties(context.Background(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := *props.BlobSequenceNumber; n < w.counted || n > w.sent {
+	found.count = *props.BlobSequenceNumber
+	if n := found.count; n < w.counted || n > w.sent {
 		t.Fatalf("sequence number %d; %d increments were acknowledged, %d sent", n, w.counted, w.sent)
-	} else {
-		w.counted, w.sent = n, n
 	}
-	w.verifyNames(t, c)
+	found.names = w.lookAtNames(t, c)
+	return found
 }
 
-// verifySnapshots checks the new snapshots against the history, and some old ones against what they showed first.
-func (d *disk) verifySnapshots(t *testing.T, c *container.Client, rng *rand.Rand, old int) {
+// lookAtSnapshots checks the new snapshots against the history, and some old ones against what they showed first. It
+// returns what the new ones hold.
+func (d *disk) lookAtSnapshots(t *testing.T, c *container.Client, rng *rand.Rand, old int) (taken [][]testkit.Stamp) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -330,13 +357,13 @@ func (d *disk) verifySnapshots(t *testing.T, c *container.Client, rng *rand.Rand
 		}
 	}
 	for _, s := range d.mu.taken {
-		s.pages = readPages(t, c, d.name, s.id, d.pages)
-		if err := d.history.Check(s.pages, s.taken); err != nil {
+		pages := readPages(t, c, d.name, s.id, d.pages)
+		if err := d.history.Check(pages, s.taken); err != nil {
 			t.Fatalf("%s: snapshot %s: %v", d.name, s.id, err)
 		}
+		taken = append(taken, pages)
 	}
-	d.mu.known = append(d.mu.known, d.mu.taken...)
-	d.mu.taken = nil
+	return taken
 }
 
 // snapshots returns how many snapshots are known.
@@ -347,9 +374,10 @@ func (w *workload) snapshots() (n int) {
 	return n
 }
 
-// verifyNames checks which of the small blobs are there.
-func (w *workload) verifyNames(t *testing.T, c *container.Client) {
+// lookAtNames checks which of the small blobs are there, and returns it.
+func (w *workload) lookAtNames(t *testing.T, c *container.Client) map[string]presence {
 	t.Helper()
+	found := map[string]presence{}
 	for name, want := range w.names {
 		props, err := c.NewPageBlobClient(name).GetProperties(context.Background(), nil)
 		there := err == nil
@@ -364,11 +392,12 @@ func (w *workload) verifyNames(t *testing.T, c *container.Client) {
 				t.Fatalf("blob %s has metadata %v", name, props.Metadata)
 			}
 		}
-		w.names[name] = absent
+		found[name] = absent
 		if there {
-			w.names[name] = present
+			found[name] = present
 		}
 	}
+	return found
 }
 
 // isNotFound is for HEAD, whose answer has no body to hold a code.
