@@ -233,6 +233,10 @@ func (l *layout) sharedDevice() []int {
 // store returns where the store of an account lives.
 func (l *layout) store(account string) pagestore.Options {
 	o := pagestore.Options{FS: l.fs, Dir: l.join(l.index, account)}
+	if l.fs != nil {
+		// A file in memory is copied whenever it grows past its room, so small ones: 16 MiB.
+		o.Log.SegmentBytes = 16 << 20
+	}
 	for _, dir := range l.members {
 		o.Members = append(o.Members, replication.Member{FS: l.fs, Dir: l.join(dir, account)})
 	}
