@@ -31,6 +31,10 @@ type member struct {
 	dirFD  vfs.File // the directory, for syncing
 	device string
 
+	// naming is held to rename a segment, and shared to open one for reading. Pebble's memory file system takes a file away
+	// from its old name before it puts it under the new one, and a reader between the two would find neither.
+	naming sync.RWMutex
+
 	steps chan step
 	done  *sync.WaitGroup // counts steps of all members
 	file  vfs.File        // the open segment; nil if there is none
@@ -144,10 +148,27 @@ func (m *member) seal(s step) (string, error) {
 	if err := file.Close(); err != nil {
 		return "close", err
 	}
-	if err := m.fs.Rename(m.path(segment.Name(s.segment, false)), m.path(segment.Name(s.segment, true))); err != nil {
+	if err := m.rename(segment.Name(s.segment, false), segment.Name(s.segment, true)); err != nil {
 		return "rename", err
 	}
 	return "sync directory for", m.syncDir()
+}
+
+func (m *member) rename(from, to string) error {
+	m.naming.Lock()
+	defer m.naming.Unlock()
+	return m.fs.Rename(m.path(from), m.path(to))
+}
+
+// openSegment opens a segment for reading. sealed is what the caller believes about its name, which may be out of date.
+func (m *member) openSegment(id SegmentID, sealed bool) (vfs.File, error) {
+	m.naming.RLock()
+	defer m.naming.RUnlock()
+	f, err := m.fs.Open(m.path(segment.Name(id, sealed)))
+	if !sealed && errors.Is(err, fs.ErrNotExist) {
+		f, err = m.fs.Open(m.path(segment.Name(id, true))) // it was sealed meanwhile
+	}
+	return f, err
 }
 
 func (m *member) path(name string) string { return m.fs.PathJoin(m.dir, name) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -118,11 +117,7 @@ func (f *files) acquire(key fileKey, sealed bool) (*file, error) {
 	}
 	f.mu.Unlock()
 
-	m := f.members[key.member]
-	opened, err := m.fs.Open(m.path(segment.Name(key.segment, sealed)))
-	if !sealed && errors.Is(err, fs.ErrNotExist) {
-		opened, err = m.fs.Open(m.path(segment.Name(key.segment, true))) // it was sealed meanwhile
-	}
+	opened, err := f.members[key.member].openSegment(key.segment, sealed)
 	if err != nil {
 		return nil, err
 	}
