@@ -141,7 +141,8 @@ func (c *call) message() *message {
 		m.target += "?" + c.query
 	}
 	host := strings.TrimPrefix(strings.TrimPrefix(c.w.env.URL, "http://"), "https://")
-	m.fields = append([]field{{"Host", host}}, c.fields...)
+	m.fields = append(m.fields, c.fields...)
+	c.auto(m, "Host", host)
 	c.auto(m, "x-ms-date", c.w.env.Clock.Now().UTC().Format(http.TimeFormat))
 	c.auto(m, "x-ms-version", version)
 	if c.method == "PUT" || c.method == "POST" || c.body != nil {

@@ -197,7 +197,10 @@ func getSnapshots(w *wire) {
 	w.same("base", w.content(b), make([]byte, 2*page))
 	r := w.get(b, "snapshot="+first).ok(200)
 	w.headers(r, "x-ms-lease-state", "-", "x-ms-lease-status", "-") // snapshots have no lease [K]
-	w.get(b, "snapshot=2020-01-01T00:00:00.0000000Z").fails("BlobNotFound")
+	for _, none := range []string{"2020-01-01T00:00:00.0000000Z", "2020-01-01T00:00:00.5Z", "2020-01-01T00:00:00Z"} { // fewer digits too
+		w.get(b, "snapshot="+none).fails("BlobNotFound")
+	}
+	w.get(b, "snapshot=2020-01-01T00:00:00.00000000Z").fails("InvalidQueryParameterValue", "QueryParameterName", "snapshot")
 	w.get(b, "snapshot=yesterday").fails("InvalidQueryParameterValue", "QueryParameterName", "snapshot", "QueryParameterValue", "yesterday")
 	w.get(b, "").q("snapshot", first).q("versionid", first).
 		failsAny([]string{"InvalidQueryParameterValue", "UnsupportedQueryParameter"}) // versions there are none

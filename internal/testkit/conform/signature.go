@@ -13,6 +13,7 @@ func signatures(t T, env *Env) {
 	w.part("dates", signatureDates)
 	w.part("refused", signaturesRefused)
 	w.part("secondary", signatureSecondary)
+	w.part("account in the host name", signatureHostStyle)
 }
 
 // styles are the ways a request may rightly be signed.
@@ -185,5 +186,23 @@ func signatureSecondary(w *wire) {
 	for _, write := range []*call{w.update(b, 0, data), w.create(b, page), w.delete(b, ""), w.put(b, "comp=snapshot"),
 		w.put("/"+ref(w.env.unique()), "restype=container"), w.acquire(b, leaseA, 15), w.put(b, "comp=metadata")} {
 		secondary(write).fails("InsufficientAccountPermissions")
+	}
+}
+
+// signatureHostStyle: the account may stand in the host name and not in the path, as it does on Azure; it then stands once
+// in what is signed.
+func signatureHostStyle(w *wire) {
+	b := w.pageBlob(page)
+	data := fill(105, page)
+	hosted := func(c *call, host string) *call {
+		c.root = ""
+		return c.h("Host", host)
+	}
+	for _, suffix := range []string{".blob.localhost", ".blob.core.windows.net:443", ".BLOB.example"} {
+		hosted(w.update(b, 0, data), w.env.Account+suffix).ok(201)
+		w.same("read", hosted(w.get(b, ""), w.env.Account+suffix).ok(200).body, data)
+		hosted(w.get("/", "comp=list"), w.env.Account+suffix).ok(200)
+		w.same("secondary", hosted(w.get(b, ""), w.env.Account+"-secondary"+suffix).ok(200).body, data)
+		hosted(w.update(b, 0, data), w.env.Account+"-secondary"+suffix).fails("InsufficientAccountPermissions")
 	}
 }
