@@ -196,7 +196,7 @@ func getSnapshots(w *wire) {
 	w.same("second", w.get(b, "snapshot="+second).h("Range", "bytes=0-511").ok(206).body, fill(8, page))
 	w.same("base", w.content(b), make([]byte, 2*page))
 	r := w.get(b, "snapshot="+first).ok(200)
-	w.headers(r, "x-ms-lease-state", "-", "x-ms-lease-status", "-") // snapshots have no lease [K]
+	w.headers(r, "x-ms-lease-state", "-", "x-ms-lease-status", "-")                                                   // snapshots have no lease [K]
 	for _, none := range []string{"2020-01-01T00:00:00.0000000Z", "2020-01-01T00:00:00.5Z", "2020-01-01T00:00:00Z"} { // fewer digits too
 		w.get(b, "snapshot="+none).fails("BlobNotFound")
 	}
