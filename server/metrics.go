@@ -83,7 +83,7 @@ func (r *request) record() {
 	took := r.s.o.Clock.Now().Sub(r.start)
 	r.s.metrics.count(id, r.status, took)
 	log := r.s.o.Log
-	if r.err != nil && r.status >= 500 {
+	if r.err != nil && r.status >= 500 && r.status != 501 { // what is not built is the client's to know
 		log.Error("request failed", "request", string(r.id[:]), "operation", operationName(id), "status", r.status,
 			"code", r.err.Code.Wire(), "error", r.err.Cause)
 	}
