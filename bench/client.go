@@ -116,15 +116,20 @@ func dial(ctx context.Context, e endpoint, s *signer, c clock.Clock) (*conn, err
 }
 
 func (c *conn) connect(ctx context.Context) error {
+	// A dialer keeps ctx's deadline by a timer of its own, which may go off while ctx is not done yet: the end of the run
+	// would look like an error of the target. So it is only told when ctx is done.
+	dialing, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
 	d := net.Dialer{Timeout: dialMax}
-	nc, err := d.DialContext(ctx, "tcp", c.endpoint.addr)
+	nc, err := d.DialContext(dialing, "tcp", c.endpoint.addr)
 	if err != nil {
 		return err
 	}
 	if c.endpoint.tls {
 		host, _, _ := net.SplitHostPort(c.endpoint.addr)
 		t := tls.Client(nc, &tls.Config{ServerName: host, NextProtos: []string{"http/1.1"}})
-		if err := t.HandshakeContext(ctx); err != nil {
+		if err := t.HandshakeContext(dialing); err != nil {
 			nc.Close()
 			return err
 		}
