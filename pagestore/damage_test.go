@@ -73,89 +73,108 @@ func flip(t testing.TB, fs vfs.FS, name string, off int64, bit int) {
 	}
 }
 
-// TestDamage flips single bits of stored bytes: on one member a read is served by another, on all of them it is
-// refused, whichever way the bytes are read. Wrong bytes are never returned.
-func TestDamage(t *testing.T) {
-	fs := vfs.NewMem()
-	o := testOptions(fs, 3)
-	type damage struct {
-		member int
-		at     replication.Position
-	}
-	var seen []damage
-	o.Events = &Events{DamagedCopy: func(member int, at replication.Position, n int, err error) {
+// damageTest is a store with three members and a volume whose bytes are known.
+type damageTest struct {
+	t        *testing.T
+	o        Options
+	s        *Store
+	v        VolumeID
+	p        []byte
+	reported []int // members whose copies were reported damaged
+}
+
+const damagePages = 2048
+
+func newDamageTest(t *testing.T, rng *rand.Rand) *damageTest {
+	d := &damageTest{t: t, o: testOptions(vfs.NewMem(), 3), p: randomBytes(rng, damagePages*PageSize)}
+	d.o.Events = &Events{DamagedCopy: func(member int, at replication.Position, n int, err error) {
 		if !errors.Is(err, errChecksum) {
 			t.Errorf("member %d: %v", member, err)
 		}
-		seen = append(seen, damage{member, at})
+		d.reported = append(d.reported, member)
 	}}
-	s := openTest(t, o)
-	v := newVolume(t, s)
-	rng := rand.New(rand.NewPCG(uint64(envInt(t, "PAGESTORE_SEED", 1)), 0))
-	p := randomBytes(rng, 1<<20)
-	write(t, s, v, 0, p[:1<<20-5*PageSize])
-	write(t, s, v, 2048-5, p[1<<20-5*PageSize:]) // a ragged piece
-	all := Range{0, 2048}
-	read := func(pages Range) error {
-		var err error
-		withView(t, s, func(view *View) {
-			got := make([]byte, int(pages.End-pages.Start)*PageSize)
-			if err = view.Read(v, GenHead, pages.Start, got); err == nil && !bytes.Equal(got, p[pages.Start*PageSize:pages.End*PageSize]) {
-				t.Fatalf("pages %v: wrong bytes", pages)
-			}
-		})
-		return err
+	d.s = openTest(t, d.o)
+	d.v = newVolume(t, d.s)
+	write(t, d.s, d.v, 0, d.p[:(damagePages-5)*PageSize])
+	write(t, d.s, d.v, damagePages-5, d.p[(damagePages-5)*PageSize:]) // a ragged piece
+	return d
+}
+
+// flip inverts a bit of some members' copies of byte off of an extent.
+func (d *damageTest) flip(members []int, e extent, off, bit int) {
+	for _, m := range members {
+		fs, dir := d.o.Members[m].FS, d.o.Members[m].Dir
+		flip(d.t, fs, segmentFile(d.t, fs, dir, e.at.Segment), int64(e.at.Offset)+int64(off), bit)
 	}
-	extents := locations(t, s, v, all)
+}
+
+// read reads pages, which must be refused or right.
+func (d *damageTest) read(pages Range) error {
+	d.t.Helper()
+	d.reported = nil
+	var err error
+	withView(d.t, d.s, func(view *View) {
+		got := make([]byte, int(pages.End-pages.Start)*PageSize)
+		err = view.Read(d.v, GenHead, pages.Start, got)
+		if err == nil && !bytes.Equal(got, d.p[pages.Start*PageSize:pages.End*PageSize]) {
+			d.t.Fatalf("pages %v: wrong bytes", pages)
+		}
+	})
+	return err
+}
+
+// check reads pages whose copies on the broken members are damaged in extent e.
+func (d *damageTest) check(pages Range, e extent, broken []int) {
+	d.t.Helper()
+	err := d.read(pages)
+	if len(broken) == 3 {
+		where := []string{fmt.Sprintf("volume %d page ", d.v), fmt.Sprintf("segment %d offset ", e.at.Segment)}
+		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), where[0]) || !strings.Contains(err.Error(), where[1]) {
+			d.t.Fatalf("pages %v with damage on all members: %v", pages, err)
+		}
+		if len(d.reported) != 3 {
+			d.t.Fatalf("damage reported of %v, want all members", d.reported)
+		}
+		return
+	}
+	if err != nil {
+		d.t.Fatalf("pages %v with damage on members %v: %v", pages, broken, err)
+	}
+	for _, m := range d.reported {
+		if !slices.Contains(broken, m) {
+			d.t.Fatalf("member %d reported, damage is on %v", m, broken)
+		}
+	}
+}
+
+// TestDamage flips single bits of stored bytes: on one member a read is served by another, on all of them it is
+// refused, whichever way the bytes are read. Wrong bytes are never returned.
+func TestDamage(t *testing.T) {
+	rng := rand.New(rand.NewPCG(uint64(envInt(t, "PAGESTORE_SEED", 1)), 0))
+	d := newDamageTest(t, rng)
+	all := Range{0, damagePages}
+	extents := locations(t, d.s, d.v, all)
 	for range 200 {
 		e := extents[rng.IntN(len(extents))]
-		off := rng.IntN(e.size)
+		off, bit := rng.IntN(e.size), rng.IntN(8)
 		hit := PageNo((e.from + off) / PageSize) // the page whose byte is hit: extents here are whole
-		bit := rng.IntN(8)
 		broken := rng.Perm(3)[:1+rng.IntN(3)]
-		for _, m := range broken {
-			name := segmentFile(t, fs, o.Members[m].Dir, e.at.Segment)
-			flip(t, fs, name, int64(e.at.Offset)+int64(off), bit)
-		}
+		d.flip(broken, e, off, bit)
 		chunk := hit / pagemap.ChunkPages * pagemap.ChunkPages
-		for _, pages := range []Range{all, {hit, hit + 1}, {chunk, min(chunk+8, 2048)}, {hit - min(hit, 300), min(hit+300, 2048)}} {
-			seen = nil
-			err := read(pages)
-			if len(broken) < 3 {
-				if err != nil {
-					t.Fatalf("pages %v with damage on members %v: %v", pages, broken, err)
-				}
-				for _, d := range seen {
-					if !slices.Contains(broken, d.member) {
-						t.Fatalf("member %d reported, damage is on %v", d.member, broken)
-					}
-				}
-				continue
-			}
-			if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), fmt.Sprintf("volume %d page ", v)) ||
-				!strings.Contains(err.Error(), fmt.Sprintf("segment %d offset ", e.at.Segment)) {
-				t.Fatalf("pages %v with damage on all members: %v", pages, err)
-			}
-			if len(seen) != 3 {
-				t.Fatalf("damage reported of %v, want all members", seen)
-			}
-		}
-		// Other blocks of the frame are not bothered.
-		if len(broken) == 3 {
-			for _, other := range []PageNo{hit - min(hit, 8), min(hit+8, 2047)} {
-				if other/8 == hit/8 || other >= 2040 || hit >= 2040 {
-					continue
-				}
-				if err := read(Range{other, other + 1}); err != nil {
-					t.Fatalf("page %d with damage at page %d: %v", other, hit, err)
+		d.check(all, e, broken)
+		d.check(Range{hit, hit + 1}, e, broken)
+		d.check(Range{chunk, min(chunk+8, damagePages)}, e, broken)
+		d.check(Range{hit - min(hit, 300), min(hit+300, damagePages)}, e, broken)
+		for _, other := range []PageNo{hit - min(hit, 8), hit + 8} { // other blocks of the frame are not bothered
+			if other/8 != hit/8 && max(hit, other) < damagePages-8 {
+				if err := d.read(Range{other, other + 1}); err != nil || len(d.reported) > 0 {
+					t.Fatalf("page %d with damage at page %d: %v, reported %v", other, hit, err, d.reported)
 				}
 			}
 		}
-		for _, m := range broken {
-			flip(t, fs, segmentFile(t, fs, o.Members[m].Dir, e.at.Segment), int64(e.at.Offset)+int64(off), bit)
-		}
+		d.flip(broken, e, off, bit)
 	}
-	if err := read(all); err != nil {
+	if err := d.read(all); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -1,6 +1,8 @@
 package pagestore
 
 import (
+	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -199,29 +201,13 @@ func TestManyWriters(t *testing.T) {
 	o.Log.SegmentBytes = 1 << 20
 	s := openTest(t, o)
 	v := newVolume(t, s)
-	rounds := envInt(t, "PAGESTORE_ROUNDS", 30)
+	rounds := uint64(envInt(t, "PAGESTORE_ROUNDS", 30))
 	var writers, readers sync.WaitGroup
 	done := make(chan struct{})
 	for w := range uint64(8) {
 		writers.Go(func() {
-			p := make([]byte, pagemap.RegionBytes)
-			for n := range uint64(rounds) {
-				for i := range pagemap.RegionPages {
-					fillPage(p[i*PageSize:][:PageSize], 1+w+n*8)
-				}
-				c, err := s.Prepare(PageNo(w*pagemap.RegionPages), p)
-				if err == nil {
-					err = s.Update(func(tx *Tx) error {
-						if n%8 == 7 {
-							if _, err := tx.Freeze(v); err != nil {
-								return err
-							}
-						}
-						return tx.Write(v, c)
-					})
-					c.Release()
-				}
-				if err != nil {
+			for n := range rounds {
+				if err := writeRegion(s, v, w, 1+w+n*8, n%8 == 7); err != nil {
 					t.Error(err)
 					return
 				}
@@ -230,40 +216,16 @@ func TestManyWriters(t *testing.T) {
 	}
 	for range 2 {
 		readers.Go(func() {
-			p := make([]byte, 8*pagemap.RegionBytes)
-			want := make([]byte, PageSize)
-			var last [8]uint64
+			last := make([]uint64, 8)
 			for {
 				select {
 				case <-done:
 					return
 				default:
 				}
-				view, err := s.View()
-				if err == nil {
-					err = view.Read(v, GenHead, 0, p)
-					view.Close()
-				}
-				if err != nil {
+				if err := readRegions(s, v, last, 8*rounds); err != nil {
 					t.Error(err)
 					return
-				}
-				for w := range 8 {
-					region := p[w*pagemap.RegionBytes:][:pagemap.RegionBytes]
-					n := last[w]
-					for fillPage(want, n); string(want) != string(region[:PageSize]); fillPage(want, n) {
-						if n++; n > uint64(8*rounds+8) {
-							t.Errorf("region %d went back, or holds what nobody wrote", w)
-							return
-						}
-					}
-					last[w] = n
-					for i := range pagemap.RegionPages {
-						if string(region[i*PageSize:][:PageSize]) != string(want) {
-							t.Errorf("region %d is torn at page %d", w, i)
-							return
-						}
-					}
 				}
 			}
 		})
@@ -271,11 +233,61 @@ func TestManyWriters(t *testing.T) {
 	writers.Wait()
 	close(done)
 	readers.Wait()
-	p := make([]byte, pagemap.RegionBytes)
 	for w := range uint64(8) {
-		for i := range pagemap.RegionPages {
-			fillPage(p[i*PageSize:][:PageSize], 1+w+uint64(rounds-1)*8)
-		}
-		wantRead(t, s, v, GenHead, PageNo(w*pagemap.RegionPages), p)
+		wantRead(t, s, v, GenHead, PageNo(w*pagemap.RegionPages), regionOf(1+w+(rounds-1)*8))
 	}
+}
+
+// regionOf returns a region that holds one number.
+func regionOf(n uint64) []byte {
+	p := make([]byte, pagemap.RegionBytes)
+	for i := range pagemap.RegionPages {
+		fillPage(p[i*PageSize:][:PageSize], n)
+	}
+	return p
+}
+
+func writeRegion(s *Store, v VolumeID, no, n uint64, freeze bool) error {
+	c, err := s.Prepare(PageNo(no*pagemap.RegionPages), regionOf(n))
+	if err != nil {
+		return err
+	}
+	defer c.Release()
+	return s.Update(func(tx *Tx) error {
+		if freeze {
+			if _, err := tx.Freeze(v); err != nil {
+				return err
+			}
+		}
+		return tx.Write(v, c)
+	})
+}
+
+// readRegions reads as many regions as last has numbers, in one view. Each must hold one number, up to most, and none
+// that is older than the last one seen.
+func readRegions(s *Store, v VolumeID, last []uint64, most uint64) error {
+	view, err := s.View()
+	if err != nil {
+		return err
+	}
+	defer view.Close()
+	p := make([]byte, len(last)*pagemap.RegionBytes)
+	if err := view.Read(v, GenHead, 0, p); err != nil {
+		return err
+	}
+	want := make([]byte, PageSize)
+	for w := range last {
+		region := p[w*pagemap.RegionBytes:][:pagemap.RegionBytes]
+		for fillPage(want, last[w]); !bytes.Equal(want, region[:PageSize]); fillPage(want, last[w]) {
+			if last[w]++; last[w] > most {
+				return fmt.Errorf("region %d went back, or holds what nobody wrote", w)
+			}
+		}
+		for i := range pagemap.RegionPages {
+			if !bytes.Equal(region[i*PageSize:][:PageSize], want) {
+				return fmt.Errorf("region %d is torn at page %d", w, i)
+			}
+		}
+	}
+	return nil
 }

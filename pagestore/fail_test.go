@@ -285,3 +285,68 @@ func TestInFlightContent(t *testing.T) {
 		}
 	})
 }
+
+// TestRowsInFlight lets a record land while a later one that sets the same row, and freezes the same volume, is in
+// flight: the later one's is what the next update sees.
+func TestRowsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(gate)
+		s := openTest(t, testOptions(&gateFS{vfs.NewMem(), g}, 1))
+		v := newVolume(t, s)
+		var gens []Gen
+		set := func(value string) {
+			go func() {
+				if err := s.Update(func(tx *Tx) error {
+					tx.Set([]byte("k"), []byte(value))
+					gen, err := tx.Freeze(v)
+					gens = append(gens, gen)
+					return err
+				}); err != nil {
+					t.Error(err)
+				}
+			}()
+			synctest.Wait()
+		}
+		get := func(want string) {
+			t.Helper()
+			if err := s.Update(func(tx *Tx) error {
+				got, ok, err := tx.Get([]byte("k"))
+				if string(got) != want || !ok {
+					t.Errorf("row: %q %v, want %q", got, ok, want)
+				}
+				tx.Set([]byte("other"), nil) // or it would wait, which is another test
+				return err
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		open := g.shut()
+		set("1") // its batch is being synced
+		set("2") // waits for the next batch
+		open()
+		open = g.shut() // the first passes, the second does not
+		synctest.Wait()
+		withView(t, s, func(view *View) {
+			if got, _, _ := view.Get([]byte("k")); string(got) != "1" {
+				t.Fatalf("a view shows %q, want the first", got)
+			}
+		})
+		go get("2")
+		synctest.Wait()
+		set("3")
+		go get("3")
+		synctest.Wait()
+		open()
+		synctest.Wait()
+		get("3")
+		if len(gens) != 3 || gens[0] != 1 || gens[1] != 2 || gens[2] != 3 {
+			t.Errorf("frozen generations %v", gens)
+		}
+		if n := len(s.flight.mu.rows); n != 0 {
+			t.Errorf("%d rows left in flight", n)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -118,7 +118,10 @@ type modelTest struct {
 	rows    map[string]string
 	dropped []VolumeID
 	size    PageNo // of the part of a volume where most happens
+	freezes int    // weight of a freeze
 	counts  map[string]int
+
+	oldIndex bool // the directory old-index holds an index of some time ago
 }
 
 // envInt returns the number in an environment variable, or def.
@@ -156,6 +159,7 @@ func runModel(t *testing.T, rng *rand.Rand, ops int) {
 	m.o.MemTableBytes = (64 << 10) << rng.IntN(6)
 	m.o.limits = limits{direct: 1 << rng.IntN(7), erasures: rng.Uint32N(8)}
 	m.size = PageNo(200) << rng.IntN(6)
+	m.freezes = []int{1, 4, 25}[rng.IntN(3)]
 	t.Logf("%d members, segments %d, memtable %d, %d pages, %+v", len(m.o.Members), m.o.Log.SegmentBytes, m.o.MemTableBytes, m.size, m.o.limits)
 	m.s = openTest(t, m.o)
 	for range 2 {
@@ -165,7 +169,7 @@ func runModel(t *testing.T, rng *rand.Rand, ops int) {
 		m.step()
 	}
 	m.checkAll()
-	m.reopen(true)
+	m.reopen()
 	m.checkAll()
 	t.Logf("%v; %+v", m.counts, m.s.Stats().Counters)
 	if err := m.s.Close(); err != nil {
@@ -183,7 +187,7 @@ func (m *modelTest) step() {
 		{400, "write", m.write},
 		{60, "clear", m.clear},
 		{12, "truncate", m.truncate},
-		{25, "freeze", m.freeze},
+		{m.freezes, "freeze", m.freeze},
 		{2, "drop", m.drop},
 		{3, "create", m.create},
 		{60, "rows", m.setRows},
@@ -192,7 +196,7 @@ func (m *modelTest) step() {
 		{150, "read", m.read},
 		{80, "ranges", m.ranges},
 		{80, "diff", m.diff},
-		{1, "reopen", func() { m.reopen(m.rng.IntN(2) == 0) }},
+		{2, "reopen", m.reopen},
 	}
 	total := 0
 	for _, c := range choices {
@@ -299,6 +303,9 @@ func (m *modelTest) write() {
 		})
 		switch m.rng.IntN(20) {
 		case 0:
+			if m.rng.IntN(25) >= m.freezes {
+				break
+			}
 			todo = append(todo, func(tx *Tx) error { return m.freezeIn(tx, id, v) })
 		case 1:
 			r := m.span(100)
@@ -578,18 +585,40 @@ func (m *modelTest) checkAll() {
 	}
 }
 
-// reopen closes the store and opens it again, perhaps without its index. Every row must be what it was.
-func (m *modelTest) reopen(loseIndex bool) {
+// reopen closes the store and opens it again: with its index, without, or with the one it had some time ago, as after a
+// crash. Every row must be what it was.
+func (m *modelTest) reopen() {
 	m.t.Helper()
 	before := allRows(m.t, m.s)
 	if err := m.s.Close(); err != nil {
 		m.t.Fatal(err)
 	}
-	if loseIndex {
-		if err := m.fs.RemoveAll(m.o.Dir); err != nil {
+	copyDir := func(from, to string) {
+		if err := m.fs.RemoveAll(to); err != nil {
+			m.t.Fatal(err)
+		}
+		if _, err := vfs.Clone(m.fs, m.fs, from, to); err != nil {
 			m.t.Fatal(err)
 		}
 	}
+	switch m.rng.IntN(4) {
+	case 0:
+		m.counts["lost index"]++
+		if err := m.fs.RemoveAll(m.o.Dir); err != nil {
+			m.t.Fatal(err)
+		}
+	case 1, 2:
+		m.counts["old index"]++
+		if m.oldIndex {
+			copyDir("old-index", m.o.Dir)
+			break
+		}
+		fallthrough
+	default:
+		copyDir(m.o.Dir, "old-index")
+		m.oldIndex = true
+	}
+	m.o.replayBatchBytes = 1 << m.rng.IntN(23)
 	m.o.Events = &Events{Replayed: func(from, to replication.LSN) { m.counts["replayed"] += int(to - from + 1) }}
 	m.s = openTest(m.t, m.o)
 	sameRows(m.t, allRows(m.t, m.s), before)

@@ -249,3 +249,73 @@ func TestForeignLog(t *testing.T) {
 	f("volume 2 created, want 1", first, append([]byte{recordCommit}, appendVolumeOp(nil, opCreate, 2)...))
 	f("frame 300, want 1", first, append([]byte{recordCommit}, samples()["op frame"]...))
 }
+
+// TestReplayInOneBatch applies records one by one, and then again all at once, to an index that already holds rows of the
+// volume. What a batch must know of itself: that rows were deleted, that there is nothing left to erase, that the
+// generation has moved on.
+func TestReplayInOneBatch(t *testing.T) {
+	fs := vfs.NewMem()
+	o := testOptions(fs, 1)
+	s := openTest(t, o)
+	rng := rand.New(rand.NewPCG(1, 2))
+	p := randomBytes(rng, 4*pagemap.RegionBytes)
+	var v VolumeID
+	prepare := func() {
+		v = newVolume(t, s)
+		write(t, s, v, 0, p)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := fs.RemoveAll("old"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := vfs.Clone(fs, fs, o.Dir, "old"); err != nil {
+			t.Fatal(err)
+		}
+		s = openTest(t, o)
+	}
+	again := func() {
+		t.Helper()
+		want := allRows(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := fs.RemoveAll(o.Dir); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := vfs.Clone(fs, fs, "old", o.Dir); err != nil {
+			t.Fatal(err)
+		}
+		s = openTest(t, o)
+		sameRows(t, allRows(t, s), want)
+	}
+	do := func(fn func(tx *Tx) error) { t.Helper(); update(t, s, fn) }
+	freeze := func() { t.Helper(); do(func(tx *Tx) error { _, err := tx.Freeze(v); return err }) }
+	truncate := func(from PageNo) { t.Helper(); do(func(tx *Tx) error { return tx.Truncate(v, from) }) }
+
+	prepare() // nothing is left after a truncation, so that the next one erases nothing
+	truncate(0)
+	freeze()
+	truncate(0)
+	truncate(5)
+	again()
+
+	prepare() // a write after a truncation does not find what was there
+	truncate(100)
+	write(t, s, v, 130, p[:PageSize])
+	freeze()
+	write(t, s, v, 131, p[:PageSize])
+	truncate(131)
+	do(func(tx *Tx) error { return tx.Clear(v, Range{0, 200}) })
+	write(t, s, v, 10, p[:PageSize])
+	again()
+	wantRead(t, s, v, 2, 0, append(append(append([]byte(nil), p[:100*PageSize]...), make([]byte, 30*PageSize)...), p[:PageSize]...))
+	wantRead(t, s, v, GenHead, 0, append(make([]byte, 10*PageSize), p[:PageSize]...))
+
+	prepare() // a dropped volume leaves nothing
+	freeze()
+	write(t, s, v, 10, p[:PageSize])
+	truncate(300)
+	do(func(tx *Tx) error { return tx.Drop(v) })
+	again()
+}

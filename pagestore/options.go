@@ -25,7 +25,9 @@ type Options struct {
 	Rand          io.Reader     // source of the fingerprint key. nil: crypto/rand
 	Events        *Events       // optional callbacks
 
-	limits limits // of a store that is created; tests vary them
+	// Tests vary these.
+	limits           limits // of a store that is created
+	replayBatchBytes int    // of rows at which a replay commits its batch
 }
 
 // Events are callbacks for logs, metrics and tests. Any may be nil. They are called from the goroutine that saw the
@@ -67,6 +69,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if o.replayBatchBytes == 0 {
+		o.replayBatchBytes = 4 << 20
 	}
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits

@@ -168,9 +168,6 @@ func (s *Store) readHeader() error {
 	return nil
 }
 
-// replayBatchBytes is the size at which a replay commits its batch.
-const replayBatchBytes = 4 << 20
-
 // replay applies the records of the log that the index has not seen.
 func (s *Store) replay(a *applier) error {
 	from := a.state.applied + 1
@@ -181,7 +178,7 @@ func (s *Store) replay(a *applier) error {
 		if err := a.record(r); err != nil {
 			return err
 		}
-		if a.batch.Len() < replayBatchBytes {
+		if a.batch.Len() < s.o.replayBatchBytes {
 			return nil
 		}
 		return a.commit()

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,7 +17,9 @@ import (
 
 // openBench opens a store with three members: on the disk of the test's temporary directory, or in memory with
 // PAGESTORE_BENCH=mem, which shows what is our own.
-func openBench(b *testing.B) *Store {
+func openBench(b *testing.B) *Store { return openTest(b, benchOptions(b)) }
+
+func benchOptions(b *testing.B) Options {
 	fs, dir := vfs.Default, b.TempDir()+"/"
 	if os.Getenv("PAGESTORE_BENCH") == "mem" {
 		fs, dir = vfs.NewMem(), ""
@@ -25,7 +28,7 @@ func openBench(b *testing.B) *Store {
 	for _, m := range []string{"a", "b", "c"} {
 		o.Members = append(o.Members, replication.Member{FS: fs, Dir: dir + m})
 	}
-	return openTest(b, o)
+	return o
 }
 
 // renew makes every chunk of p one that was never seen, in a few instructions each.
@@ -151,4 +154,53 @@ func BenchmarkRead(b *testing.B) {
 	run("4MiB-unaligned", 4<<20, PageSize)
 	run("64KiB", 64<<10, 64<<10)
 	run("4KiB", 4096, 4096)
+}
+
+// BenchmarkReplay opens a store without its index. After a crash, at most the records since the last flush of a memtable
+// are replayed: some hundred thousand small ones.
+func BenchmarkReplay(b *testing.B) {
+	run := func(name string, size, writes int) {
+		b.Run(name, func(b *testing.B) {
+			o := benchOptions(b)
+			s := openTest(b, o)
+			v := newVolume(b, s)
+			rng := rand.New(rand.NewPCG(1, 2))
+			var serial atomic.Uint64
+			base := randomBytes(rng, size)
+			var wg sync.WaitGroup
+			for w := range 16 {
+				wg.Go(func() {
+					rng, p := rand.New(rand.NewPCG(uint64(w), 0)), append([]byte(nil), base...)
+					for range writes / 16 {
+						renew(p, &serial)
+						if err := tryWrite(s, v, PageNo(rng.Uint64N(1<<30/uint64(size)))*PageNo(size/PageSize), p); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if err := s.Close(); err != nil {
+				b.Fatal(err)
+			}
+			b.SetBytes(int64(size) * int64(writes))
+			b.ReportAllocs()
+			defer reportCPU(b)()
+			for b.Loop() {
+				if err := o.FS.RemoveAll(o.Dir); err != nil {
+					b.Fatal(err)
+				}
+				s, err := Open(o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	run("4KiB-16000", 4096, 16_000)
+	run("4MiB-64", 4<<20, 64)
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pagevault/pagestore/pagemap"
-	"pagevault/replication"
 )
 
 // View is a consistent picture of everything applied when it was opened, hence of durable changes only. It is safe for
@@ -23,9 +22,8 @@ type View struct {
 // picture is a snapshot of the index that all views opened between two batches share. Closing a snapshot makes Pebble
 // look for compactions, which costs more than a small read; so it is done once a batch, not once a view.
 type picture struct {
-	snap    *pebble.Snapshot
-	applied replication.LSN // at least this is in it
-	users   int             // views, and the store while it is the current one
+	snap  *pebble.Snapshot
+	users int // views, and the store while it is the current one
 }
 
 // views keep account of who uses the index.
@@ -34,7 +32,7 @@ type views struct {
 		sync.Mutex
 		open    int        // views and others that hold the index open
 		none    *sync.Cond // open became 0
-		current *picture   // of the newest applied record; nil if no view was opened since
+		current *picture   // of the last batch; nil if no view was opened since
 	}
 }
 
@@ -46,12 +44,8 @@ func (s *Store) View() (*View, error) {
 	if err := s.holdLocked(); err != nil {
 		return nil, err
 	}
-	if applied := s.state.Load().applied; m.current == nil || m.current.applied != applied {
-		if err := s.retireLocked(); err != nil {
-			s.letGoLocked()
-			return nil, err
-		}
-		m.current = &picture{snap: s.db.NewSnapshot(), applied: applied, users: 1}
+	if m.current == nil {
+		m.current = &picture{snap: s.db.NewSnapshot(), users: 1}
 	}
 	m.current.users++
 	return &View{s: s, p: m.current, snap: m.current.snap}, nil
@@ -67,7 +61,8 @@ func (v *View) Close() error {
 	return err
 }
 
-// retire lets go of the current picture, which is no longer that of the newest record.
+// retire lets go of the current picture: a batch was applied. It is called before anyone is told, so that whoever was
+// told opens a view that shows it.
 func (s *Store) retire() error {
 	s.views.mu.Lock()
 	defer s.views.mu.Unlock()

@@ -1,0 +1,113 @@
+package pagestore
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"pagevault/pagestore/pagemap"
+)
+
+// TestReadsCoalesce counts how often members are read. What one write stored side by side is read at once, straight into
+// place; only ends that are no whole blocks need reads of their own.
+func TestReadsCoalesce(t *testing.T) {
+	var reads atomic.Int64
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileReadAt && strings.HasPrefix(op.Path, "replica") {
+			reads.Add(1)
+		}
+		return nil
+	}))
+	s := openTest(t, testOptions(fs, 3))
+	v := newVolume(t, s)
+	p := randomBytes(rand.New(rand.NewPCG(1, 2)), 4<<20)
+	write(t, s, v, 0, p)
+	f := func(first, pages int, want int64) {
+		t.Helper()
+		reads.Store(0)
+		wantRead(t, s, v, GenHead, PageNo(first), p[first*PageSize:][:pages*PageSize])
+		if n := reads.Load(); n != want {
+			t.Errorf("pages [%d,%d): %d reads, want %d", first, first+pages, n, want)
+		}
+	}
+	all := len(p) / PageSize
+	f(0, all, 1)
+	f(8, all-8, 1)                // from a chunk on
+	f(1, all-2, 3)                // both ends within chunks
+	f(128*3, 128*7, 1)            // regions
+	f(5, 1, 1)                    // a page
+	f(100, 200, 3)                // three regions, both ends within chunks
+	write(t, s, v, 0, p[:64<<10]) // a region that is known: it stays where it was
+	f(0, all, 1)
+	clear(p[10*PageSize : 11*PageSize])
+	write(t, s, v, 10, p[10*PageSize:11*PageSize]) // a hole of zeros
+	f(0, all, 3)                                   // up to the hole, from the hole to the end of its frame, the rest
+}
+
+// TestReadArguments checks what is refused.
+func TestReadArguments(t *testing.T) {
+	s := openTest(t, testOptions(vfs.NewMem(), 1))
+	v := newVolume(t, s)
+	write(t, s, v, 0, make([]byte, PageSize))
+	update(t, s, func(tx *Tx) error {
+		_, err := tx.Freeze(v)
+		return err
+	})
+	update(t, s, func(tx *Tx) error { return tx.Truncate(v, 0) })
+	withView(t, s, func(view *View) {
+		f := func(what string, err, want error) {
+			t.Helper()
+			if !errors.Is(err, want) || want == nil && err != nil {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+		}
+		yes := func(Range) bool { return true }
+		yesDiff := func(Range, bool) bool { return true }
+		page := make([]byte, PageSize)
+		f("half a page", view.Read(v, GenHead, 0, page[:100]), ErrBadRange)
+		f("beyond the last page", view.Read(v, GenHead, maxPages, page), ErrBadRange)
+		f("the last page", view.Read(v, GenHead, maxPages-1, page), nil)
+		f("nothing", view.Read(v, GenHead, maxPages, nil), nil)
+		f("no volume", view.Read(v+1, GenHead, 0, page), ErrNoVolume)
+		f("the frozen generation", view.Read(v, 1, 0, page), nil)
+		f("one between", view.Read(v, 2, 0, page), ErrNoGeneration)
+		f("the current one", view.Read(v, 3, 0, page), nil)
+		f("one to come", view.Read(v, 4, 0, page), ErrNoGeneration)
+		f("ranges backwards", view.Ranges(v, GenHead, Range{5, 4}, yes), ErrBadRange)
+		f("ranges of no volume", view.Ranges(v+1, GenHead, AllPages, yes), ErrNoVolume)
+		f("diff from now", view.Diff(v, GenHead, GenHead, AllPages, yesDiff), ErrNoGeneration)
+		f("diff from one between", view.Diff(v, 2, GenHead, AllPages, yesDiff), ErrNoGeneration)
+		f("diff backwards", view.Diff(v, 3, 1, AllPages, yesDiff), ErrNoGeneration)
+		f("diff of one", view.Diff(v, 1, 1, AllPages, yesDiff), nil)
+		f("diff", view.Diff(v, 1, GenHead, AllPages, yesDiff), nil)
+		f("diff backwards in pages", view.Diff(v, 1, GenHead, Range{5, 4}, yesDiff), ErrBadRange)
+	})
+	if _, err := s.Prepare(0, nil); !errors.Is(err, ErrBadRange) {
+		t.Errorf("content of nothing: %v", err)
+	}
+	if _, err := s.Prepare(0, make([]byte, 100)); !errors.Is(err, ErrBadRange) {
+		t.Errorf("content of half a page: %v", err)
+	}
+	if _, err := s.Prepare(maxPages, make([]byte, PageSize)); !errors.Is(err, ErrBadRange) {
+		t.Errorf("content beyond the last page: %v", err)
+	}
+	write(t, s, v, maxPages-pagemap.RegionPages, make([]byte, pagemap.RegionBytes))
+	err := s.Update(func(tx *Tx) error { return tx.Clear(v, Range{2, 1}) })
+	if !errors.Is(err, ErrBadRange) {
+		t.Errorf("clear backwards: %v", err)
+	}
+	update(t, s, func(tx *Tx) error { return tx.Clear(v, AllPages) })
+	withView(t, s, func(view *View) {
+		if err := view.Ranges(v, GenHead, AllPages, func(r Range) bool {
+			t.Errorf("%v is left", r)
+			return true
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+}
