@@ -44,7 +44,7 @@ func TestKillNine(t *testing.T) {
 	start := time.Now()
 	for n := range rounds {
 		r := w.start(t, server, n)
-		r.awaitAcks(t, 1)
+		r.awaitAcks(t, 1+rng.Int64N(40)) // so that a slow disk has something to lose, too
 		if n%stopEvery == stopEvery-1 {
 			r.awaitAcks(t, 50)
 			w.killed.Store(true)

@@ -68,7 +68,7 @@ func TestPowerCut(t *testing.T) {
 			acknowledged := 0
 			for n := range cuts {
 				r := w.start(t, server, n)
-				r.awaitAcks(t, 1)
+				r.awaitAcks(t, 1+rng.Int64N(20))                              // so that a slow disk has something to lose, too
 				<-time.After(time.Duration(rng.IntN(600)) * time.Millisecond) // the random moment is the test
 				w.killed.Store(true)
 				d.CutPower(t)
