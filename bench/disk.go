@@ -13,13 +13,18 @@ const (
 	diskFiles = 3
 	// Requests up to this size are gathered into one write, as anybody who wants to be fast would.
 	gatherMax = 64 << 10
+	// reserveStep is how many bytes of a file get their blocks at a time, before they are written. Where every sync has to
+	// allocate what was written since the last, three files of one disk wait for each other's journal; on ext4 that costs
+	// more than half of the rate, and a larger step gains nothing.
+	reserveStep = 32 << 20
 	// queueMax bounds the requests that wait for a sync; each connection has one at most.
 	queueMax = 1024
 )
 
 // Disk is the baseline for durable writes: three files in one directory, each appended to in parallel and then synced
-// (fdatasync). All requests that arrive during a sync go together into the next one, so with n connections up to n
-// requests share a sync: the least that any store with three durable copies on this disk can do. It runs inside this
+// (fdatasync), their blocks reserved ahead of the writes. All requests that arrive during a sync go together into the next one, so with n connections up to n
+// requests share a sync: what a program gets out of this disk for three durable copies when it does nothing else, and waits
+// for one sync before it begins the next. It runs inside this
 // process and, being there to measure the operating system's files, calls it directly; it answers only workloads that
 // write new data.
 type Disk struct {
@@ -74,9 +79,11 @@ type diskWrite struct {
 }
 
 type diskFile struct {
-	f     *os.File
-	group chan [][]byte
-	done  chan error
+	f        *os.File
+	written  int64
+	reserved int64
+	group    chan [][]byte
+	done     chan error
 }
 
 func (s *diskSession) begin() error {
@@ -163,7 +170,7 @@ func (d *diskFile) run() {
 		var err error
 		for _, p := range parts {
 			if err == nil {
-				_, err = d.f.Write(p)
+				err = d.append(p)
 			}
 		}
 		if err == nil {
@@ -171,6 +178,15 @@ func (d *diskFile) run() {
 		}
 		d.done <- err
 	}
+}
+
+func (d *diskFile) append(p []byte) error {
+	if d.written += int64(len(p)); d.written > d.reserved {
+		reserve(d.f, d.reserved, reserveStep) // if the file system cannot, the write allocates
+		d.reserved += reserveStep
+	}
+	_, err := d.f.Write(p)
+	return err
 }
 
 func (s *diskSession) worker(context.Context, int) (worker, error) {
