@@ -22,11 +22,10 @@ const (
 )
 
 // Disk is the baseline for durable writes: three files in one directory, each appended to in parallel and then synced
-// (fdatasync), their blocks reserved ahead of the writes. All requests that arrive during a sync go together into the next one, so with n connections up to n
-// requests share a sync: what a program gets out of this disk for three durable copies when it does nothing else, and waits
-// for one sync before it begins the next. It runs inside this
-// process and, being there to measure the operating system's files, calls it directly; it answers only workloads that
-// write new data.
+// (fdatasync), their blocks reserved ahead of the writes. All requests that arrive during a sync go together into the
+// next one, so with n connections up to n requests share a sync: what a program gets out of this disk for three durable
+// copies when it does nothing else, and waits for one sync before it begins the next. It runs inside this process and,
+// being there to measure the operating system's files, calls it directly; it answers only workloads that write new data.
 type Disk struct {
 	dir string // given
 	own string // inside dir, made by open
