@@ -163,6 +163,24 @@ func TestMembersGone(t *testing.T) {
 	openTest(t, fresh)
 }
 
+// TestMembersGoneAfterCrash does the same after a crash of a store that was just created: its index knows of it already.
+func TestMembersGoneAfterCrash(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	s := openTest(t, testOptions(mem, 2))
+	newVolume(t, s)
+	fs := mem.CrashClone(vfs.CrashCloneCfg{})
+	o := testOptions(fs, 2)
+	openTest(t, o).Close()
+	fs = mem.CrashClone(vfs.CrashCloneCfg{})
+	o = testOptions(fs, 2)
+	for _, m := range o.Members {
+		if err := fs.RemoveAll(m.Dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantOpenError(t, o, nil, "knows a store of 1 record")
+}
+
 // TestInUse opens a store twice.
 func TestInUse(t *testing.T) {
 	o := testOptions(vfs.NewMem(), 2)

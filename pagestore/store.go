@@ -116,6 +116,12 @@ func (s *Store) start() error {
 			return fmt.Errorf("writing the header of a new store: %w", err)
 		}
 	}
+	if st.applied == 0 {
+		// From now on the index knows, whatever happens, that there is a store, and guards it: see CheckMembers.
+		if err := s.db.Flush(); err != nil {
+			return fmt.Errorf("index %s: %w", s.o.Dir, err)
+		}
+	}
 	if err := s.readHeader(); err != nil {
 		return fmt.Errorf("index %s: %w", s.o.Dir, err)
 	}
