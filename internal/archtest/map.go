@@ -30,6 +30,7 @@ var importMap = []folder{
 	{dir: "blobstore/lease", may: []string{"internal/azure"}},
 	{dir: "pagestore", may: []string{"replication"}},
 	{dir: "pagestore/pagemap"},
+	{dir: "pagestore/refcount", may: []string{"pagestore/pagemap"}},
 	{dir: "pagestore/gc"},
 	{dir: "replication"},
 	{dir: "replication/segment"},
