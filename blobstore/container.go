@@ -36,7 +36,7 @@ func (a *Account) CreateContainer(name string, meta []header.Pair) (Stamp, error
 		row.etag = a.nextTicks(0)
 		row.created = row.etag
 		tx.Set(s.key, row.append(nil))
-		return nil
+		return count(tx, tally{containers: 1})
 	})
 	return row.etag.stamp(), err
 }
@@ -149,7 +149,7 @@ func (a *Account) DeleteContainer(name string, acc *Access) error {
 		}
 		tx.Delete(c.key)
 		tx.Set(appendTombKey(nil, c.row.id), appendTombRow(nil, name))
-		return nil
+		return count(tx, tally{containers: -1})
 	})
 	if err == nil {
 		a.reaper.kick()

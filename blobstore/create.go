@@ -37,8 +37,13 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findForCreate(&ref, &req.Access); err != nil {
+		exists, err := c.findForCreate(&ref, &req.Access)
+		if err != nil {
 			return err
+		}
+		counted := tally{blobs: 1, bytes: req.Size}
+		if exists {
+			counted = tally{bytes: req.Size - c.row.size}
 		}
 		stamp := a.nextTicks(c.row.etag)
 		c.row = blobRow{
@@ -53,7 +58,7 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 			props:    appendProps(nil, &headers, req.Metadata),
 		}
 		c.keep()
-		return nil
+		return count(tx, counted)
 	})
 	return c.row.etag.stamp(), err
 }
@@ -81,24 +86,24 @@ func (a *Account) checkSize(size int64) error {
 }
 
 // findForCreate finds the blob that is about to be replaced, if there is one, checks whether it may be, and lets go of
-// its volume. Of the old row only what survives has a meaning afterwards: lease, entity tag, snapshots.
-func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (err error) {
+// its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots.
+func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err error) {
 	c.id, c.row, err = c.findBlob(c.tx, ref, 0)
-	exists := !errors.Is(err, azerr.BlobNotFound)
+	exists = !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
-		return err
+		return false, err
 	}
 	if err := c.row.lease.CheckWrite(lease.Blob, acc.LeaseID, c.now); err != nil {
-		return err
+		return false, err
 	}
 	stamp := c.row.etag.stamp()
 	if err := acc.Conditions.CheckCreate(exists, stamp.ETag, stamp.LastModified); err != nil {
-		return err
+		return false, err
 	}
 	if exists {
-		return c.leaveVolume()
+		return true, c.leaveVolume()
 	}
-	return nil
+	return false, nil
 }
 
 // leaveVolume ends the blob's use of its volume. If snapshots still show it, a row counts them from now on, and the last

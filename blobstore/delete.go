@@ -74,15 +74,17 @@ func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots) (do
 			return false, err
 		}
 	}
+	counted := tally{snapshots: int64(c.row.snaps.all) - int64(had)}
 	switch {
 	case c.row.snaps.all > 0 || mode == SnapshotsOnly && had > 0:
 		c.keep()
-		return c.row.snaps.all == 0, nil
+		return c.row.snaps.all == 0, count(c.tx, counted)
 	case mode == SnapshotsOnly:
 		return true, nil
 	}
 	c.tx.Delete(c.key)
-	return true, c.tx.Drop(c.row.volume)
+	counted.blobs, counted.bytes = -1, -c.row.size
+	return true, firstError(count(c.tx, counted), c.tx.Drop(c.row.volume))
 }
 
 // dropSnapshots removes the oldest snapshots, as many as one change may.
@@ -139,7 +141,7 @@ func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Acce
 		return err
 	}
 	c.keep()
-	return nil
+	return count(c.tx, tally{snapshots: -1})
 }
 
 // firstError returns the first of errs that is one.

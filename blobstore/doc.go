@@ -26,6 +26,7 @@
 //	v volume                     a volume that only snapshots use any more → how many
 //	n                            the id of the next container
 //	p                            service properties
+//	a                            how many containers, blobs, snapshots and provisioned bytes there are
 //
 // A blob's pages are a volume of the pagestore; a snapshot is a generation of that volume. Writing a blob anew (Put Blob)
 // gives it a new volume, so two pictures of a blob can be compared page by page exactly if their volumes are the same.

@@ -15,6 +15,7 @@ import (
 //	volume      'v' volume id (8)
 //	next id     'n'
 //	properties  'p'
+//	totals      'a'
 //
 // In an escaped name each 00 is 00 FF; so 00 01 ends the name, and keys sort as names do, byte by byte, whatever bytes
 // these are. The snapshot is its id (8 bytes, ticks), or FF for the blob itself: ids begin with a byte below 80, so
@@ -26,6 +27,7 @@ const (
 	tableVolume     = 'v'
 	tableNextID     = 'n'
 	tableProperties = 'p'
+	tableTotals     = 'a'
 )
 
 // containerID tells containers apart, also those of one name at different times: it is never used again. Zero is none.
@@ -40,6 +42,7 @@ const (
 var (
 	nextIDKey     = []byte{tableNextID}
 	propertiesKey = []byte{tableProperties}
+	totalsKey     = []byte{tableTotals}
 )
 
 func appendContainerKey(dst []byte, name string) []byte {

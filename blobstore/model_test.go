@@ -464,6 +464,7 @@ func (m *model) setHeaders(name string, b *modelBlob) {
 func (m *model) reopen(string, *modelBlob) {
 	m.tracef("reopen")
 	m.f.reopen()
+	m.checkTotals()
 	m.newest = 0
 	m.counts["reopen"]++
 }
@@ -475,6 +476,7 @@ func (m *model) crash(string, *modelBlob) {
 	m.f.close()
 	m.f.fs = fs
 	m.f.open()
+	m.checkTotals()
 	m.newest = 0
 	m.counts["crash"]++
 }
@@ -485,6 +487,7 @@ func (m *model) reopenWithoutIndex(string, *modelBlob) {
 	m.f.close()
 	ok(m.f.t, m.f.fs.RemoveAll("index"))
 	m.f.open()
+	m.checkTotals()
 	m.newest = 0
 	m.counts["reopen without the index"]++
 }
@@ -672,6 +675,23 @@ func (m *model) checkAll() {
 		}
 	}
 	m.checkList()
+	m.checkTotals()
+}
+
+// checkTotals compares what the account keeps of its totals with a recount, and both with the model. What the reaper has
+// not come to yet is there in addition.
+func (m *model) checkTotals() {
+	m.f.t.Helper()
+	reaped := m.f.rowCount(tableTomb) == 0
+	got, want := m.f.totals(), Totals{Containers: 1}
+	for _, b := range m.blobs {
+		want.Blobs++
+		want.Snapshots += uint64(len(b.snapshots))
+		want.ProvisionedBytes += uint64(len(b.data))
+	}
+	if reaped && got != want || got.Containers != 1 {
+		m.fatalf("totals: got %+v, want %+v", got, want)
+	}
 }
 
 func (m *model) checkDiff(name string, s, prev *modelState, newer bool) {

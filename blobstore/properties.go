@@ -177,6 +177,9 @@ func (c *blobChange) setSequence(action SequenceAction, given int64) error {
 
 func (c *blobChange) resize(size int64) error {
 	shrinks := size < c.row.size
+	if err := count(c.tx, tally{bytes: size - c.row.size}); err != nil {
+		return err
+	}
 	c.row.size = size
 	if !shrinks {
 		return nil

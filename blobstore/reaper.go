@@ -120,12 +120,19 @@ func (a *Account) reapTomb(t *tomb) error {
 			if len(batch) == 0 {
 				tx.Delete(appendTombKey(nil, t.id))
 			}
+			var counted tally
 			for i := range batch {
 				if err := bury(tx, &batch[i]); err != nil {
 					return err
 				}
+				if row := &batch[i].row; row.gen != pagestore.GenHead {
+					counted.snapshots--
+				} else {
+					counted.blobs--
+					counted.bytes -= row.size
+				}
 			}
-			return nil
+			return count(tx, counted)
 		})
 		if err != nil {
 			return err

@@ -70,6 +70,7 @@ func TestRowsGolden(t *testing.T) {
 	}
 	fmt.Fprintf(&b, "tomb of logs-1                  %x\n", appendTombRow(nil, "logs-1"))
 	fmt.Fprintf(&b, "number 300                      %x\n", appendNumberRow(nil, 300))
+	fmt.Fprintf(&b, "totals                          %x\n", appendTotalsRow(nil, &Totals{1, 2, 300, 1 << 30}))
 	golden(t, "rows.golden", b.String())
 }
 

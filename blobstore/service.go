@@ -149,6 +149,9 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 		events:  o.Events,
 		sizeMax: o.MaxPageBlob,
 	}
+	if err := a.startTotals(); err != nil {
+		return nil, errors.Join(fmt.Errorf("counting what is there: %w", err), store.Close())
+	}
 	a.startReaper()
 	return a, nil
 }

@@ -35,7 +35,7 @@ func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (Sn
 		c.value = frozen.append(c.value[:0])
 		tx.Set(appendBlobKey(nil, c.id, ref.Blob, id), c.value)
 		c.keep()
-		return nil
+		return count(tx, tally{snapshots: 1})
 	})
 	return result, err
 }
