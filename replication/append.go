@@ -97,7 +97,16 @@ func (l *Log) commitLoop() {
 	var batch []*Record
 	for {
 		var fresh bool
-		if batch, fresh = l.take(batch[:0]); len(batch) == 0 {
+		var rotate uint64
+		if batch, fresh, rotate = l.take(batch[:0]); rotate > 0 {
+			if err := l.seal(); err != nil {
+				l.fail(err)
+				return
+			}
+			l.rotatedTo(rotate)
+			continue
+		}
+		if len(batch) == 0 {
 			break
 		}
 		if err := l.commit(batch, fresh); err != nil {
@@ -118,13 +127,17 @@ func (l *Log) commitLoop() {
 }
 
 // take waits for records and appends to batch the next ones that go to the disks together: all that are queued, but no
-// more than batchBytesMax and no more than fit into one segment. fresh says that this must be a new segment. The batch is
-// empty when the log is closing and nothing is queued.
-func (l *Log) take(batch []*Record) (_ []*Record, fresh bool) {
+// more than batchBytesMax and no more than fit into one segment. fresh says that this must be a new segment. If the open
+// segment is to be sealed first, rotate is the number of the call of Rotate that wants it, and the batch is empty. The batch
+// is also empty when the log is closing and nothing is queued.
+func (l *Log) take(batch []*Record) (_ []*Record, fresh bool, rotate uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.mu.head == len(l.mu.queue) && !l.mu.closing {
+	for l.mu.head == len(l.mu.queue) && !l.mu.closing && l.mu.rotate == l.mu.rotated {
 		l.work.Wait()
+	}
+	if l.mu.rotate > l.mu.rotated {
+		return batch, false, l.mu.rotate
 	}
 	var bytes int64
 	for l.mu.head < len(l.mu.queue) {
@@ -145,7 +158,35 @@ func (l *Log) take(batch []*Record) (_ []*Record, fresh bool) {
 		clear(l.mu.queue[n:])
 		l.mu.queue, l.mu.head = l.mu.queue[:n], 0
 	}
-	return batch, fresh
+	return batch, fresh, 0
+}
+
+// Rotate seals the open segment, if there is one, so that every record which Next has returned before the call lies in a
+// sealed segment when it returns. The next record opens a new segment. The error is the log's failure, or ErrClosed.
+func (l *Log) Rotate() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.closing && l.mu.failed == nil {
+		return ErrClosed
+	}
+	l.mu.rotate++
+	mine := l.mu.rotate
+	l.work.Signal()
+	for l.mu.rotated < mine && l.mu.failed == nil && !l.mu.drained {
+		l.durable.Wait()
+	}
+	if l.mu.rotated >= mine {
+		return nil
+	}
+	return l.mu.failed // nil: Close has sealed it
+}
+
+// rotatedTo lets the calls of Rotate up to number n return.
+func (l *Log) rotatedTo(n uint64) {
+	l.mu.Lock()
+	l.mu.rotated = n
+	l.mu.Unlock()
+	l.durable.Broadcast()
 }
 
 // fits reports whether n more records of the given bytes in all leave the open segment, or else a fresh one, within
@@ -191,7 +232,7 @@ func (r *Record) checkUnchanged() {
 
 // publish lets Next and ReadAt see batch.
 func (l *Log) publish(batch []*Record) {
-	l.index.grow(l.tail, l.layout.Count(), l.layout.End())
+	l.index.grow(l.layout.Count(), l.layout.End())
 	l.buffers.Reset()
 	l.mu.Lock()
 	for _, r := range batch {
@@ -227,7 +268,8 @@ func (l *Log) fail(err error) {
 // create opens the next segment on every current member: create, write the header, sync the file, sync the directory. It
 // returns when all have done so, so that no record lies in a file that a crash could take away whole.
 func (l *Log) create(first LSN) error {
-	h := segment.Header{Store: l.store, ID: l.index.last() + 1, First: first, Created: l.o.Clock.Now().UnixNano()}
+	newest, _ := l.index.end()
+	h := segment.Header{Store: l.store, ID: newest + 1, First: first, Created: l.o.Clock.Now().UnixNano()}
 	if err := l.onCurrent(step{op: opCreate, segment: h.ID, buffers: [][]byte{h.Append(nil)}}); err != nil {
 		return err
 	}
@@ -252,7 +294,7 @@ func (l *Log) seal() error {
 	sealed := SealedSegment{ID: l.tail, First: l.layout.Header().First, Bytes: length}
 	sealed.Last = sealed.First + LSN(l.layout.Count()) - 1
 	sealed.Took = l.o.Clock.Now().Sub(start)
-	l.index.seal(l.tail, length)
+	l.index.seal(length)
 	l.tail = 0
 	if l.o.Events.Sealed != nil {
 		l.o.Events.Sealed(sealed)

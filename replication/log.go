@@ -58,9 +58,9 @@ type Log struct {
 	closed  sync.Once
 	closing error // what Close returns
 
-	work    sync.Cond // the commit loop waits for: queue not empty, or closing
+	work    sync.Cond // the commit loop waits for: queue not empty, rotate, or closing
 	space   sync.Cond // Append waits for: room below QueueBytes, failed or closing
-	durable sync.Cond // Next and Release wait for: ready not empty, through, failed or drained
+	durable sync.Cond // Next, Release and Rotate wait for: ready not empty, through, rotated, failed or drained
 	mu      struct {
 		sync.Mutex
 		next     LSN
@@ -69,6 +69,8 @@ type Log struct {
 		queued   int64     // bytes appended and not yet durable
 		ready    []*Record // durable and not yet returned by Next
 		appended bool      // Append was called, so Replay may not be
+		rotate   uint64    // how many times Rotate was called
+		rotated  uint64    // calls of Rotate whose segment is sealed
 		closing  bool
 		drained  bool // closing, and everything queued was made durable
 		failed   error
@@ -122,7 +124,7 @@ func (l *Log) open() error {
 	}
 	l.last = done.Last
 	l.mu.next = done.Last + 1
-	l.files.init(l.members)
+	l.files.init(l.members, &l.index)
 	l.current = l.members
 	for _, m := range l.members {
 		l.running.Go(m.run)
@@ -200,84 +202,4 @@ func (l *Log) Stats() Stats {
 	defer l.mu.Unlock()
 	s.Records, s.Batches, s.Queued = l.mu.records, l.mu.batches, l.mu.queued
 	return s
-}
-
-// index knows every segment: which records it holds and up to where its bytes are durable on all members.
-type index struct {
-	mu struct {
-		sync.RWMutex
-		segments []indexed // in order of id
-		sealed   int64     // since Open
-	}
-}
-
-// indexed is one segment. count, end and length grow while it is open.
-type indexed struct {
-	id     SegmentID
-	first  LSN
-	count  int
-	end    int64 // of the last durable record
-	length int64 // of the file
-	sealed bool
-}
-
-func (x *index) add(s indexed) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.mu.segments = append(x.mu.segments, s)
-}
-
-// get returns segment id. Ids have no gaps.
-func (x *index) get(id SegmentID) (indexed, bool) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if n := len(x.mu.segments); n == 0 || id < x.mu.segments[0].id || id > x.mu.segments[n-1].id {
-		return indexed{}, false
-	}
-	return x.mu.segments[id-x.mu.segments[0].id], true
-}
-
-// all returns a copy of the segments, in order.
-func (x *index) all() []indexed {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return append([]indexed(nil), x.mu.segments...)
-}
-
-func (x *index) last() SegmentID {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if len(x.mu.segments) == 0 {
-		return 0
-	}
-	return x.mu.segments[len(x.mu.segments)-1].id
-}
-
-// grow notes that the last segment, id, now has count durable records that end at end.
-func (x *index) grow(id SegmentID, count int, end int64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	s := &x.mu.segments[len(x.mu.segments)-1]
-	s.count, s.end, s.length = count, end, end
-}
-
-func (x *index) seal(id SegmentID, length int64) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	s := &x.mu.segments[len(x.mu.segments)-1]
-	s.length, s.sealed = length, true
-	x.mu.sealed++
-}
-
-func (x *index) stats(s *Stats) {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	s.Segments, s.Sealed = len(x.mu.segments), x.mu.sealed
-	for i := range x.mu.segments {
-		e := &x.mu.segments[i]
-		s.Bytes += e.length
-		if e.count > 0 {
-			s.Last = e.first + LSN(e.count) - 1
-		}
-	}
 }

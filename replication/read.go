@@ -22,7 +22,7 @@ func (l *Log) ReadAt(p []byte, at Position) error {
 	var errs []error
 	for i := range l.members {
 		err := l.ReadMemberAt(i, p, at)
-		if err == nil || errors.Is(err, errRange) || errors.Is(err, ErrClosed) {
+		if err == nil || errors.Is(err, errRange) || errors.Is(err, ErrDropped) || errors.Is(err, ErrClosed) {
 			return err
 		}
 		errs = append(errs, err)
@@ -38,7 +38,10 @@ func (l *Log) ReadMemberAt(member int, p []byte, at Position) error {
 	if member < 0 || member >= len(l.members) {
 		return fmt.Errorf("no member %d in a log of %d", member, len(l.members))
 	}
-	s, ok := l.index.get(at.Segment)
+	s, ok, dropped := l.index.get(at.Segment)
+	if dropped {
+		return fmt.Errorf("read %d bytes at %v: %w", len(p), at, ErrDropped)
+	}
 	if !ok || int64(at.Offset) < segment.HeaderBytes || int64(at.Offset)+int64(len(p)) > s.end {
 		return fmt.Errorf("read %d bytes at %v: %w", len(p), at, errRange)
 	}
@@ -59,6 +62,9 @@ func (l *Log) ReadMemberAt(member int, p []byte, at Position) error {
 	if err == nil {
 		return nil
 	}
+	if !l.index.holds(at.Segment) { // since it was looked up
+		return fmt.Errorf("read %d bytes at %v: %w", len(p), at, ErrDropped)
+	}
 	l.readFailed(member, at, err)
 	return &MemberError{Dir: l.members[member].dir, Op: fmt.Sprintf("read %d bytes at %d of", len(p), at.Offset), Segment: at.Segment, Err: err}
 }
@@ -72,8 +78,12 @@ func (l *Log) readFailed(member int, at Position, err error) {
 
 // files keeps segment files open for reading, up to openFilesMax, the least recently used one leaving first. A file is
 // closed when it has left and nobody reads from it any more, so a reader never sees its file closed.
+//
+// A file of a dropped segment is not kept: forget is called when the index no longer has the segment, and insert, under the
+// same lock, asks the index.
 type files struct {
 	members []*member
+	index   *index
 	mu      struct {
 		sync.Mutex
 		open   map[fileKey]*list.Element // of *file
@@ -94,8 +104,8 @@ type file struct {
 	refs int
 }
 
-func (f *files) init(members []*member) {
-	f.members = members
+func (f *files) init(members []*member, x *index) {
+	f.members, f.index = members, x
 	f.mu.open = map[fileKey]*list.Element{}
 	f.mu.used = list.New()
 }
@@ -134,7 +144,7 @@ func (f *files) insert(add *file) *file {
 		leaving = append(leaving, add)
 		add = e.Value.(*file)
 		add.refs++
-	case f.mu.closed:
+	case f.mu.closed || !f.index.holds(add.key.segment):
 		add.refs--
 	default:
 		f.mu.open[add.key] = f.mu.used.PushFront(add)
@@ -165,6 +175,22 @@ func (f *files) release(r *file) {
 	if last {
 		closeFiles([]*file{r})
 	}
+}
+
+// forget lets the files of segments go that the index no longer has, so that the file system can have their blocks back as
+// soon as nobody reads from them.
+func (f *files) forget(ids []SegmentID) {
+	var leaving []*file
+	f.mu.Lock()
+	for _, id := range ids {
+		for i := range f.members {
+			if e, ok := f.mu.open[fileKey{member: i, segment: id}]; ok {
+				leaving = f.dropLocked(e, leaving)
+			}
+		}
+	}
+	f.mu.Unlock()
+	closeFiles(leaving)
 }
 
 // close lets all files go and no new ones in.

@@ -107,10 +107,8 @@ func (l *Log) recover(all []found, done *Recovery) error {
 			return err
 		}
 	}
-	for _, s := range l.index.all() {
-		done.Last = s.first + LSN(s.count) - 1
-		done.Segments++
-	}
+	_, done.Last = l.index.end()
+	done.Segments = len(l.index.all())
 	return nil
 }
 

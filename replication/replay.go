@@ -21,7 +21,7 @@ func (l *Log) Replay(from LSN, fn func(r *Record) error) error {
 	p := replay{l: l, fn: fn}
 	defer p.close()
 	for _, s := range l.index.all() {
-		if s.first+LSN(s.count) <= from {
+		if s.last() < from {
 			continue
 		}
 		if err := p.segment(s, max(from, s.first)); err != nil {
@@ -29,6 +29,31 @@ func (l *Log) Replay(from LSN, fn func(r *Record) error) error {
 		}
 	}
 	return nil
+}
+
+// Segments describes the segments that are there, in order, the open one included. Ids are missing where segments were
+// dropped.
+func (l *Log) Segments() []SegmentInfo {
+	all := l.index.all()
+	out := make([]SegmentInfo, len(all))
+	for i, s := range all {
+		out[i] = SegmentInfo{ID: s.id, First: s.first, Last: s.last(), Bytes: s.length, Sealed: s.sealed}
+	}
+	return out
+}
+
+// SegmentRecords calls fn with every record of a sealed segment, in order, as Replay does, but at any time, also while
+// records are appended. A segment that was dropped, before or meanwhile, is ErrDropped; one that is not sealed is an error.
+func (l *Log) SegmentRecords(id SegmentID, fn func(r *Record) error) error {
+	s, ok, dropped := l.index.get(id)
+	switch {
+	case dropped:
+		return fmt.Errorf("segment %d: %w", id, ErrDropped)
+	case !ok || !s.sealed:
+		return fmt.Errorf("segment %d is not a sealed one", id)
+	}
+	p := replay{l: l, fn: fn}
+	return p.segment(s, s.first)
 }
 
 // replay reads one segment after the other. It has a reader for each member, opened when it is first needed.
@@ -116,6 +141,12 @@ func (p *replay) any(s *indexed, off int64, read func(r *segment.Reader) error) 
 			if err = read(r); err == nil {
 				return nil
 			}
+		}
+		if err == ErrClosed {
+			return err
+		}
+		if !p.l.index.holds(s.id) { // any more
+			return fmt.Errorf("segment %d: %w", s.id, ErrDropped)
 		}
 		p.l.readFailed(i, at, err)
 		if first == nil {

@@ -121,6 +121,14 @@ type SealedSegment struct {
 	Took        time.Duration // for footer, sync, rename and sync of the directory, all members
 }
 
+// SegmentInfo describes one segment that is there.
+type SegmentInfo struct {
+	ID          SegmentID
+	First, Last LSN   // Last is First - 1 while the segment holds no durable record
+	Bytes       int64 // of the file on each member, footer included once it is sealed
+	Sealed      bool
+}
+
 // MemberStatus describes one member.
 type MemberStatus struct {
 	Number       int // from 0, the index for ReadMemberAt
@@ -150,6 +158,8 @@ var (
 	ErrTooLarge = errors.New("record is too large")
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("log is closed")
+	// ErrDropped is returned for records of segments that Drop has taken away.
+	ErrDropped = errors.New("segment was dropped")
 	// ErrMembers marks directories that do not make up one log: something missing, foreign or in the wrong order.
 	ErrMembers = errors.New("the members do not match")
 )

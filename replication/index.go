@@ -1,0 +1,116 @@
+package replication
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// index knows every segment that is there: which records it holds and up to where its bytes are durable on all members.
+//
+// Invariant: only the last segment may be unsealed, and only sealed ones leave.
+type index struct {
+	mu struct {
+		sync.RWMutex
+		segments []indexed // in order of id, with gaps where segments were dropped
+		newest   SegmentID // the highest id that ever was, also if that segment was dropped
+		through  LSN       // the last durable record, wherever it is
+		sealed   int64     // since Open
+	}
+}
+
+// indexed is one segment. count, end and length grow while it is open.
+type indexed struct {
+	id     SegmentID
+	first  LSN
+	count  int
+	end    int64 // of the last durable record
+	length int64 // of the file
+	sealed bool
+}
+
+// last returns the LSN of the segment's last record; one less than first if it holds none.
+func (s *indexed) last() LSN { return s.first + LSN(s.count) - 1 }
+
+// passed notes that segments up to id, whose last record is lsn, were there once.
+func (x *index) passed(id SegmentID, lsn LSN) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.mu.newest, x.mu.through = max(x.mu.newest, id), max(x.mu.through, lsn)
+}
+
+func (x *index) add(s indexed) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.mu.segments = append(x.mu.segments, s)
+	x.mu.newest, x.mu.through = s.id, s.last()
+}
+
+// findLocked returns where segment id stands, or would.
+func (x *index) findLocked(id SegmentID) (int, bool) {
+	return slices.BinarySearchFunc(x.mu.segments, id, func(s indexed, id SegmentID) int { return cmp.Compare(s.id, id) })
+}
+
+// get returns segment id. dropped says that it is not there any more.
+func (x *index) get(id SegmentID) (s indexed, ok, dropped bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if i, ok := x.findLocked(id); ok {
+		return x.mu.segments[i], true, false
+	}
+	return indexed{}, false, id > 0 && id <= x.mu.newest
+}
+
+// holds reports whether segment id is there.
+func (x *index) holds(id SegmentID) bool {
+	_, ok, _ := x.get(id)
+	return ok
+}
+
+// remove forgets sealed segments. It returns when no look-up finds them any more.
+func (x *index) remove(ids []SegmentID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.mu.segments = slices.DeleteFunc(x.mu.segments, func(s indexed) bool { return s.sealed && slices.Contains(ids, s.id) })
+}
+
+// all returns a copy of the segments, in order.
+func (x *index) all() []indexed {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return slices.Clone(x.mu.segments)
+}
+
+// end returns the highest id that ever was and the last durable record.
+func (x *index) end() (SegmentID, LSN) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.mu.newest, x.mu.through
+}
+
+// grow notes that the last segment now has count durable records that end at end.
+func (x *index) grow(count int, end int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := &x.mu.segments[len(x.mu.segments)-1]
+	s.count, s.end, s.length = count, end, end
+	x.mu.through = s.last()
+}
+
+// seal notes that the last segment is sealed.
+func (x *index) seal(length int64) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s := &x.mu.segments[len(x.mu.segments)-1]
+	s.length, s.sealed = length, true
+	x.mu.sealed++
+}
+
+func (x *index) stats(s *Stats) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	s.Segments, s.Sealed, s.Last = len(x.mu.segments), x.mu.sealed, x.mu.through
+	for i := range x.mu.segments {
+		s.Bytes += x.mu.segments[i].length
+	}
+}
