@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -79,6 +80,11 @@ type applier struct {
 	entry   pagemap.Entry
 	masked  pagemap.Entry
 	spare   []*regionState
+	f       frameRow
+	sought  struct { // what seek last found: the first region of volume at or after from with an entry is found
+		volume      VolumeID
+		from, found uint64
+	}
 }
 
 type regionKey struct {
@@ -104,7 +110,10 @@ type regionState struct {
 	exists bool
 	gen    Gen // in which the entry was stored
 	runs   pagemap.Entry
-	dirty  bool // to be written
+	dirty  bool          // to be written
+	was    pagemap.Entry // what the row of generation gen holds; empty if there is none
+
+	scattered bool // the region has a scattered row
 }
 
 // wipe is a range of regions [first, end) of a volume.
@@ -152,7 +161,7 @@ func (a *applier) genesis(meta []byte) error {
 		return err
 	}
 	a.limits = g.limits
-	a.state.nextFrame, a.state.nextVolume = 1, 1
+	a.state.nextFrame, a.state.nextVolume, a.state.nextSession = 1, 1, 1
 	return a.batch.Set(headerKey, meta, nil)
 }
 
@@ -195,6 +204,10 @@ func (a *applier) operation(o *op) error {
 		a.state.nextVolume++
 		a.volumes[o.volume] = &volumeState{volumeRow: volumeRow{gen: 1}, dirty: true}
 		return nil
+	case opSession:
+		return a.session(o)
+	case opMove, opFree, opFold, opThaw, opReap:
+		return fmt.Errorf("%w: unknown operation %d", ErrCorrupt, o.kind)
 	}
 	v, err := a.volume(o.volume)
 	if err != nil {
@@ -234,7 +247,8 @@ func (a *applier) frame(f *frame) error {
 	a.state.Chunks += uint64(len(f.chunks))
 	a.state.StoredBytes += uint64(f.stored)
 	a.key = appendFrameKey(a.key[:0], f.id)
-	a.value = appendFrameRow(a.value[:0], f, a.at)
+	a.f = frameRow{frame: *f, at: a.at}
+	a.value = appendFrameRow(a.value[:0], &a.f)
 	a.at.Offset += f.stored
 	if err := a.batch.Set(a.key, a.value, nil); err != nil {
 		return err
@@ -249,6 +263,15 @@ func (a *applier) frame(f *frame) error {
 		}
 	}
 	return nil
+}
+
+func (a *applier) session(o *op) error {
+	if uint64(o.session) != a.state.nextSession {
+		return fmt.Errorf("%w: session %d, want %d", ErrCorrupt, o.session, a.state.nextSession)
+	}
+	a.state.nextSession++
+	a.key = appendSessionKey(a.key[:0], o.session)
+	return a.batch.Set(a.key, o.salt[:], nil)
 }
 
 func (a *applier) write(o *op, v *volumeState) error {
@@ -280,7 +303,7 @@ func (a *applier) write(o *op, v *volumeState) error {
 
 // writeRegion lays the runs of one region over what the volume holds there.
 func (a *applier) writeRegion(k regionKey, v *volumeState, g *region) error {
-	if g.to-g.from == pagemap.RegionPages { // nothing of the old map is left, so it need not be read
+	if g.to-g.from == pagemap.RegionPages { // nothing of the old map is left
 		return a.set(k, v, g.runs, pagemap.Span(0, pagemap.RegionPages))
 	}
 	old, err := a.current(k, v)
@@ -297,15 +320,17 @@ func (a *applier) set(k regionKey, v *volumeState, runs pagemap.Entry, touched p
 	if err := a.touch(k, v, touched); err != nil {
 		return err
 	}
-	r := a.regions[k]
-	switch {
-	case r == nil:
-		r = a.newRegion()
-		a.regions[k] = r
-	case r.dirty && r.gen != v.gen: // the batch has frozen the volume since
-		if err := a.writeEntry(k, r); err != nil {
-			return err
+	r, err := a.load(k)
+	if err != nil {
+		return err
+	}
+	if r.gen != v.gen { // the entry there is stays: the volume has moved on since
+		if r.dirty {
+			if err := a.writeEntry(k, r); err != nil {
+				return err
+			}
 		}
+		r.was = r.was[:0]
 	}
 	r.exists, r.gen, r.dirty, r.runs = true, v.gen, true, append(r.runs[:0], runs...)
 	if v.written != v.gen {
@@ -422,7 +447,10 @@ func (a *applier) wipe(o *op, v *volumeState) error {
 	a.wiped = append(a.wiped, wipe{o.volume, first, end})
 	from := appendMapKey(nil, o.volume, first, ^Gen(0))
 	to := appendMapKey(nil, o.volume, end, ^Gen(0))
-	return a.batch.DeleteRange(from, to, nil)
+	if err := a.batch.DeleteRange(from, to, nil); err != nil {
+		return err
+	}
+	return a.batch.DeleteRange(appendScatteredKey(nil, o.volume, first), appendScatteredKey(nil, o.volume, end), nil)
 }
 
 // clearRegions clears the pages of o in some regions.
@@ -478,13 +506,27 @@ func (a *applier) seek(v VolumeID, no, end uint64) (uint64, Gen, error) {
 		}
 		a.it = it
 	}
-	a.key = appendMapKey(a.key[:0], v, no, ^Gen(0))
-	if !a.it.SeekGE(a.key) || !bytes.HasPrefix(a.it.Key(), a.key[:9]) {
-		return end, 0, a.it.Error()
+	last := &a.sought
+	if last.volume == v && last.from <= no && end <= last.found { // as for all but the first region of a new volume
+		return end, 0, nil
 	}
-	found, gen, err := decodeMapKey(a.it.Key())
-	return min(found, end), gen, err
+	last.volume = 0
+	a.key = appendMapKey(a.key[:0], v, no, ^Gen(0))
+	found, gen := uint64(noRegion), Gen(0)
+	if a.it.SeekGE(a.key) && bytes.HasPrefix(a.it.Key(), a.key[:9]) {
+		var err error
+		if found, gen, err = decodeMapKey(a.it.Key()); err != nil {
+			return 0, 0, err
+		}
+	} else if err := a.it.Error(); err != nil {
+		return 0, 0, err
+	}
+	last.volume, last.from, last.found = v, no, found
+	return min(found, end), gen, nil
 }
+
+// noRegion is greater than the number of any region.
+const noRegion = math.MaxUint64
 
 func (a *applier) isWiped(v VolumeID, no uint64) bool {
 	for _, w := range a.wiped {
@@ -508,7 +550,7 @@ func (a *applier) drop(id VolumeID, v *volumeState) error {
 			delete(a.changes, k)
 		}
 	}
-	for _, row := range []byte{rowMap, rowChange} {
+	for _, row := range []byte{rowMap, rowScattered, rowChange} {
 		if err := a.batch.DeleteRange(appendVolumePrefix(nil, row, id), appendVolumePrefix(nil, row, id+1), nil); err != nil {
 			return err
 		}
@@ -570,7 +612,8 @@ func (a *applier) load(k regionKey) (*regionState, error) {
 	if r.runs, err = pagemap.DecodeEntry(r.runs[:0], value); err != nil {
 		return nil, fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, k.volume, k.no, gen, err)
 	}
-	r.exists, r.gen = true, gen
+	r.exists, r.gen, r.was = true, gen, append(r.was[:0], r.runs...)
+	r.scattered = len(r.runs) > foldRuns
 	return r, nil
 }
 
@@ -581,14 +624,36 @@ func (a *applier) newRegion() *regionState {
 	}
 	r := a.spare[n-1]
 	a.spare = a.spare[:n-1]
-	*r = regionState{runs: r.runs[:0]}
+	*r = regionState{runs: r.runs[:0], was: r.was[:0]}
 	return r
 }
 
 func (a *applier) writeEntry(k regionKey, r *regionState) error {
-	a.key = appendMapKey(a.key[:0], k.volume, k.no, r.gen)
-	a.value = pagemap.AppendEntry(a.value[:0], r.runs)
+	err := a.putEntry(k, r.gen, r.was, r.runs)
+	r.was, r.dirty = append(r.was[:0], r.runs...), false
+	return err
+}
+
+// Every change of a page map row goes through putEntry and deleteEntry, which keep account of what the entries refer to.
+
+// putEntry stores an entry where the row now holds old, nothing if old is empty.
+func (a *applier) putEntry(k regionKey, g Gen, old, runs pagemap.Entry) error {
+	a.key = appendMapKey(a.key[:0], k.volume, k.no, g)
+	a.value = pagemap.AppendEntry(a.value[:0], runs)
 	return a.batch.Set(a.key, a.value, nil)
+}
+
+// markScattered sets or deletes the row that says that the newest entry of a region has many runs.
+func (a *applier) markScattered(k regionKey, r *regionState) error {
+	scattered := len(r.runs) > foldRuns
+	if scattered == r.scattered {
+		return nil
+	}
+	a.key = appendScatteredKey(a.key[:0], k.volume, k.no)
+	if scattered {
+		return a.batch.Set(a.key, nil, nil)
+	}
+	return a.batch.Delete(a.key, nil)
 }
 
 // maxSpare bounds the region states kept from batch to batch.
@@ -603,7 +668,7 @@ func (a *applier) commit() error {
 		if err := a.it.Close(); err != nil {
 			return err
 		}
-		a.it = nil
+		a.it, a.sought.volume = nil, 0
 	}
 	if err := a.writeRows(); err != nil {
 		return err
@@ -630,6 +695,9 @@ func (a *applier) writeRows() error {
 	for k, r := range a.regions {
 		if r.dirty {
 			if err := a.writeEntry(k, r); err != nil {
+				return err
+			}
+			if err := a.markScattered(k, r); err != nil {
 				return err
 			}
 		}

@@ -80,7 +80,7 @@ func TestOpenErrors(t *testing.T) {
 	newer := []byte(rows[string(stateKey)])
 	binary.LittleEndian.PutUint16(newer, indexFormat+1)
 	editIndex(t, o, func(db *pebble.DB) error { return db.Set(stateKey, newer, pebble.Sync) })
-	wantOpenError(t, o, nil, "format 2", "format 1")
+	wantOpenError(t, o, nil, "format 3", "format 2")
 
 	editIndex(t, o, func(db *pebble.DB) error { return db.Delete(stateKey, pebble.Sync) })
 	wantOpenError(t, o, nil, "not an index")
@@ -252,17 +252,22 @@ func TestForeignLog(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	first := genesis{limits: defaultLimits}.append(nil)
+	header := genesis{limits: defaultLimits}
+	first := header.append(nil)
 	changed := func(at int, by byte) []byte {
 		p := append([]byte(nil), first...)
 		p[at] += by
 		return p
 	}
 	f("not the store's header", []byte("something else"))
-	f("format 2, this build reads format 1", changed(1, 1))
+	f("format 3, this build reads format 2", changed(1, 1))
+	f("format 1, this build reads format 2", changed(1, 255))
+	f("keys are sealed with cipher 2", changed(23, 2))
+	f("keys are sealed by the master key 0000000000000000", changed(23, 1))
 	f("pages, chunks and regions of 512, 4097 and 65536", changed(7, 1))
 	f("record 2: ", first, first)
 	f("record 2: ", first, []byte{recordCommit, 99})
+	f("session 2, want 1", first, append([]byte{recordCommit}, samples()["op session"]...))
 	f("no such volume", first, append([]byte{recordCommit}, appendVolumeOp(nil, opFreeze, 1, 1)...))
 	f("volume 2 created, want 1", first, append([]byte{recordCommit}, appendVolumeOp(nil, opCreate, 2)...))
 	f("frame 300, want 1", first, append([]byte{recordCommit}, samples()["op frame"]...))

@@ -173,6 +173,9 @@ func (r *extentReader) findFrame(from reader, it *pebble.Iterator, id pagemap.Fr
 	if err := decodeFrameRow(&r.f, value); err != nil {
 		return err
 	}
+	if f := &r.f; f.codec != codecRaw || f.session != 0 || f.present != allBlocks(int(f.pages)) {
+		return fmt.Errorf("stored with codec %d, session %d, blocks %#x", f.codec, f.session, f.present)
+	}
 	r.f.id = id
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"pagevault/internal/digest"
 	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
 )
 
 // The Meta of a log record. All numbers are little-endian, uvarints in their fewest bytes. The first byte is the kind:
@@ -23,15 +24,18 @@ import (
 //	region bytes  u32   65,536
 //	direct        u32   a clear of more regions ends the generation and may become an erasure
 //	erasures      u32   erasures a volume can have at once
-//	key           [32]  secret that keys the fingerprints of this store
+//	cipher        u8    0: none, 1: AES-256-GCM
+//	key id        [8]   of the master key that sealed what follows; zeros without a cipher
+//	nonce         [12]  of that sealing; zeros without a cipher
+//	sealed        [80]  fingerprint key [32] · data key [32] · tag [16]. Without a cipher the keys stand there as they
+//	                    are, and zeros for the tag
 //
 // Operations of a commit, each beginning with its kind:
 //
-//	frame     0x01  id uvarint · codec u8 · pages u8 (1..128) · stored uvarint, bytes
-//	                · chunks u8 · chunks × (page offset u8 · digest [32])
-//	                · one CRC32C u32 for each block of the frame
+//	frame     0x01  id uvarint · pages u8 (1..128) · codec u8 · session uvarint · [counter uvarint, if session is not 0]
+//	                · stored uvarint, bytes · chunks u8 · chunks × (page offset u8 · name [20]) · CRC32Cs, a u32 each
 //	write     0x02  volume uvarint · first page uvarint · pages uvarint (≥ 1) · for each region it touches:
-//	                flags u8 (1: the digest of the whole region follows) · [digest [32]]
+//	                flags u8 (1: the name of the whole region follows) · [name [20]]
 //	                · runs u8 (1..128) · runs × run, as in the page map, covering exactly the region's pages of the write
 //	clear     0x03  volume uvarint · start page uvarint · end page uvarint (> start)
 //	truncate  0x04  volume uvarint · from page uvarint
@@ -40,15 +44,22 @@ import (
 //	drop      0x07  volume uvarint
 //	set       0x08  key length uvarint · key · value length uvarint · value
 //	delete    0x09  key length uvarint · key
+//	move      0x0a  id uvarint · pages u8 · present u16 · codec u8 · … as in frame … · CRC32Cs
+//	                · gone u8 · gone × (page offset u8 · name [20])
+//	free      0x0b  id uvarint · gone u8 · gone × (page offset u8 · name [20])
+//	session   0x0c  number uvarint · salt [32]
+//	fold      0x0d  volume uvarint · region uvarint · generation uvarint · old length uvarint · old, an entry of the page
+//	                map · runs u8 (1..128) · runs × run, covering exactly the pages of old
+//	thaw      0x0e  volume uvarint · generation uvarint
+//	reap      0x0f  volume uvarint · from region uvarint · rows uvarint (≥ 1) · due uvarint, an LSN
 //
-// The Data of the record is the stored bytes of its frames, one after the other in the order of their operations. A
-// frame comes before the writes that refer to it. Codec 0 stores the pages as they are, with a block for each 8 pages
-// (the last may be shorter).
+// The Data of the record is the stored bytes of its frames and moves, one after the other in the order of their
+// operations. A frame comes before the writes that refer to it. For frames see frame.
 const (
 	recordGenesis = 0x01
 	recordCommit  = 0x02
 
-	recordFormat = 1 // of the whole log; a reader refuses any other
+	recordFormat = 2 // of the whole log; a reader refuses any other
 )
 
 type opKind uint8
@@ -63,23 +74,49 @@ const (
 	opDrop
 	opSet
 	opDelete
+	opMove
+	opFree
+	opSession
+	opFold
+	opThaw
+	opReap
 )
-
-// codecRaw stores pages as they are.
-const codecRaw = 0
 
 // maxPages bounds page numbers: every byte of a volume has an address that fits an int64.
 const maxPages = PageNo(math.MaxInt64/PageSize + 1)
 
 const regionHasDigest = 1 // flag of a region of a write
 
-// genesis is the content of the first record: what applying a record depends on beside the record and the rows.
-type genesis struct {
-	limits
-	key digest.Key
+// storeKeys are the secrets of a store.
+type storeKeys struct {
+	names digest.Key // keys its fingerprints
+	data  [32]byte   // the keys of its sealed frames are derived from it
 }
 
-func (g genesis) append(dst []byte) []byte {
+// The ciphers that can seal the keys of a store.
+const (
+	cipherNone   = 0
+	cipherAESGCM = 1
+)
+
+// genesis is the content of the first record: what applying a record depends on beside the record and the rows, and the
+// keys of the store, sealed or not.
+type genesis struct {
+	limits
+	cipher uint8
+	keyID  [8]byte
+	nonce  [12]byte
+	sealed [32 + 32 + 16]byte
+}
+
+// genesisBytes is the length of a genesis record, genesisOpen that of the part before the nonce, which the sealing of
+// the keys covers too.
+const (
+	genesisOpen  = 1 + 2 + 5*4 + 1 + 8
+	genesisBytes = genesisOpen + 12 + 32 + 32 + 16
+)
+
+func (g *genesis) append(dst []byte) []byte {
 	dst = append(dst, recordGenesis)
 	dst = binary.LittleEndian.AppendUint16(dst, recordFormat)
 	dst = binary.LittleEndian.AppendUint32(dst, pagemap.PageBytes)
@@ -87,10 +124,9 @@ func (g genesis) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint32(dst, pagemap.RegionBytes)
 	dst = binary.LittleEndian.AppendUint32(dst, g.direct)
 	dst = binary.LittleEndian.AppendUint32(dst, g.erasures)
-	return append(dst, g.key[:]...)
+	dst = append(append(dst, g.cipher), g.keyID[:]...)
+	return append(append(dst, g.nonce[:]...), g.sealed[:]...)
 }
-
-const genesisBytes = 1 + 2 + 5*4 + 32
 
 func decodeGenesis(p []byte) (g genesis, err error) {
 	if len(p) < 3 || p[0] != recordGenesis {
@@ -108,43 +144,36 @@ func decodeGenesis(p []byte) (g genesis, err error) {
 			page, chunk, region, pagemap.PageBytes, pagemap.ChunkBytes, pagemap.RegionBytes)
 	}
 	g.direct, g.erasures = binary.LittleEndian.Uint32(p[15:]), binary.LittleEndian.Uint32(p[19:])
-	copy(g.key[:], p[23:])
+	g.cipher = p[23]
+	copy(g.keyID[:], p[24:])
+	copy(g.nonce[:], p[genesisOpen:])
+	copy(g.sealed[:], p[genesisOpen+12:])
+	if g.cipher > cipherAESGCM {
+		return g, fmt.Errorf("the store's keys are sealed with cipher %d, which this build does not know", g.cipher)
+	}
+	if zeros := [16]byte(g.sealed[64:]); g.cipher == cipherNone &&
+		(zeros != [16]byte{} || g.keyID != [8]byte{} || g.nonce != [12]byte{}) {
+		return g, errors.New("the store's header has no cipher, and bytes of one")
+	}
 	return g, nil
 }
 
-// namedChunk is a chunk of a frame: its first page there and its digest.
-type namedChunk struct {
-	off  uint8
-	name digest.Digest
+// setPlainKeys puts k into the header as it is.
+func (g *genesis) setPlainKeys(k *storeKeys) {
+	g.cipher, g.keyID, g.nonce = cipherNone, [8]byte{}, [12]byte{}
+	clear(g.sealed[:])
+	copy(g.sealed[:], k.names[:])
+	copy(g.sealed[32:], k.data[:])
 }
 
-// frame describes a frame where it is stored, in a record and in the index.
-type frame struct {
-	id     pagemap.FrameID
-	codec  uint8
-	pages  uint8  // raw pages, 1..128
-	stored uint32 // bytes
-	crcs   []uint32
-	chunks []namedChunk // in a record only
-}
-
-// blocks returns the number of separately checksummed blocks of a raw frame of that many pages.
-func blocks(pages int) int { return (pages + pagemap.ChunkPages - 1) / pagemap.ChunkPages }
-
-func appendFrameOp(dst []byte, f *frame) []byte {
-	dst = append(dst, byte(opFrame))
-	dst = binary.AppendUvarint(dst, uint64(f.id))
-	dst = append(dst, f.codec, f.pages)
-	dst = binary.AppendUvarint(dst, uint64(f.stored))
-	dst = append(dst, byte(len(f.chunks)))
-	for i := range f.chunks {
-		dst = append(dst, f.chunks[i].off)
-		dst = append(dst, f.chunks[i].name[:]...)
+// plainKeys returns the keys of a header without a cipher.
+func (g *genesis) plainKeys() (k storeKeys, err error) {
+	if g.cipher != cipherNone {
+		return k, fmt.Errorf("the store's keys are sealed by the master key %x, and none was given", g.keyID)
 	}
-	for _, c := range f.crcs {
-		dst = binary.LittleEndian.AppendUint32(dst, c)
-	}
-	return dst
+	copy(k.names[:], g.sealed[:])
+	copy(k.data[:], g.sealed[32:])
+	return k, nil
 }
 
 func appendWriteOp(dst []byte, v VolumeID, pages Range) []byte {
@@ -154,8 +183,8 @@ func appendWriteOp(dst []byte, v VolumeID, pages Range) []byte {
 	return binary.AppendUvarint(dst, uint64(pages.End-pages.Start))
 }
 
-// appendWriteRegion appends one region of a write; name is nil unless the region is written as a whole and its digest
-// is to be remembered.
+// appendWriteRegion appends one region of a write; name is nil unless the region is written as a whole and its name is
+// to be remembered.
 func appendWriteRegion(dst []byte, name *digest.Digest, runs pagemap.Entry) []byte {
 	if name != nil {
 		dst = append(dst, regionHasDigest)
@@ -167,7 +196,8 @@ func appendWriteRegion(dst []byte, name *digest.Digest, runs pagemap.Entry) []by
 	return pagemap.AppendEntry(dst, runs)
 }
 
-// appendVolumeOp appends an operation that is a kind, a volume and up to two numbers.
+// appendVolumeOp appends an operation that is a kind, a volume and some numbers: clear, truncate, create, freeze, drop,
+// thaw, reap.
 func appendVolumeOp(dst []byte, kind opKind, v VolumeID, args ...uint64) []byte {
 	dst = append(dst, byte(kind))
 	dst = binary.AppendUvarint(dst, uint64(v))
@@ -175,6 +205,27 @@ func appendVolumeOp(dst []byte, kind opKind, v VolumeID, args ...uint64) []byte 
 		dst = binary.AppendUvarint(dst, a)
 	}
 	return dst
+}
+
+// appendReapOp appends one step of a pass over the volume: the map rows of whole regions from region from on, until
+// there are at least rows of them, if anything made necessary up to record due is still to be done.
+func appendReapOp(dst []byte, v VolumeID, from uint64, rows uint64, due replication.LSN) []byte {
+	return appendVolumeOp(dst, opReap, v, from, rows, uint64(due))
+}
+
+// appendFoldOp appends the replacement of the entry old of a region by runs, which show the same pages with the same
+// content.
+func appendFoldOp(dst []byte, v VolumeID, region uint64, g Gen, old, runs pagemap.Entry) []byte {
+	dst = appendVolumeOp(dst, opFold, v, region, uint64(g))
+	bytes := pagemap.AppendEntry(nil, old)
+	dst = append(binary.AppendUvarint(dst, uint64(len(bytes))), bytes...)
+	return pagemap.AppendEntry(append(dst, byte(len(runs))), runs)
+}
+
+// appendSessionOp appends the salt from which the key of a sealing session is derived.
+func appendSessionOp(dst []byte, session uint32, salt *[32]byte) []byte {
+	dst = binary.AppendUvarint(append(dst, byte(opSession)), uint64(session))
+	return append(dst, salt[:]...)
 }
 
 func appendSetOp(dst, key, value []byte) []byte {
@@ -189,247 +240,4 @@ func appendDeleteOp(dst, key []byte) []byte {
 	dst = append(dst, byte(opDelete))
 	dst = binary.AppendUvarint(dst, uint64(len(key)))
 	return append(dst, key...)
-}
-
-// op is one decoded operation of a commit. Only the fields of its kind are set; slices point into the Meta.
-type op struct {
-	kind       opKind
-	volume     VolumeID
-	gen        Gen
-	pages      Range // write, clear; truncate: [from, maxPages)
-	key, value []byte
-	frame      frame // its slices are reused by the next frame of the same decoder
-}
-
-// region is one decoded region of a write.
-type region struct {
-	no       uint64 // of the volume
-	from, to int    // pages of the region that are written
-	name     *digest.Digest
-	runs     pagemap.Entry // reused by the next region of the same decoder
-}
-
-// commitDecoder reads the operations of a commit. After a write operation its regions must be read with region until
-// that returns false.
-type commitDecoder struct {
-	p    []byte
-	err  error
-	left Range // pages of the current write whose regions were not read yet
-	op   op
-	reg  region
-	name digest.Digest
-}
-
-// reset starts decoding p.
-func (d *commitDecoder) reset(p []byte) error {
-	d.err, d.left = nil, Range{}
-	if len(p) == 0 || p[0] != recordCommit {
-		return errors.New("not a commit")
-	}
-	d.p = p[1:]
-	return nil
-}
-
-func (d *commitDecoder) fail(format string, args ...any) {
-	if d.err == nil {
-		d.err = fmt.Errorf(format, args...)
-	}
-	d.p = nil
-}
-
-func (d *commitDecoder) byte() byte {
-	if len(d.p) == 0 {
-		d.fail("record ends within an operation")
-		return 0
-	}
-	b := d.p[0]
-	d.p = d.p[1:]
-	return b
-}
-
-func (d *commitDecoder) uvarint() uint64 {
-	v, n := pagemap.Uvarint(d.p)
-	if n == 0 {
-		d.fail("record ends within a number, or the number is malformed")
-		return 0
-	}
-	d.p = d.p[n:]
-	return v
-}
-
-func (d *commitDecoder) bytes(n uint64) []byte {
-	if n > uint64(len(d.p)) {
-		d.fail("record ends within an operation: %d bytes wanted, %d left", n, len(d.p))
-		return nil
-	}
-	b := d.p[:n:n]
-	d.p = d.p[n:]
-	return b
-}
-
-// next decodes the next operation into d.op. It returns false at the end and on an error, which d.err holds.
-func (d *commitDecoder) next() bool {
-	if d.left.Start < d.left.End {
-		d.fail("regions of a write were not read")
-	}
-	if d.err != nil || len(d.p) == 0 {
-		return false
-	}
-	f := d.op.frame
-	d.op = op{kind: opKind(d.byte()), frame: f}
-	switch d.op.kind {
-	case opFrame:
-		d.frame()
-	case opWrite:
-		d.op.volume = VolumeID(d.uvarint())
-		first := d.uvarint()
-		d.setPages(first, first+d.uvarint())
-		d.left = d.op.pages
-	case opClear:
-		d.op.volume = VolumeID(d.uvarint())
-		start := d.uvarint()
-		d.setPages(start, d.uvarint())
-	case opTruncate:
-		d.op.volume = VolumeID(d.uvarint())
-		d.setPages(d.uvarint(), uint64(maxPages))
-	case opCreate, opDrop:
-		d.op.volume = VolumeID(d.uvarint())
-	case opFreeze:
-		d.op.volume = VolumeID(d.uvarint())
-		g := d.uvarint()
-		if g == 0 || g > math.MaxUint32 {
-			d.fail("freeze of generation %d", g)
-		}
-		d.op.gen = Gen(g)
-	case opSet:
-		d.op.key = d.bytes(d.uvarint())
-		d.op.value = d.bytes(d.uvarint())
-	case opDelete:
-		d.op.key = d.bytes(d.uvarint())
-	default:
-		d.fail("operation of unknown kind %d", d.op.kind)
-	}
-	return d.err == nil
-}
-
-func (d *commitDecoder) setPages(start, end uint64) {
-	if start >= end || end > uint64(maxPages) {
-		d.fail("pages [%d,%d) out of bounds", start, end)
-		return
-	}
-	d.op.pages = Range{PageNo(start), PageNo(end)}
-}
-
-func (d *commitDecoder) frame() {
-	f := &d.op.frame
-	f.crcs, f.chunks = f.crcs[:0], f.chunks[:0]
-	f.id = pagemap.FrameID(d.uvarint())
-	f.codec, f.pages = d.byte(), d.byte()
-	stored := d.uvarint()
-	if d.err != nil {
-		return
-	}
-	switch {
-	case f.id == pagemap.ZeroFrame:
-		d.fail("frame without id")
-	case f.pages == 0 || f.pages > pagemap.RegionPages:
-		d.fail("frame %d of %d pages", f.id, f.pages)
-	case f.codec != codecRaw:
-		d.fail("frame %d has codec %d, which this build does not know", f.id, f.codec)
-	case stored != uint64(f.pages)*PageSize:
-		d.fail("frame %d of %d pages has %d bytes", f.id, f.pages, stored)
-	}
-	f.stored = uint32(stored)
-	end := 0 // of the chunk before
-	for n := d.byte(); n > 0 && d.err == nil; n-- {
-		c := namedChunk{off: d.byte()}
-		copy(c.name[:], d.bytes(digest.Size))
-		if int(c.off) < end || int(c.off)+pagemap.ChunkPages > int(f.pages) {
-			d.fail("frame %d of %d pages has a chunk at page %d", f.id, f.pages, c.off)
-		}
-		end = int(c.off) + pagemap.ChunkPages
-		f.chunks = append(f.chunks, c)
-	}
-	for n := blocks(int(f.pages)); n > 0 && d.err == nil; n-- {
-		if b := d.bytes(4); b != nil {
-			f.crcs = append(f.crcs, binary.LittleEndian.Uint32(b))
-		}
-	}
-}
-
-// region decodes the next region of the current write into d.reg. It returns false when there is none left and on an
-// error, which d.err holds.
-func (d *commitDecoder) region() bool {
-	if d.err != nil || d.left.Start >= d.left.End {
-		return false
-	}
-	r := &d.reg
-	r.no, r.from, r.to = firstRegion(d.left)
-	r.name, r.runs = nil, r.runs[:0]
-	switch flags := d.byte(); flags {
-	case 0:
-	case regionHasDigest:
-		if r.to-r.from != pagemap.RegionPages {
-			d.fail("region %d has a digest and only pages [%d,%d)", r.no, r.from, r.to)
-		}
-		copy(d.name[:], d.bytes(digest.Size))
-		r.name = &d.name
-	default:
-		d.fail("region %d has unknown flags %#x", r.no, flags)
-	}
-	d.runs(r)
-	d.left.Start += PageNo(r.to - r.from)
-	return d.err == nil
-}
-
-// runs decodes the runs of r, which must cover its pages without a gap.
-func (d *commitDecoder) runs(r *region) {
-	at := r.from
-	for n := d.byte(); n > 0 && d.err == nil; n-- {
-		run, rest, err := pagemap.DecodeRun(d.p)
-		if err != nil {
-			d.fail("region %d: %w", r.no, err)
-			return
-		}
-		if int(run.First) != at {
-			d.fail("region %d: run %v, want one from page %d", r.no, run, at)
-			return
-		}
-		at, d.p = run.End(), rest
-		if k := len(r.runs); k > 0 && r.runs[k-1].ContinuedBy(run) {
-			d.fail("region %d: run %v continues the one before", r.no, run)
-			return
-		}
-		r.runs = append(r.runs, run)
-	}
-	if at != r.to {
-		d.fail("region %d: runs end at page %d, want %d", r.no, at, r.to)
-	}
-}
-
-// firstRegion returns the number of the first region that pages touches and the pages [from, to) of it.
-func firstRegion(pages Range) (no uint64, from, to int) {
-	no = uint64(pages.Start / pagemap.RegionPages)
-	base := PageNo(no * pagemap.RegionPages)
-	return no, int(pages.Start - base), int(min(pages.End-base, pagemap.RegionPages))
-}
-
-// regionRange returns the numbers [first, end) of the regions that pages touches.
-func regionRange(pages Range) (first, end uint64) {
-	if pages.Start >= pages.End {
-		return 0, 0
-	}
-	return uint64(pages.Start / pagemap.RegionPages), uint64((pages.End-1)/pagemap.RegionPages) + 1
-}
-
-// regionPart returns the pages [from, to) of region no that lie in pages.
-func regionPart(pages Range, no uint64) (from, to int) {
-	base := PageNo(no * pagemap.RegionPages)
-	if pages.Start > base {
-		from = int(min(pages.Start-base, pagemap.RegionPages))
-	}
-	if pages.End > base {
-		to = int(min(pages.End-base, pagemap.RegionPages))
-	}
-	return from, max(from, to)
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 
 	"pagevault/internal/digest"
 	"pagevault/pagestore/pagemap"
@@ -16,46 +15,110 @@ import (
 //
 //	"S"                               state: format, store, applied LSN, next ids, counters; in every batch
 //	"G"                               the Meta of the genesis record
-//	"f" frame u64                     where a frame is stored
-//	"c" digest [32]                   where a chunk is stored: frame uvarint · page of the frame u8
-//	"r" digest [32]                   what fills a region: its runs, as in the page map, covering all 128 pages
-//	"v" volume u64                    a volume
+//	"f" frame u64                     a frame: where it is stored and how often each block is used; see frameRow
+//	"b" frame u64 · name [20]         empty: the region of this name has its first run that is not zeros in the frame
+//	"c" name [20]                     where a chunk is stored: frame uvarint · page of the frame u8
+//	"r" name [20]                     what fills a region: its runs, as in the page map, covering all 128 pages
+//	"s" segment u32                   what lies in a segment of the log; see segmentRow
+//	"v" volume u64                    a volume; see volumeRow
+//	"g" volume u64 · generation u32   empty: a frozen generation of the volume that can be read
 //	"m" volume u64 · region u64 · ^generation u32
 //	                                  page map of a region as the generation left it; newest first
+//	"h" volume u64 · region u64       empty: the newest page map entry of the region has more than foldRuns runs
 //	"d" volume u64 · generation u32 · region u64
 //	                                  bitmap [16] of the pages that were written or cleared in the generation; kept once
 //	                                  the volume has a frozen generation to compare with
+//	"p" volume u64                    a pass over the volume's page map is due: LSN uvarint of the record that made it so
+//	"x" session u32                   salt [32] of a sealing session
 //	"u" key                           a row of the caller
 const (
-	rowState  = 'S'
-	rowHeader = 'G'
-	rowFrame  = 'f'
-	rowChunk  = 'c'
-	rowRegion = 'r'
-	rowVolume = 'v'
-	rowMap    = 'm'
-	rowChange = 'd'
-	rowUser   = 'u'
+	rowState      = 'S'
+	rowHeader     = 'G'
+	rowFrame      = 'f'
+	rowBack       = 'b'
+	rowChunk      = 'c'
+	rowRegion     = 'r'
+	rowSegment    = 's'
+	rowVolume     = 'v'
+	rowGeneration = 'g'
+	rowMap        = 'm'
+	rowScattered  = 'h'
+	rowChange     = 'd'
+	rowPass       = 'p'
+	rowSession    = 'x'
+	rowUser       = 'u'
 )
 
 // indexFormat is the version of the rows. An index of another version is not read; it can be rebuilt from the log.
-const indexFormat = 1
+const indexFormat = 2
+
+// foldRuns is the number of runs beyond which a page map entry is worth being stored together anew: a region is read
+// with that many reads.
+const foldRuns = 24
 
 var (
 	stateKey  = []byte{rowState}
 	headerKey = []byte{rowHeader}
 )
 
+var errRowCut = errors.New("row has the wrong length")
+
 func appendFrameKey(dst []byte, id pagemap.FrameID) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, rowFrame), uint64(id))
+}
+
+// appendBackKey appends the key of a back row; a nil name gives what all of the frame begin with.
+func appendBackKey(dst []byte, id pagemap.FrameID, name *digest.Digest) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, rowBack), uint64(id))
+	if name != nil {
+		dst = append(dst, name[:]...)
+	}
+	return dst
+}
+
+func decodeBackKey(k []byte) (id pagemap.FrameID, name digest.Digest, err error) {
+	if len(k) != 1+8+digest.Size || k[0] != rowBack {
+		return 0, name, fmt.Errorf("back key %x", k)
+	}
+	copy(name[:], k[9:])
+	return pagemap.FrameID(binary.BigEndian.Uint64(k[1:])), name, nil
 }
 
 func appendDigestKey(dst []byte, row byte, d *digest.Digest) []byte {
 	return append(append(dst, row), d[:]...)
 }
 
-func appendVolumeKey(dst []byte, v VolumeID) []byte {
-	return binary.BigEndian.AppendUint64(append(dst, rowVolume), uint64(v))
+func appendSegmentKey(dst []byte, id replication.SegmentID) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, rowSegment), uint32(id))
+}
+
+func decodeSegmentKey(k []byte) (replication.SegmentID, error) {
+	if len(k) != 1+4 || k[0] != rowSegment {
+		return 0, fmt.Errorf("segment key %x", k)
+	}
+	return replication.SegmentID(binary.BigEndian.Uint32(k[1:])), nil
+}
+
+func appendVolumeKey(dst []byte, v VolumeID) []byte { return appendVolumePrefix(dst, rowVolume, v) }
+
+func appendPassKey(dst []byte, v VolumeID) []byte { return appendVolumePrefix(dst, rowPass, v) }
+
+func decodePassKey(k []byte) (VolumeID, error) {
+	if len(k) != 1+8 || k[0] != rowPass {
+		return 0, fmt.Errorf("pass key %x", k)
+	}
+	return VolumeID(binary.BigEndian.Uint64(k[1:])), nil
+}
+
+func appendGenerationKey(dst []byte, v VolumeID, g Gen) []byte {
+	return binary.BigEndian.AppendUint32(appendVolumePrefix(dst, rowGeneration, v), uint32(g))
+}
+
+func decodeGenerationKey(k []byte) (VolumeID, Gen, error) {
+	if len(k) != 1+8+4 || k[0] != rowGeneration {
+		return 0, 0, fmt.Errorf("generation key %x", k)
+	}
+	return VolumeID(binary.BigEndian.Uint64(k[1:])), Gen(binary.BigEndian.Uint32(k[9:])), nil
 }
 
 func appendMapKey(dst []byte, v VolumeID, region uint64, g Gen) []byte {
@@ -74,6 +137,17 @@ func decodeMapKey(k []byte) (region uint64, g Gen, err error) {
 	return binary.BigEndian.Uint64(k[9:]), Gen(^binary.BigEndian.Uint32(k[17:])), nil
 }
 
+func appendScatteredKey(dst []byte, v VolumeID, region uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendVolumePrefix(dst, rowScattered, v), region)
+}
+
+func decodeScatteredKey(k []byte) (v VolumeID, region uint64, err error) {
+	if len(k) != 1+8+8 || k[0] != rowScattered {
+		return 0, 0, fmt.Errorf("scattered key %x", k)
+	}
+	return VolumeID(binary.BigEndian.Uint64(k[1:])), binary.BigEndian.Uint64(k[9:]), nil
+}
+
 func appendChangeKey(dst []byte, v VolumeID, g Gen, region uint64) []byte {
 	dst = binary.BigEndian.AppendUint64(append(dst, rowChange), uint64(v))
 	dst = binary.BigEndian.AppendUint32(dst, uint32(g))
@@ -87,60 +161,23 @@ func decodeChangeKey(k []byte) (g Gen, region uint64, err error) {
 	return Gen(binary.BigEndian.Uint32(k[9:])), binary.BigEndian.Uint64(k[13:]), nil
 }
 
+func appendSessionKey(dst []byte, session uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, rowSession), session)
+}
+
+func decodeSessionRow(p []byte) (salt [32]byte, err error) {
+	if len(p) != len(salt) {
+		return salt, errRowCut
+	}
+	return [32]byte(p), nil
+}
+
 // appendVolumePrefix appends what all rows of one kind of volume v begin with. The prefix of v+1 ends their range.
 func appendVolumePrefix(dst []byte, row byte, v VolumeID) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, row), uint64(v))
 }
 
 func appendUserKey(dst, key []byte) []byte { return append(append(dst, rowUser), key...) }
-
-// A frame row:
-//
-//	segment uvarint · offset u32 of the first stored byte in the segment · stored uvarint, bytes · codec u8
-//	· pages u8 (1..128) · one CRC32C u32 for each block
-type frameRow struct {
-	frame
-	at replication.Position
-}
-
-func appendFrameRow(dst []byte, f *frame, at replication.Position) []byte {
-	dst = binary.AppendUvarint(dst, uint64(at.Segment))
-	dst = binary.LittleEndian.AppendUint32(dst, at.Offset)
-	dst = binary.AppendUvarint(dst, uint64(f.stored))
-	dst = append(dst, f.codec, f.pages)
-	for _, c := range f.crcs {
-		dst = binary.LittleEndian.AppendUint32(dst, c)
-	}
-	return dst
-}
-
-var errRowCut = errors.New("row has the wrong length")
-
-// decodeFrameRow decodes p into f, reusing f.crcs. It does not set f.id.
-func decodeFrameRow(f *frameRow, p []byte) error {
-	segment, n := pagemap.Uvarint(p)
-	if n == 0 || segment > math.MaxUint32 || len(p) < n+4 {
-		return errRowCut
-	}
-	f.at = replication.Position{Segment: replication.SegmentID(segment), Offset: binary.LittleEndian.Uint32(p[n:])}
-	p = p[n+4:]
-	stored, n := pagemap.Uvarint(p)
-	if n == 0 || stored > pagemap.RegionBytes || len(p) < n+2 {
-		return errRowCut
-	}
-	f.stored, f.codec, f.pages, p = uint32(stored), p[n], p[n+1], p[n+2:]
-	if f.codec != codecRaw {
-		return fmt.Errorf("codec %d is not known to this build", f.codec)
-	}
-	if f.pages == 0 || f.pages > pagemap.RegionPages || f.stored != uint32(f.pages)*PageSize || len(p) != 4*blocks(int(f.pages)) {
-		return errRowCut
-	}
-	f.crcs = f.crcs[:0]
-	for ; len(p) > 0; p = p[4:] {
-		f.crcs = append(f.crcs, binary.LittleEndian.Uint32(p))
-	}
-	return nil
-}
 
 // chunkRef says where a chunk is stored.
 type chunkRef struct {
@@ -160,130 +197,55 @@ func decodeChunkRow(p []byte) (c chunkRef, err error) {
 	return chunkRef{pagemap.FrameID(f), p[n]}, nil
 }
 
-// erasure is a clear or a truncation kept as one row instead of being carried out region by region. An entry written in
-// generation gen or before loses the pages [start, end) when it is read at a generation after gen. Reads at gen and
-// before, so those of every generation frozen by then, are untouched.
-type erasure struct {
-	gen   Gen
-	pages Range
-}
-
-// volumeRow is what is known of a volume beside its pages:
-//
-//	gen uvarint · frozen uvarint · written uvarint · erasures uvarint
-//	· erasures × (gen uvarint · start page uvarint · end page uvarint)
-//
-// Erasures are sorted by gen and start; those of one gen neither overlap nor touch.
-type volumeRow struct {
-	gen      Gen // the current one
-	frozen   Gen // the last that Freeze ended, 0: none. No read looks at a generation in (frozen, gen)
-	written  Gen // the last in which a page map entry was stored, 0: none
-	erasures []erasure
-}
-
-func appendVolumeRow(dst []byte, v *volumeRow) []byte {
-	for _, n := range [...]uint64{uint64(v.gen), uint64(v.frozen), uint64(v.written), uint64(len(v.erasures))} {
-		dst = binary.AppendUvarint(dst, n)
-	}
-	for _, e := range v.erasures {
-		for _, n := range [...]uint64{uint64(e.gen), uint64(e.pages.Start), uint64(e.pages.End)} {
-			dst = binary.AppendUvarint(dst, n)
-		}
-	}
-	return dst
-}
-
-func decodeVolumeRow(v *volumeRow, p []byte) error {
-	var head [4]uint64
-	for i := range head {
+// uvarints decodes exactly len(out) numbers from the start of p and returns what follows them.
+func uvarints(p []byte, out ...*uint64) (rest []byte, err error) {
+	for _, v := range out {
 		var n int
-		if head[i], n = pagemap.Uvarint(p); n == 0 {
-			return errRowCut
+		if *v, n = pagemap.Uvarint(p); n == 0 {
+			return nil, errRowCut
 		}
 		p = p[n:]
 	}
-	if head[0] == 0 || head[0] > math.MaxUint32 || head[1] >= head[0] || head[2] > head[0] {
-		return fmt.Errorf("volume row: generation %d, frozen %d, written %d, %d erasures", head[0], head[1], head[2], head[3])
-	}
-	v.gen, v.frozen, v.written, v.erasures = Gen(head[0]), Gen(head[1]), Gen(head[2]), v.erasures[:0]
-	for range head[3] {
-		var nums [3]uint64
-		for i := range nums {
-			var n int
-			if nums[i], n = pagemap.Uvarint(p); n == 0 {
-				return errRowCut
-			}
-			p = p[n:]
-		}
-		if nums[0] >= head[0] || nums[1] >= nums[2] || nums[2] > uint64(maxPages) {
-			return fmt.Errorf("volume row: erasure of [%d,%d) in generation %d of %d", nums[1], nums[2], nums[0], v.gen)
-		}
-		v.erasures = append(v.erasures, erasure{Gen(nums[0]), Range{PageNo(nums[1]), PageNo(nums[2])}})
-	}
-	if len(p) != 0 {
-		return errRowCut
-	}
-	return nil
+	return p, nil
 }
 
-// state is the row that every batch writes: what the index has seen.
+func appendPassRow(dst []byte, due replication.LSN) []byte {
+	return binary.AppendUvarint(dst, uint64(due))
+}
+
+func decodePassRow(p []byte) (due replication.LSN, err error) {
+	var n uint64
+	if p, err = uvarints(p, &n); err != nil || len(p) != 0 {
+		return 0, errRowCut
+	}
+	return replication.LSN(n), nil
+}
+
+// segmentRow is what lies in a segment of the log that frame rows point to:
 //
-//	format u16 · store [16] · applied u64 · next frame u64 · next volume u64 · counters 7 × u64, in the order of Counters
-type state struct {
-	store      [16]byte
-	applied    replication.LSN
-	nextFrame  pagemap.FrameID
-	nextVolume VolumeID
-	Counters
+//	frames uvarint (≥ 1) · stored uvarint · live uvarint · fast uvarint
+//
+// There is no row where no frame lies.
+type segmentRow struct {
+	frames uint64
+	stored uint64 // bytes of these frames
+	live   uint64 // of these, the part of the blocks that something uses; see frameRow.live
+	fast   uint64 // bytes of those that could be stored smaller; see frameRow.fast
 }
 
-// Counters are exact totals over the life of a store, one copy of everything. Every byte of a write is either a zero
-// byte, a duplicate byte or a stored byte.
-type Counters struct {
-	LogicalBytes   uint64 // written by the callers
-	ZeroBytes      uint64 // of these, in chunks and pieces of nothing but zeros, which store nothing
-	DuplicateBytes uint64 // of these, already stored when they were written, by an earlier write or the same
-	StoredBytes    uint64 // bytes of frames
-	Frames         uint64
-	Chunks         uint64 // fingerprinted chunks stored
-	Records        uint64 // of the log, the store's header included
-}
-
-func (c *Counters) fields() [7]*uint64 {
-	return [...]*uint64{&c.LogicalBytes, &c.ZeroBytes, &c.DuplicateBytes, &c.StoredBytes, &c.Frames, &c.Chunks, &c.Records}
-}
-
-func appendState(dst []byte, s *state) []byte {
-	dst = binary.LittleEndian.AppendUint16(dst, indexFormat)
-	dst = append(dst, s.store[:]...)
-	for _, n := range [...]uint64{uint64(s.applied), uint64(s.nextFrame), uint64(s.nextVolume)} {
-		dst = binary.LittleEndian.AppendUint64(dst, n)
-	}
-	for _, n := range s.Counters.fields() {
-		dst = binary.LittleEndian.AppendUint64(dst, *n)
+func appendSegmentRow(dst []byte, s *segmentRow) []byte {
+	for _, n := range [...]uint64{s.frames, s.stored, s.live, s.fast} {
+		dst = binary.AppendUvarint(dst, n)
 	}
 	return dst
 }
 
-func decodeState(p []byte) (s state, err error) {
-	if len(p) < 2 {
-		return s, errRowCut
+func decodeSegmentRow(p []byte) (s segmentRow, err error) {
+	if p, err = uvarints(p, &s.frames, &s.stored, &s.live, &s.fast); err != nil || len(p) != 0 {
+		return segmentRow{}, errRowCut
 	}
-	if v := binary.LittleEndian.Uint16(p); v != indexFormat {
-		return s, fmt.Errorf("the index has format %d, this build reads format %d", v, indexFormat)
-	}
-	if len(p) != 2+16+10*8 {
-		return s, errRowCut
-	}
-	copy(s.store[:], p[2:])
-	p = p[18:]
-	next := func() (n uint64) {
-		n, p = binary.LittleEndian.Uint64(p), p[8:]
-		return n
-	}
-	s.applied, s.nextFrame, s.nextVolume = replication.LSN(next()), pagemap.FrameID(next()), VolumeID(next())
-	for _, n := range s.Counters.fields() {
-		*n = next()
+	if s.frames == 0 || s.live > s.stored || s.fast > s.stored {
+		return segmentRow{}, fmt.Errorf("segment row: %d frames of %d bytes, %d live, %d fast", s.frames, s.stored, s.live, s.fast)
 	}
 	return s, nil
 }

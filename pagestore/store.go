@@ -170,7 +170,11 @@ func (s *Store) readHeader() error {
 	if err != nil {
 		return err
 	}
-	s.hasher, s.limits = digest.NewHasher(g.key), g.limits
+	keys, err := g.plainKeys()
+	if err != nil {
+		return err
+	}
+	s.hasher, s.limits = digest.NewHasher(keys.names), g.limits
 	return nil
 }
 
@@ -209,10 +213,14 @@ func (s *Store) replay(a *applier) error {
 
 // create appends the genesis record to an empty log and applies it.
 func (s *Store) create(a *applier) error {
-	g := genesis{limits: s.o.limits}
-	if _, err := io.ReadFull(s.o.Rand, g.key[:]); err != nil {
-		return err
+	var keys storeKeys
+	for _, k := range [][]byte{keys.names[:], keys.data[:]} {
+		if _, err := io.ReadFull(s.o.Rand, k); err != nil {
+			return err
+		}
 	}
+	g := genesis{limits: s.o.limits}
+	g.setPlainKeys(&keys)
 	if _, err := s.log.Append(&replication.Record{Meta: g.append(nil)}); err != nil {
 		return err
 	}

@@ -279,7 +279,7 @@ func (tx *Tx) findHead(v VolumeID) (h head, err error) {
 // reader is what the index is read through: the database or a snapshot of it.
 type reader = pebble.Reader
 
-// readVolume reads a volume row into row, reusing its memory. ok is false if there is none.
+// readVolume reads the row of a volume into row, reusing its memory. ok is false if there is none or it was dropped.
 func readVolume(r reader, v VolumeID, row *volumeRow) (ok bool, err error) {
 	var key [1 + 8]byte
 	value, closer, err := r.Get(appendVolumeKey(key[:0], v))
@@ -293,7 +293,7 @@ func readVolume(r reader, v VolumeID, row *volumeRow) (ok bool, err error) {
 	if err := decodeVolumeRow(row, value); err != nil {
 		return false, fmt.Errorf("%w: index: volume %d: %w", ErrCorrupt, v, err)
 	}
-	return true, nil
+	return !row.dropped, nil
 }
 
 // newUserIter iterates over the caller's rows with from <= key < to, their keys with the prefix.

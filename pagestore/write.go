@@ -206,6 +206,7 @@ func (b *builder) part(meta []byte, c *Content, p *part) []byte {
 	}
 	b.fill(c, p)
 	if b.f.pages > 0 {
+		b.f.present = allBlocks(int(b.f.pages))
 		b.frame++
 		meta = appendFrameOp(meta, &b.f)
 	}

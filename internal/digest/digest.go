@@ -1,5 +1,5 @@
-// Package digest names content: a Digest is the 32-byte keyed BLAKE3 hash of some bytes. Keying makes the names of one
-// store meaningless to another, so that nobody can learn from a name what somebody else has stored.
+// Package digest names content: a Digest is the first 20 bytes of the keyed BLAKE3 hash of some bytes. Keying makes the
+// names of one store meaningless to another, so that nobody can learn from a name what somebody else has stored.
 package digest
 
 import (
@@ -9,8 +9,9 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// Size is the length of a Digest in bytes.
-const Size = 32
+// Size is the length of a Digest in bytes. 160 bits: among 2^40 chunks, 4 PiB, two share a name with a chance of 2^-81,
+// and whoever wants to make two that do does not know the key.
+const Size = 20
 
 // Digest is the name of some content within one store.
 type Digest [Size]byte
@@ -44,6 +45,7 @@ func (h *Hasher) Sum(d *Digest, p []byte) {
 	k := h.pool.Get().(*blake3.Hasher)
 	k.Reset()
 	k.Write(p)
-	k.Sum(d[:0])
+	var full [32]byte
+	copy(d[:], k.Sum(full[:0]))
 	h.pool.Put(k)
 }
