@@ -1,0 +1,162 @@
+package pagestore
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"pagevault/pagestore/pagemap"
+)
+
+type regionKey struct {
+	volume VolumeID
+	no     uint64
+}
+
+// regionState is the newest page map entry of a region as the batch leaves it.
+type regionState struct {
+	exists bool
+	gen    Gen // in which the entry was stored
+	runs   pagemap.Entry
+	dirty  bool          // to be written
+	was    pagemap.Entry // what the row of generation gen holds; empty if there is none
+
+	scattered bool // the region has a scattered row
+}
+
+// set makes runs the entry of the region in the current generation. touched are the pages that were written or
+// cleared. It copies runs.
+func (a *applier) set(k regionKey, v *volumeState, runs pagemap.Entry, touched pagemap.Bitmap) error {
+	if err := a.touch(k, v, touched); err != nil {
+		return err
+	}
+	r, err := a.load(k)
+	if err != nil {
+		return err
+	}
+	if r.gen != v.gen { // the entry there is stays: the volume has moved on since
+		if r.dirty {
+			if err := a.writeEntry(k, r); err != nil {
+				return err
+			}
+		}
+		r.was = r.was[:0]
+	}
+	r.exists, r.gen, r.dirty, r.runs = true, v.gen, true, append(r.runs[:0], runs...)
+	if v.written != v.gen {
+		v.written, v.dirty = v.gen, true
+	}
+	return nil
+}
+
+// seek finds the first region at or after no and before end that had an entry before the batch, with the generation of
+// its newest entry, whose runs are then the iterator's value. It returns end if there is none.
+func (a *applier) seek(v VolumeID, no, end uint64) (uint64, Gen, error) {
+	if a.it == nil {
+		it, err := a.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowMap}, UpperBound: []byte{rowMap + 1}})
+		if err != nil {
+			return 0, 0, err
+		}
+		a.it = it
+	}
+	last := &a.sought
+	if last.volume == v && last.from <= no && end <= last.found { // as for all but the first region of a new volume
+		return end, 0, nil
+	}
+	last.volume = 0
+	a.key = appendMapKey(a.key[:0], v, no, ^Gen(0))
+	found, gen := uint64(noRegion), Gen(0)
+	if a.it.SeekGE(a.key) && bytes.HasPrefix(a.it.Key(), a.key[:9]) {
+		var err error
+		if found, gen, err = decodeMapKey(a.it.Key()); err != nil {
+			return 0, 0, err
+		}
+	} else if err := a.it.Error(); err != nil {
+		return 0, 0, err
+	}
+	last.volume, last.from, last.found = v, no, found
+	return min(found, end), gen, nil
+}
+
+// noRegion is greater than the number of any region.
+const noRegion = math.MaxUint64
+
+// current returns what the region holds now: its newest entry without what was erased since. It is valid until the next
+// call.
+func (a *applier) current(k regionKey, v *volumeState) (pagemap.Entry, error) {
+	r, err := a.load(k)
+	if err != nil || !r.exists {
+		return nil, err
+	}
+	lost := v.erased(k.no, r.gen, v.gen)
+	if lost.Empty() {
+		return r.runs, nil
+	}
+	a.masked = pagemap.Without(a.masked[:0], r.runs, lost)
+	return a.masked, nil
+}
+
+// load returns the newest entry of a region.
+func (a *applier) load(k regionKey) (*regionState, error) {
+	if r := a.regions[k]; r != nil {
+		return r, nil
+	}
+	r := a.newRegion()
+	a.regions[k] = r
+	if a.isWiped(k.volume, k.no) {
+		return r, nil
+	}
+	no, gen, err := a.seek(k.volume, k.no, k.no+1)
+	if err != nil || no != k.no {
+		return r, err
+	}
+	value, err := a.it.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	if r.runs, err = pagemap.DecodeEntry(r.runs[:0], value); err != nil {
+		return nil, fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, k.volume, k.no, gen, err)
+	}
+	r.exists, r.gen, r.was = true, gen, append(r.was[:0], r.runs...)
+	r.scattered = len(r.runs) > foldRuns
+	return r, nil
+}
+
+func (a *applier) newRegion() *regionState {
+	n := len(a.spare)
+	if n == 0 {
+		return &regionState{}
+	}
+	r := a.spare[n-1]
+	a.spare = a.spare[:n-1]
+	*r = regionState{runs: r.runs[:0], was: r.was[:0]}
+	return r
+}
+
+func (a *applier) writeEntry(k regionKey, r *regionState) error {
+	err := a.putEntry(k, r.gen, r.was, r.runs)
+	r.was, r.dirty = append(r.was[:0], r.runs...), false
+	return err
+}
+
+// putEntry stores an entry where the row now holds old, nothing if old is empty.
+func (a *applier) putEntry(k regionKey, g Gen, old, runs pagemap.Entry) error {
+	a.key = appendMapKey(a.key[:0], k.volume, k.no, g)
+	a.value = pagemap.AppendEntry(a.value[:0], runs)
+	return a.batch.Set(a.key, a.value, nil)
+}
+
+// markScattered sets or deletes the row that says that the newest entry of a region has many runs.
+func (a *applier) markScattered(k regionKey, r *regionState) error {
+	scattered := len(r.runs) > foldRuns
+	if scattered == r.scattered {
+		return nil
+	}
+	a.key = appendScatteredKey(a.key[:0], k.volume, k.no)
+	if scattered {
+		return a.batch.Set(a.key, nil, nil)
+	}
+	return a.batch.Delete(a.key, nil)
+}
