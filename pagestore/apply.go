@@ -33,6 +33,8 @@ func (s *Store) run(a *applier) {
 }
 
 func (s *Store) apply(a *applier, records []*replication.Record) error {
+	s.names.batch.Lock()
+	defer s.names.batch.Unlock()
 	for _, r := range records {
 		if err := a.record(r); err != nil {
 			return err
@@ -70,6 +72,7 @@ type applier struct {
 	changes map[changeKey]pagemap.Bitmap
 	wiped   []wipe // page map rows deleted in this batch, before what regions holds
 
+	flushes flushes
 	decoder commitDecoder
 	at      replication.Position // of the stored bytes of the next frame
 	key     []byte
@@ -127,6 +130,7 @@ func (a *applier) record(r *replication.Record) (err error) {
 	}
 	a.state.applied = r.LSN
 	a.state.Records++
+	a.flushes.applied(r.At)
 	return nil
 }
 
@@ -264,6 +268,9 @@ func (a *applier) commit() error {
 	clear(a.regions)
 	clear(a.changes)
 	a.wiped = a.wiped[:0]
+	if err == nil && a.flushes.due() {
+		err = a.flushes.start(a.db)
+	}
 	return err
 }
 

@@ -28,6 +28,8 @@ type Options struct {
 	// Tests vary these.
 	limits           limits // of a store that is created
 	replayBatchBytes int    // of rows at which a replay commits its batch
+	minSavedNames    uint64 // fingerprints that are worth a file. 0: minSavedNames
+	flushBytes       int64  // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
 }
 
 // Events are callbacks for logs, metrics and tests. Any may be nil. They are called from the goroutine that saw the
@@ -40,6 +42,9 @@ type Events struct {
 	Replayed func(from, to replication.LSN)
 	// Failed: the store takes no more updates, because of err. Called once.
 	Failed func(err error)
+	// SummaryLost: the file that keeps the names of an index in memory across restarts could not be used or written,
+	// because of err. Until they are read from the index, writes are slower. Nothing else depends on it.
+	SummaryLost func(err error)
 	// IndexLog: a line of Pebble's own log.
 	IndexLog func(text string)
 }
@@ -48,6 +53,10 @@ const (
 	defaultCacheBytes    = 64 << 20
 	defaultMemTableBytes = 64 << 20 // 2.6 GB of new content at 100 kB of rows for each 4 MiB
 	maxMemTableBytes     = 1 << 30  // Pebble's limit is 4 GB for the four there can be at once
+
+	// defaultFlushBytes bounds what a replay after a crash has to read to 1 GiB of log: one part that was being flushed,
+	// one that was applied meanwhile, and behind each the rest of a batch, as large as the log's queue.
+	defaultFlushBytes = 448 << 20
 )
 
 // withDefaults returns o with every default filled in, or an error naming the field that is wrong.
@@ -72,6 +81,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.replayBatchBytes == 0 {
 		o.replayBatchBytes = 4 << 20
+	}
+	if o.minSavedNames == 0 {
+		o.minSavedNames = minSavedNames
+	}
+	if o.flushBytes == 0 {
+		o.flushBytes = defaultFlushBytes
 	}
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits

@@ -16,8 +16,8 @@ import (
 
 // Store is a set of volumes and of the caller's rows. It is safe for concurrent use.
 //
-// One goroutine runs from Open to Close: it applies durable records to the index. Another reads the fingerprints of an
-// index that was not empty into memory and ends. The log and Pebble run their own.
+// One goroutine runs from Open to Close: it applies durable records to the index. Another reads the fingerprints of the
+// index into memory, where no file beside the index has them, and ends. The log and Pebble run their own.
 //
 // Invariants: the sequencer's ids are the index's plus what is in flight. A row of the index is never newer than the
 // applied LSN beside it. Lock order: seq, then flight.
@@ -106,8 +106,11 @@ func (s *Store) start() error {
 	if err != nil {
 		return fmt.Errorf("index %s: %w", s.o.Dir, err)
 	}
-	s.names.init(st.Chunks + st.Chunks/16)
+	if err := s.startSummary(&st); err != nil {
+		return err
+	}
 	a := newApplier(s.db, &s.names, s.limits, st)
+	a.flushes = flushes{every: s.o.flushBytes, broken: s.broken}
 	if err := s.replay(a); err != nil {
 		return err
 	}
@@ -130,17 +133,16 @@ func (s *Store) start() error {
 	s.flight.mu.applied, s.flight.mu.forgot = state.applied, state.applied
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
 	go s.run(a)
-	if st.applied == 0 { // the index was empty: everything was added as it was applied
-		s.names.ready.Store(true)
-		close(s.filled)
-	} else {
-		go s.fillSummary()
-	}
+	go s.fillSummary()
 	return nil
 }
 
+// fillSummary reads the names of the index into the summary if that does not know them yet.
 func (s *Store) fillSummary() {
 	defer close(s.filled)
+	if s.names.ready.Load() {
+		return
+	}
 	if err := s.names.fill(s.db, s.stopFill); err != nil {
 		s.breakIndex(err)
 	}
@@ -188,7 +190,7 @@ func (s *Store) replay(a *applier) error {
 		if err := a.record(r); err != nil {
 			return err
 		}
-		if a.batch.Len() < s.o.replayBatchBytes {
+		if a.batch.Len() < s.o.replayBatchBytes && !a.flushes.due() {
 			return nil
 		}
 		return a.commit()
@@ -260,6 +262,7 @@ func (s *Store) Close() error {
 	if e := s.db.Flush(); e != nil {
 		err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
 	}
+	s.keepSummary()
 	if e := s.db.Close(); e != nil {
 		err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
 	}

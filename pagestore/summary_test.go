@@ -19,8 +19,8 @@ func randomDigest(rng *rand.Rand) (d digest.Digest) {
 
 // TestSummary adds names from two goroutines, through several layers. All are found; of others few are.
 func TestSummary(t *testing.T) {
-	var s summary
-	s.layers.Store(&[]*layer{newLayer(1000)})
+	s := summary{small: 1000}
+	s.init(0)
 	const each = 40_000
 	var added [2][]digest.Digest
 	var wg sync.WaitGroup
@@ -31,7 +31,7 @@ func TestSummary(t *testing.T) {
 		}
 		wg.Go(func() {
 			for i := range added[g] {
-				s.add(&added[g][i])
+				s.cur.Load().add(&added[g][i])
 			}
 		})
 	}
@@ -57,7 +57,7 @@ func TestSummary(t *testing.T) {
 			wrong++
 		}
 	}
-	layers := len(*s.layers.Load())
+	layers := len(*s.cur.Load().layers.Load())
 	t.Logf("%d layers, %.2f %% of the others wrongly perhaps", layers, float64(wrong)*100/asked)
 	if layers != 7 || wrong > asked*4/100 {
 		t.Fatalf("%d layers, %d of %d others found", layers, wrong, asked)

@@ -32,7 +32,8 @@ func openService(p *plan, home *layout) (*blobstore.Service, error) {
 				DamagedCopy: func(member int, at replication.Position, n int, err error) {
 					log.Warn("a copy is damaged", "member", member+1, "segment", at.Segment, "offset", at.Offset, "bytes", n, "error", err)
 				},
-				Replayed: func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
+				SummaryLost: func(err error) { log.Warn("the file of fingerprints", "error", err) },
+				Replayed:    func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
 			}
 			o.Log.Events = &replication.Events{
 				Recovered: func(r replication.Recovery) { logRecovery(log, r, o.Members) },
