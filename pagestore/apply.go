@@ -51,6 +51,11 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 	}
 	state := a.state
 	s.state.Store(&state)
+	stored := int64(0)
+	for _, r := range records {
+		stored += r.User.(*pending).stored
+	}
+	s.publishLanded(&state, stored)
 	return s.retire()
 }
 

@@ -20,6 +20,8 @@ type Options struct {
 	Members []replication.Member // where the log lives: one to many copies of the same bytes
 	Log     replication.Options
 
+	Quota Quota // what the store may hold; see SetQuota. The zero value: any amount
+
 	Cache         *pebble.Cache // shared between stores; the caller keeps its reference. nil: an own one of 64 MiB
 	MemTableBytes int           // index rows held in memory before a table is written. 0: 64 MiB
 	Rand          io.Reader     // source of the fingerprint key. nil: crypto/rand

@@ -38,6 +38,7 @@ type Store struct {
 		tx         Tx
 	}
 	flight flight
+	quota  quota
 
 	state      atomic.Pointer[state]
 	failed     atomic.Pointer[error] // why there are no more updates; wraps ErrReadOnly
@@ -67,6 +68,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{o: o, broken: make(chan struct{}), stopped: make(chan struct{}), stopFill: make(chan struct{}), filled: make(chan struct{})}
 	s.flight.init()
+	s.SetQuota(o.Quota)
 	s.views.mu.none = sync.NewCond(&s.views.mu)
 	s.contents.New = func() any { return new(Content) }
 	s.pendings.New = newPending
@@ -130,6 +132,7 @@ func (s *Store) start() error {
 	}
 	state := a.state
 	s.state.Store(&state)
+	s.publishLanded(&state, 0)
 	s.flight.mu.applied, s.flight.mu.forgot = state.applied, state.applied
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
 	go s.run(a)

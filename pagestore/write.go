@@ -70,7 +70,8 @@ type pending struct {
 	record replication.Record
 	done   chan error // one value, when the record is applied or will not be
 
-	finished bool // done was sent to; guarded by the flight's lock
+	stored   int64 // bytes of content it adds to the log
+	finished bool  // done was sent to; guarded by the flight's lock
 
 	rows  []string     // keys it has in the flight
 	names fingerprints // that it added to the flight
