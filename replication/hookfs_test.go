@@ -7,6 +7,8 @@ import (
 	"sort"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/replication/segment"
 )
 
 // fsOp is an operation that changes a file system or makes a change durable.
@@ -157,7 +159,7 @@ func hooked(members []Member, h hook) []Member {
 	return out
 }
 
-// contents returns the files of a member by name, but for those that differ between members by right.
+// contents returns the files of a member by name, those of the checkpoint with its directory in front, but for those that differ between members by right.
 func contents(m Member) (map[string]string, error) {
 	list, err := m.FS.List(m.Dir)
 	if err != nil {
@@ -169,13 +171,29 @@ func contents(m Member) (map[string]string, error) {
 		if name == "LOCK" || name == "MEMBER" {
 			continue
 		}
-		b, err := readFile(m, name)
-		if err != nil {
+		if name == segment.CheckpointDir {
+			inside, err := m.FS.List(m.FS.PathJoin(m.Dir, name))
+			if err != nil {
+				return nil, err
+			}
+			for _, file := range inside {
+				if err := add(out, m, name+"/"+file); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
+		if err := add(out, m, name); err != nil {
 			return nil, err
 		}
-		out[name] = string(b)
 	}
 	return out, nil
+}
+
+func add(out map[string]string, m Member, name string) error {
+	b, err := readFile(m, name)
+	out[name] = string(b)
+	return err
 }
 
 func readFile(m Member, name string) ([]byte, error) {

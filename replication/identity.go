@@ -20,8 +20,15 @@ type found struct {
 	identity *segment.Identity // nil: there is none
 	segments map[SegmentID]names
 	temps    []string
-	store    segment.StoreID // without identity: the log that the first whole segment header names
+	store    segment.StoreID // without identity: the log that the manifest or the first whole segment header names
+
+	manifest *segment.Manifest // nil: there is none, or it is damaged
+	damage   error             // why there is a manifest that cannot be read
+	files    map[string]int64  // what lies in the directory of the checkpoint, and its size
 }
+
+// holds reports whether the directory holds anything but an identity: segments, or the word that there were some.
+func (f *found) holds() bool { return len(f.segments) > 0 || f.manifest != nil || f.damage != nil }
 
 // names says under which of its two names a segment is there. After a crash it may be both.
 type names struct{ open, sealed bool }
@@ -75,18 +82,76 @@ func (m *member) look() (found, error) {
 			if f.identity, err = m.readIdentity(); err != nil {
 				return f, fmt.Errorf("member %s: %w", m.dir, err)
 			}
+		case name == segment.ManifestName:
+			if err := m.readManifest(&f); err != nil {
+				return f, fmt.Errorf("member %s: %w", m.dir, err)
+			}
+		case name == segment.CheckpointDir:
+			if f.files, err = m.listFiles(); err != nil {
+				return f, fmt.Errorf("member %s: list %s: %w", m.dir, segment.CheckpointDir, err)
+			}
 		case strings.HasSuffix(name, segment.TempSuffix):
 			f.temps = append(f.temps, name)
 		}
 	}
-	if f.identity == nil && len(f.segments) > 0 {
+	if f.identity == nil && f.holds() {
 		f.store = m.storeOf(&f)
 	}
 	return f, nil
 }
 
-// storeOf returns the log that the member's segments belong to by the first header that is whole; zeros if none is.
+// readManifest reads the member's manifest into f. An error is returned only for one of another format version.
+func (m *member) readManifest(f *found) error {
+	b, err := m.readSmall(segment.ManifestName, segment.ManifestBytesMax)
+	if err == nil {
+		f.manifest, err = segment.ParseManifest(b)
+	}
+	if version := (*segment.VersionError)(nil); errors.As(err, &version) {
+		return err
+	}
+	f.damage = err
+	return nil
+}
+
+// readSmall reads a whole file of at most limit bytes; of a longer one it returns one byte more.
+func (m *member) readSmall(name string, limit int64) ([]byte, error) {
+	f, err := m.fs.Open(m.path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // it is only read
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return b, nil
+}
+
+// listFiles returns what lies in the directory of the checkpoint, with its size.
+func (m *member) listFiles() (map[string]int64, error) {
+	list, err := m.fs.List(m.checkpointPath(""))
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]int64, len(list))
+	for _, name := range list {
+		info, err := m.fs.Stat(m.checkpointPath(name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		if err == nil {
+			out[name] = info.Size()
+		}
+	}
+	return out, nil
+}
+
+// storeOf returns the log that the member's manifest, or the first of its segments whose header is whole, belongs to; zeros
+// if nothing says so.
 func (m *member) storeOf(f *found) segment.StoreID {
+	if f.manifest != nil {
+		return f.manifest.Store
+	}
 	for _, id := range slices.Sorted(maps.Keys(f.segments)) {
 		file, err := m.fs.Open(m.path(segment.Name(id, f.segments[id].sealed)))
 		if err != nil {
@@ -106,14 +171,9 @@ func (m *member) storeOf(f *found) segment.StoreID {
 }
 
 func (m *member) readIdentity() (*segment.Identity, error) {
-	f, err := m.fs.Open(m.path(segment.IdentityName))
+	b, err := m.readSmall(segment.IdentityName, segment.IdentityBytes)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, segment.IdentityBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", segment.IdentityName, err)
 	}
 	id, err := segment.ParseIdentity(b)
 	if errors.Is(err, segment.ErrDamaged) {
@@ -135,15 +195,18 @@ func checkMembers(members []*member, all []found) error {
 		if f.identity != nil && first == nil {
 			first, firstDir = f.identity, members[i].dir
 		}
-		if len(f.segments) > 0 && recordsIn == "" {
+		if f.holds() && recordsIn == "" {
 			recordsIn = members[i].dir
 		}
 	}
 	for i, f := range all {
 		dir, id := members[i].dir, f.identity
 		switch {
-		case id == nil && len(f.segments) > 0 && first != nil && f.store == first.Store:
-		case id == nil && len(f.segments) > 0:
+		case f.manifest != nil && first != nil && f.manifest.Store != first.Store:
+			return fmt.Errorf("%w: %s of %s is of log %v, but %s belongs to log %v: it was put there by mistake",
+				ErrMembers, segment.ManifestName, dir, f.manifest.Store, firstDir, first.Store)
+		case id == nil && f.holds() && first != nil && f.store == first.Store:
+		case id == nil && f.holds():
 			return fmt.Errorf("%w: %s holds segments but no %s file, and no other member vouches for them: restore the file, or give the right directory",
 				ErrMembers, dir, segment.IdentityName)
 		case id == nil && recordsIn != "":
@@ -179,7 +242,7 @@ func wrongCount(dir string, id *segment.Identity, given int) error {
 	return fmt.Errorf("%w: the log of %s was made with %s, but %s: %s", ErrMembers, dir, made, gave, todo)
 }
 
-// HoldsRecords reports whether any of the directories holds a segment of a log. It changes nothing and makes nothing; a
+// HoldsRecords reports whether any of the directories holds a segment of a log, or says that there were some. It changes nothing and makes nothing; a
 // directory that does not exist holds nothing. Errors are those of Open for a directory that cannot be read.
 func HoldsRecords(members []Member) (bool, error) {
 	for _, m := range members {
@@ -187,7 +250,7 @@ func HoldsRecords(members []Member) (bool, error) {
 			m.FS = vfs.Default
 		}
 		f, err := (&member{fs: m.FS, dir: m.Dir}).look()
-		if err != nil || len(f.segments) > 0 {
+		if err != nil || f.holds() {
 			return err == nil, err
 		}
 	}
@@ -217,7 +280,7 @@ func (l *Log) form(all []found, done *Recovery) error {
 			return err
 		}
 		if !done.Created {
-			done.Repaired = append(done.Repaired, Repair{Member: i, Bytes: segment.IdentityBytes, Reason: segment.IdentityName + " was missing"})
+			done.Repaired = append(done.Repaired, Repair{Member: i, File: segment.IdentityName, Bytes: segment.IdentityBytes, Reason: segment.IdentityName + " was missing"})
 		}
 	}
 	l.store = template.Store

@@ -44,6 +44,7 @@ type Log struct {
 	members []*member
 	index   index
 	files   files
+	keeper  keeper
 	last    LSN // of recovery
 
 	// Owned by the commit loop.
@@ -161,6 +162,8 @@ func (l *Log) Close() error {
 		l.work.Signal()
 		l.space.Broadcast()
 		<-l.stopped
+		l.keeper.writing.Lock() // what is being written there sees that the log is closing
+		l.keeper.writing.Unlock()
 		for _, m := range l.members {
 			close(m.steps)
 		}
@@ -195,6 +198,11 @@ func (l *Log) Members() []MemberStatus {
 func (l *Log) Stats() Stats {
 	var s Stats
 	l.index.stats(&s)
+	k := l.keeper.current()
+	s.CheckpointLSN, s.CheckpointBytes = k.LSN, k.Bytes()
+	for _, r := range k.Dropped {
+		s.DroppedSegments += int(r.To-r.From) + 1
+	}
 	for _, m := range l.members {
 		s.Syncs += m.syncs.Load()
 	}

@@ -85,9 +85,13 @@ type copyState struct {
 	flaw    error            // why header or footer are not whole; nil for an unsealed file with a whole header
 }
 
-// recover examines all segments, then repairs them, and fills the index and done.
+// recover examines all segments, then repairs them and the checkpoint, and fills the index and done.
 func (l *Log) recover(all []found, done *Recovery) error {
-	plans, err := l.examine(all)
+	manifest, err := newestManifest(l.members, all)
+	if err != nil {
+		return err
+	}
+	plans, err := l.examine(all, manifest)
 	if err != nil {
 		return err
 	}
@@ -107,37 +111,64 @@ func (l *Log) recover(all []found, done *Recovery) error {
 			return err
 		}
 	}
+	for _, r := range manifest.Dropped {
+		l.index.passed(r.To, r.Last)
+	}
+	if err := l.recoverCheckpoint(manifest, all, done); err != nil {
+		return err
+	}
 	_, done.Last = l.index.end()
 	done.Segments = len(l.index.all())
 	return nil
 }
 
 // examine decides what every segment should be. The plans it returns are in the order of the segments, those that are as
-// they should be included.
-func (l *Log) examine(all []found) ([]*plan, error) {
+// they should be included, those that were dropped not.
+func (l *Log) examine(all []found, manifest *segment.Manifest) ([]*plan, error) {
 	var last SegmentID
 	for _, f := range all {
 		for id := range f.segments {
 			last = max(last, id)
 		}
 	}
+	ranges := manifest.Dropped
+	if n := len(ranges); n > 0 {
+		last = max(last, ranges[n-1].To)
+	}
 	var plans []*plan
 	next := LSN(1)
 	readers := make([]segment.Reader, len(l.members)) // one for each member, for the sake of their memory
-	for id := SegmentID(1); id <= last; id++ {
-		p, err := l.examineSegment(all, id, next, id == last, readers)
+	for id := SegmentID(1); id <= last && id != 0; id++ {
+		if len(ranges) > 0 && id == ranges[0].From {
+			r := ranges[0]
+			if r.First != next {
+				return nil, &CorruptError{At: Position{Segment: id}, Reason: fmt.Sprintf(
+					"the first record was %d, says %s, but the segment before ends with %d", r.First, segment.ManifestName, next-1)}
+			}
+			next, id, ranges = r.Last+1, r.To, ranges[1:]
+			continue
+		}
+		e := examination{l: l, isLast: id == last}
+		if len(ranges) > 0 && id+1 == ranges[0].From {
+			e.droppedNext = ranges[0].First
+		}
+		p, err := e.examine(all, id, next, readers)
 		if err != nil {
 			return nil, err
 		}
 		plans = append(plans, p)
 		next = p.first + LSN(p.count)
 	}
+	if next <= manifest.LSN {
+		return nil, &CorruptError{At: Position{Segment: last}, Reason: fmt.Sprintf(
+			"the records end with %d, but the checkpoint stands for %d", next-1, manifest.LSN)}
+	}
 	return plans, nil
 }
 
-// examineSegment decides what segment id, whose first record is first, should be.
-func (l *Log) examineSegment(all []found, id SegmentID, first LSN, isLast bool, readers []segment.Reader) (*plan, error) {
-	e := examination{l: l, isLast: isLast}
+// examine decides what segment id, whose first record is first, should be.
+func (e *examination) examine(all []found, id SegmentID, first LSN, readers []segment.Reader) (*plan, error) {
+	l := e.l
 	e.p = plan{id: id, first: first, holder: -1, tabler: -1, copies: make([]copyPlan, len(l.members))}
 	defer e.close()
 	for i, m := range l.members {
@@ -209,6 +240,8 @@ type examination struct {
 	copies []copyState
 	p      plan
 	lack   []lack // of the record being looked at
+
+	droppedNext LSN // the first record of the next segment, if that was dropped
 }
 
 // lack says why a member does not hold a record.
@@ -256,7 +289,7 @@ func (e *examination) agree() error {
 	}
 	switch {
 	case !here:
-		return e.corrupt(0, "the file is missing, but segment %d is there", p.id+1)
+		return e.corrupt(0, "the file is missing, but later ones are there, and no member has a %s that says it was dropped", segment.ManifestName)
 	case p.holder < 0 && e.isLast && longest <= segment.HeaderBytes && !e.anySealed():
 		p.remove = true // a crash while it was created
 	case p.holder < 0:
@@ -435,6 +468,9 @@ func (e *examination) tornTail(lsn LSN) error {
 // nextFirst returns the first record of the segment after this one, by the header of any member that has it; 0 if none
 // has.
 func (e *examination) nextFirst(all []found) LSN {
+	if e.droppedNext > 0 {
+		return e.droppedNext
+	}
 	for i, m := range e.l.members {
 		c, err := m.openCopy(e.l.store, e.p.id+1, all[i].segments[e.p.id+1], &segment.Reader{})
 		if c.file != nil {

@@ -19,7 +19,7 @@ const copyBytes = 256 << 10
 // back by a crash.
 func (m *member) tidy(temps []string) error {
 	for _, name := range temps {
-		if name == segment.IdentityName+segment.TempSuffix || strings.Trim(name, "0123456789") == segment.TempSuffix {
+		if name == segment.IdentityName+segment.TempSuffix || name == segment.ManifestName+segment.TempSuffix || strings.Trim(name, "0123456789") == segment.TempSuffix {
 			if err := m.fs.Remove(m.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return &MemberError{Dir: m.dir, Op: "remove " + name, Err: err}
 			}

@@ -10,13 +10,19 @@ import (
 // Replay calls fn with every record from LSN from on, in order, as Open found them: LSN, At and Meta are set, Data is nil
 // and not read. The record and its Meta are fn's until it returns. An error of fn ends the replay and is returned. Meta is
 // checked against its checksum and taken from another member if it is damaged; if no member has it, the error is
-// ErrCorrupt. Replay may not be called after the first Append.
+// ErrCorrupt. If one of the records lies in a segment that was dropped the error is ErrDropped, and fn is not called.
+// Replay may not be called after the first Append.
 func (l *Log) Replay(from LSN, fn func(r *Record) error) error {
 	l.mu.Lock()
 	appended := l.mu.appended
 	l.mu.Unlock()
 	if appended {
 		return errors.New("replay after the first append")
+	}
+	for _, r := range l.keeper.current().Dropped {
+		if r.Last >= from {
+			return fmt.Errorf("record %d: %w: segments %d to %d held records %d to %d", max(from, r.First), ErrDropped, r.From, r.To, r.First, r.Last)
+		}
 	}
 	p := replay{l: l, fn: fn}
 	defer p.close()

@@ -3,6 +3,7 @@ package replication
 import (
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -102,13 +103,15 @@ type Recovery struct {
 	Sealed   int      // segments a crash had left open, now sealed
 	Removed  int      // segments without a record, left by a crash while they were created
 	Repaired []Repair // copies that were not as they should be
+	Dropped  int      // files of dropped segments that a crash had left, now removed
 	CutBytes int64    // bytes of unfinished records behind the last whole one, the longest on any member
 }
 
-// Repair is one member's copy of a segment that was completed from other members.
+// Repair is one member's copy of a file that was completed or made again from other members.
 type Repair struct {
 	Member  int
-	Segment SegmentID // 0: its MEMBER file was made again
+	Segment SegmentID // 0: File is no segment
+	File    string    // its name in the member's directory: "MEMBER", "CHECKPOINT", "checkpoint/…"; "" for a segment
 	Bytes   int64     // written
 	Reason  string
 }
@@ -127,6 +130,22 @@ type SegmentInfo struct {
 	First, Last LSN   // Last is First - 1 while the segment holds no durable record
 	Bytes       int64 // of the file on each member, footer included once it is sealed
 	Sealed      bool
+}
+
+// CheckpointFile is one file of a checkpoint, for SaveCheckpoint.
+type CheckpointFile struct {
+	Name string                        // what RestoreCheckpoint calls it; no two of a checkpoint have the same
+	Size int64                         // bytes, exactly what Open gives
+	Key  string                        // the same key is the same bytes, today and in earlier checkpoints; "": unknown
+	Open func() (io.ReadCloser, error) // called at most once, if the members do not have the bytes yet
+}
+
+// CheckpointInfo describes the checkpoint that all members hold.
+type CheckpointInfo struct {
+	LSN   LSN // it stands for the records [1, LSN]
+	Bytes int64
+	Files int
+	Time  time.Time
 }
 
 // MemberStatus describes one member.
@@ -149,6 +168,10 @@ type Stats struct {
 	Syncs    int64 // of files and directories, all members together
 	Sealed   int64 // segments sealed since Open
 	Queued   int64 // bytes appended and not yet durable
+
+	CheckpointLSN   LSN   // the checkpoint stands for the records up to here; 0: there is none
+	CheckpointBytes int64 // of the checkpoint's files on each member
+	DroppedSegments int   // ever
 }
 
 var (

@@ -12,7 +12,6 @@ import (
 	"pagevault/blobstore"
 	"pagevault/pagestore"
 	"pagevault/replication"
-	"pagevault/replication/segment"
 )
 
 // openService opens the stores of all accounts and has their events logged.
@@ -61,12 +60,13 @@ func logRecovery(log *slog.Logger, r replication.Recovery, members []replication
 	for _, c := range r.Repaired {
 		what, at := "repaired a segment from the other members", []any{"member", c.Member + 1, "segment", c.Segment}
 		if c.Segment == 0 {
-			what, at = "made the "+segment.IdentityName+" file of a member again", at[:2]
+			what, at = "made a file of a member again", append(at[:2], "file", c.File)
 		}
 		log.Warn(what, append(at, "dir", members[c.Member].Dir, "bytes", c.Bytes, "found", c.Reason)...)
 	}
-	if r.Sealed > 0 || r.Removed > 0 || r.CutBytes > 0 {
-		log.Info("completed what a crash had left of the log", "sealed", r.Sealed, "removed", r.Removed, "cut_bytes", r.CutBytes, "last", r.Last)
+	if r.Sealed > 0 || r.Removed > 0 || r.Dropped > 0 || r.CutBytes > 0 {
+		log.Info("completed what a crash had left of the log", "sealed", r.Sealed, "removed", r.Removed,
+			"dropped", r.Dropped, "cut_bytes", r.CutBytes, "last", r.Last)
 	}
 }
 

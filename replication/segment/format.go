@@ -8,7 +8,9 @@
 //	LOCK              held by the process that has the log open; always empty
 //	0000000001.seg    a sealed segment: immutable, ends in a footer
 //	0000000002.open   the segment being written: header and records, no footer yet
-//	*.tmp             being written by a repair or by the making of MEMBER; means nothing, may be removed
+//	CHECKPOINT        which files stand for the first records, and which segments were dropped (Manifest)
+//	checkpoint/       these files
+//	*.tmp             being written by a repair or by the making of MEMBER or CHECKPOINT; means nothing, may be removed
 //
 // and every member of a log holds the same bytes under the same names.
 package segment

@@ -54,6 +54,7 @@ func TestGolden(t *testing.T) {
 	part("segment header", seg[:64])
 	part("records", seg[64:endOf(seg)])
 	part("footer", seg[endOf(seg):])
+	part("CHECKPOINT", testManifest().Append(nil))
 	const name = "testdata/format.golden"
 	if *rewrite {
 		if err := os.WriteFile(name, []byte(text.String()), 0o644); err != nil {

@@ -1,0 +1,524 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/internal/invariant"
+	"pagevault/replication/segment"
+)
+
+// A checkpoint is a set of files on every member that stands for the records up to some LSN, so that segments which hold
+// only such records can be dropped. What it consists of, and which segments were dropped, is the business of one file on
+// every member, CHECKPOINT, the manifest. It is replaced as a whole, and the order of what is done makes sure that after a
+// crash either the old or the new one counts:
+//
+//  1. Files are written that no manifest names, synced, and their directory is synced, on all members.
+//  2. The new manifest is written beside the old one and synced on all members.
+//  3. It is renamed, and the directory synced, on one member after the other. From the first of these renames on the new one
+//     counts after a crash, since it has the higher sequence number, and everything it names is there on all members.
+//  4. When it is on the disks of all members, what only older ones name is removed: files of the checkpoint, segments.
+//
+// A failure before the first rename leaves nothing behind. After it either of the two may count after a crash, so nothing is
+// removed that one of them names; the next one has a higher number than both. The log itself does not fail: records can be
+// appended as long as the disks take them, and that is found out when one is written.
+
+// keeper is what the log knows about its checkpoint.
+//
+// Invariants: manifest is on the disks of all members. Nothing it names is removed while it is manifest, but by damage.
+type keeper struct {
+	// writing is held by SaveCheckpoint, RestoreCheckpoint and Drop, one at a time, during their I/O: they wait for each
+	// other only, and Close for them. It is taken before any other lock.
+	writing sync.Mutex
+
+	// Guarded by writing.
+	attempted uint64         // the highest sequence number that a manifest may have on any member
+	stale     []segment.File // may be on disk, and manifest does not name them: to be removed when the next one is on all members
+
+	// turning is held, for writing, from the first rename of a manifest until what it no longer names is gone, so that a
+	// check of the members sees all of that or nothing.
+	turning sync.RWMutex
+
+	mu struct {
+		sync.Mutex
+		manifest segment.Manifest // Sequence 0: there is none
+		lost     error            // a file of the checkpoint can be had from no member
+		suspect  map[string]bool  // files, by FileName, that a member could not give as they were written
+	}
+}
+
+func (k *keeper) current() segment.Manifest {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.mu.manifest
+}
+
+// Checkpoint describes the checkpoint that the members hold; ok is false if there is none.
+func (l *Log) Checkpoint() (info CheckpointInfo, ok bool) {
+	m := l.keeper.current()
+	if m.LSN == 0 {
+		return info, false
+	}
+	return CheckpointInfo{LSN: m.LSN, Bytes: m.Bytes(), Files: len(m.Files), Time: time.Unix(0, m.Created)}, true
+}
+
+// SaveCheckpoint makes files the checkpoint, on every member, which stands for the records [1, lsn]; it replaces the one
+// there was. Files whose Key and Size an earlier checkpoint's file has are not copied again. When it returns nil, a crash
+// cannot take the new checkpoint away. When it returns an error, the old one holds, but after a crash either of them may be
+// found, whole; the log goes on, and SaveCheckpoint can be tried again. It reports a log that has failed or is closed, and an
+// lsn that is not durable yet or less than that of the checkpoint there is. It may run beside everything else.
+func (l *Log) SaveCheckpoint(lsn LSN, files []CheckpointFile) error {
+	k := &l.keeper
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	if err := l.writable(); err != nil {
+		return err
+	}
+	old := k.current()
+	if _, through := l.index.end(); lsn == 0 || lsn > through || lsn < old.LSN {
+		return fmt.Errorf("checkpoint of record %d: the last durable record is %d, the last checkpoint stands for %d", lsn, through, old.LSN)
+	}
+	next := segment.Manifest{Store: l.store, Sequence: k.nextSequence(), LSN: lsn, Created: l.o.Clock.Now().UnixNano(), Dropped: old.Dropped}
+	reuse := k.reusable()
+	var fresh []segment.File
+	for i, f := range files {
+		content := fileContent{f.Key, f.Size}
+		row, ok := reuse[content]
+		delete(reuse, content)
+		if f.Key == "" || !ok {
+			row = segment.File{Born: next.Sequence, Number: uint32(i + 1), Size: f.Size, Key: f.Key}
+			fresh = append(fresh, row)
+		}
+		row.Name = f.Name
+		next.Files = append(next.Files, row)
+	}
+	if err := next.Check(); err != nil {
+		return fmt.Errorf("checkpoint of record %d: %w", lsn, err)
+	}
+	err := l.copyFiles(files, &next)
+	if err == nil {
+		err = l.prepareManifest(&next)
+	}
+	if err != nil {
+		k.stale = append(k.stale, l.removeFiles(fresh)...)
+		return fmt.Errorf("checkpoint of record %d: %w", lsn, err)
+	}
+	return l.turnTo(&next, nil)
+}
+
+// nextSequence returns a number that no manifest has.
+func (k *keeper) nextSequence() uint64 {
+	k.attempted++
+	return k.attempted
+}
+
+// fileContent is what two files have in common that need not be copied twice.
+type fileContent struct {
+	key  string
+	size int64
+}
+
+// reusable returns the files that all members hold, as far as is known.
+func (k *keeper) reusable() map[fileContent]segment.File {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	out := map[fileContent]segment.File{}
+	for _, f := range k.mu.manifest.Files {
+		if !k.mu.suspect[f.FileName()] {
+			out[fileContent{f.Key, f.Size}] = f
+		}
+	}
+	return out
+}
+
+// writable returns why nothing can be written any more.
+func (l *Log) writable() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.mu.failed != nil:
+		return l.mu.failed
+	case l.mu.closing:
+		return ErrClosed
+	}
+	return nil
+}
+
+// eachMember calls fn for all members at the same time and returns their errors.
+func (l *Log) eachMember(fn func(m *member) error) error {
+	errs := make([]error, len(l.members))
+	var wg sync.WaitGroup
+	for i, m := range l.members {
+		wg.Go(func() { errs[i] = fn(m) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// copyFiles writes the files that were born with next to all members and syncs them and their directory.
+func (l *Log) copyFiles(files []CheckpointFile, next *segment.Manifest) error {
+	made := false
+	for i := range next.Files {
+		row := &next.Files[i]
+		if row.Born != next.Sequence {
+			continue
+		}
+		if !made {
+			if err := l.eachMember((*member).makeCheckpointDir); err != nil {
+				return err
+			}
+			made = true
+		}
+		if err := l.copyFile(&files[i], row); err != nil {
+			return err
+		}
+	}
+	if !made {
+		return nil
+	}
+	return l.eachMember((*member).syncCheckpointDir)
+}
+
+// copyFile writes one file to all members, syncs it and notes its checksum in row.
+func (l *Log) copyFile(f *CheckpointFile, row *segment.File) error {
+	src, err := f.Open()
+	if err != nil {
+		return fmt.Errorf("open %s: %w", f.Name, err)
+	}
+	defer src.Close() // it was only read
+	var out []vfs.File
+	defer func() {
+		for _, o := range out {
+			_ = o.Close() // after an error; the file is removed
+		}
+	}()
+	for _, m := range l.members {
+		o, err := m.fs.Create(m.checkpointPath(row.FileName()), writeCategory)
+		if err != nil {
+			return m.fileError("create", row, err)
+		}
+		out = append(out, o)
+	}
+	if row.CRC, err = l.pour(out, src, f, row); err != nil {
+		return err
+	}
+	syncing := out
+	out = nil
+	return l.eachMember(func(m *member) error {
+		o := syncing[m.number]
+		m.syncs.Add(1)
+		if err := errors.Join(o.Sync(), o.Close()); err != nil {
+			return m.fileError("sync", row, err)
+		}
+		return nil
+	})
+}
+
+// pour writes src, which must have the size that f says, to the files of all members and returns its checksum.
+func (l *Log) pour(out []vfs.File, src io.Reader, f *CheckpointFile, row *segment.File) (crc uint32, err error) {
+	buf := make([]byte, min(copyBytes, f.Size+1))
+	for done := int64(0); ; {
+		if err := l.writable(); err != nil {
+			return 0, err
+		}
+		n, err := io.ReadFull(src, buf)
+		done += int64(n)
+		end := err == io.EOF || err == io.ErrUnexpectedEOF
+		switch {
+		case err != nil && !end:
+			return 0, fmt.Errorf("read %s: %w", f.Name, err)
+		case done > f.Size, end && done < f.Size:
+			return 0, fmt.Errorf("read %s: it has %d bytes or more, not %d", f.Name, done, f.Size)
+		}
+		crc = segment.Checksum(crc, buf[:n])
+		for i, m := range l.members {
+			if err := m.writeTo(out[i], buf[:n]); err != nil {
+				return 0, m.fileError("write", row, err)
+			}
+		}
+		if end {
+			return crc, nil
+		}
+	}
+}
+
+// writeTo writes p to a file of the member.
+func (m *member) writeTo(f vfs.File, p []byte) error {
+	if invariant.Enabled {
+		p = slices.Clone(p) // see writeBuffers
+	}
+	n, err := f.Write(p)
+	m.written.Add(int64(n))
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+func (m *member) checkpointPath(name string) string {
+	return m.fs.PathJoin(m.dir, segment.CheckpointDir, name)
+}
+
+func (m *member) fileError(op string, f *segment.File, err error) error {
+	return &MemberError{Dir: m.dir, Op: fmt.Sprintf("%s %s/%s", op, segment.CheckpointDir, f.FileName()), Err: err}
+}
+
+// makeCheckpointDir makes the directory of the checkpoint's files if it is not there, durably.
+func (m *member) makeCheckpointDir() error {
+	err := m.fs.MkdirAll(m.checkpointPath(""), 0o755)
+	if err == nil {
+		err = m.syncDir()
+	}
+	if err != nil {
+		return &MemberError{Dir: m.dir, Op: "make directory " + segment.CheckpointDir, Err: err}
+	}
+	return nil
+}
+
+func (m *member) syncCheckpointDir() error {
+	if err := m.syncPath(m.checkpointPath("")); err != nil {
+		return &MemberError{Dir: m.dir, Op: "sync directory " + segment.CheckpointDir, Err: err}
+	}
+	return nil
+}
+
+// prepareManifest writes next beside the manifest of every member and syncs it.
+func (l *Log) prepareManifest(next *segment.Manifest) error {
+	b := next.Append(nil)
+	if len(b) > segment.ManifestBytesMax {
+		return fmt.Errorf("%s of %d bytes, the limit is %d", segment.ManifestName, len(b), segment.ManifestBytesMax)
+	}
+	return l.eachMember(func(m *member) error { return m.prepareManifest(b) })
+}
+
+func (m *member) prepareManifest(b []byte) error {
+	if invariant.Enabled {
+		b = slices.Clone(b) // see writeBuffers
+	}
+	f, err := m.fs.Create(m.path(segment.ManifestName+segment.TempSuffix), writeCategory)
+	if err == nil {
+		m.syncs.Add(1)
+		err = writeAndClose(f, b)
+	}
+	if err != nil {
+		return &MemberError{Dir: m.dir, Op: "write " + segment.ManifestName, Err: err}
+	}
+	m.written.Add(int64(len(b)))
+	return nil
+}
+
+// placeManifest gives the prepared manifest its name. A nil error promises that a crash cannot bring the old one back.
+func (m *member) placeManifest() error {
+	if err := m.fs.Rename(m.path(segment.ManifestName+segment.TempSuffix), m.path(segment.ManifestName)); err != nil {
+		return &MemberError{Dir: m.dir, Op: "rename " + segment.ManifestName, Err: err}
+	}
+	if err := m.syncDir(); err != nil {
+		return &MemberError{Dir: m.dir, Op: "sync directory for " + segment.ManifestName, Err: err}
+	}
+	return nil
+}
+
+// turnTo makes next, which is prepared, the manifest of all members, and removes what it no longer names: files, and the
+// segments in dropped.
+func (l *Log) turnTo(next *segment.Manifest, dropped []SegmentID) error {
+	k := &l.keeper
+	k.turning.Lock()
+	defer k.turning.Unlock()
+	for _, m := range l.members {
+		if err := m.placeManifest(); err != nil {
+			// It counts after a crash if it is on one member, so its files must stay until the next one is everywhere.
+			k.stale = append(k.stale, born(next)...)
+			return err
+		}
+	}
+	k.mu.Lock()
+	old := k.mu.manifest
+	k.mu.manifest = *next
+	if k.mu.lost != nil && !namesAny(next, k.mu.suspect) {
+		k.mu.lost = nil
+	}
+	k.mu.Unlock()
+	gone := k.stale
+	k.stale = nil
+	gone = append(gone, notIn(old.Files, next.Files)...)
+	k.stale = l.removeFiles(gone)
+	l.index.remove(dropped)
+	l.files.forget(dropped)
+	return l.removeSegments(dropped)
+}
+
+// born returns the files that were written for m.
+func born(m *segment.Manifest) (out []segment.File) {
+	for _, f := range m.Files {
+		if f.Born == m.Sequence {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func namesAny(m *segment.Manifest, files map[string]bool) bool {
+	return slices.ContainsFunc(m.Files, func(f segment.File) bool { return files[f.FileName()] })
+}
+
+// notIn returns the files of a that b does not have.
+func notIn(a, b []segment.File) (out []segment.File) {
+	has := make(map[string]bool, len(b))
+	for i := range b {
+		has[b[i].FileName()] = true
+	}
+	for i := range a {
+		if !has[a[i].FileName()] {
+			out = append(out, a[i])
+		}
+	}
+	return out
+}
+
+// removeFiles removes files of checkpoints from all members and returns those that could not be removed. They do no harm:
+// the next checkpoint or the next Open tries again.
+func (l *Log) removeFiles(files []segment.File) (left []segment.File) {
+	for i := range files {
+		for _, m := range l.members {
+			err := m.fs.Remove(m.checkpointPath(files[i].FileName()))
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				left = append(left, files[i])
+				break
+			}
+		}
+	}
+	return left
+}
+
+// RestoreCheckpoint calls fn with every file of the checkpoint, in the order in which SaveCheckpoint got them. If r turns out
+// to be damaged or cannot be read, r.Read returns an error; fn should return it, and is then called again for the same name
+// with the bytes of the next member, so it must begin anew. What fn does not read is read and checked after it. If no member
+// has the bytes that were written the error is ErrCorrupt. An error of fn itself ends the restoring. It must not be called by
+// fn, nor may SaveCheckpoint and Drop. Without a checkpoint it does nothing.
+func (l *Log) RestoreCheckpoint(fn func(name string, r io.Reader) error) error {
+	k := &l.keeper
+	k.writing.Lock()
+	defer k.writing.Unlock()
+	m := k.current()
+	for i := range m.Files {
+		if err := l.restoreFile(&m.Files[i], fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) restoreFile(f *segment.File, fn func(name string, r io.Reader) error) error {
+	var first error
+	for i, m := range l.members {
+		if err := l.open4read(); err != nil {
+			return err
+		}
+		bad, err := m.readFile(f, fn)
+		if err != nil {
+			return err
+		}
+		if bad == nil {
+			return nil
+		}
+		l.members[i].readErrors.Add(1)
+		l.keeper.suspect(f)
+		if first == nil {
+			first = bad
+		}
+	}
+	err := fmt.Errorf("%w: file %s of the checkpoint on every member: %w", ErrCorrupt, f.Name, first)
+	l.keeper.mu.Lock()
+	l.keeper.mu.lost = err
+	l.keeper.mu.Unlock()
+	return err
+}
+
+// suspect notes that a member does not have f as it was written, so that the next checkpoint copies it again.
+func (k *keeper) suspect(f *segment.File) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.mu.suspect == nil {
+		k.mu.suspect = map[string]bool{}
+	}
+	k.mu.suspect[f.FileName()] = true
+}
+
+// open4read returns ErrClosed once the log is closed.
+func (l *Log) open4read() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.closing {
+		return ErrClosed
+	}
+	return nil
+}
+
+// readFile calls fn with the member's copy of f. bad says why the copy is not what was written; err is fn's own.
+func (m *member) readFile(f *segment.File, fn func(name string, r io.Reader) error) (bad, err error) {
+	file, err := m.fs.Open(m.checkpointPath(f.FileName()))
+	if err != nil {
+		return m.fileError("open", f, err), nil
+	}
+	defer file.Close() // it is only read
+	r := &checkedReader{src: file, left: f.Size, want: f.CRC}
+	err = fn(f.Name, r)
+	if err == nil {
+		_, err = io.Copy(io.Discard, r)
+	}
+	if r.bad != nil {
+		return m.fileError("read", f, r.bad), nil
+	}
+	return nil, err
+}
+
+// checkedReader reads a file that must have a certain length and checksum. io.EOF comes only if both are right.
+type checkedReader struct {
+	src  io.Reader
+	left int64
+	crc  uint32
+	want uint32
+	end  bool
+	bad  error
+}
+
+func (r *checkedReader) Read(p []byte) (int, error) {
+	if r.bad != nil {
+		return 0, r.bad
+	}
+	if r.end {
+		return 0, io.EOF
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := r.src.Read(p)
+	r.crc = segment.Checksum(r.crc, p[:n])
+	r.left -= int64(n)
+	switch {
+	case r.left < 0:
+		r.bad = fmt.Errorf("%w: %d bytes too long", segment.ErrDamaged, -r.left)
+	case err == nil:
+		return n, nil
+	case err != io.EOF:
+		r.bad = err
+	case r.left > 0:
+		r.bad = fmt.Errorf("%w: %d bytes too short", segment.ErrDamaged, r.left)
+	case r.crc != r.want:
+		r.bad = fmt.Errorf("%w: checksum %08x, wanted %08x", segment.ErrDamaged, r.crc, r.want)
+	default:
+		r.end = true
+		if n > 0 {
+			return n, nil
+		}
+		return 0, io.EOF
+	}
+	return 0, r.bad
+}
