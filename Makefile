@@ -13,9 +13,11 @@ RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./ben
 FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
 CI_FUZZTIME ?= 5s
+# where the disk images are, or are made, on which space is measured
+DIR ?= $(BUILD)/corpus
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench corpus space cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +82,13 @@ rewrite: ## write transcripts and goldens anew from what the code does; read the
 
 bench: build ## speed beside a null server and the raw disk in one run (docs/benchmarks.md); ARGS="--quick" and the like are passed on
 	$(BINARY) bench --dir $(BUILD) $(ARGS)
+
+corpus: ## five disk images in DIR (build/corpus) to measure space on; needs root, 4 GiB, two minutes
+	@bench/make-corpus $(DIR)
+
+space: build corpus ## what the images in DIR take, beside borg and restic, in about fifteen minutes (docs/space.md)
+	@.ci/deps borg:borgbackup restic:restic
+	$(BINARY) bench space --images $(DIR) --with restic,borg --dir $(BUILD) $(ARGS)
 
 cover: ## which lines the tests reach: build/cover.html
 	@mkdir -p $(BUILD)

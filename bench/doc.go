@@ -20,4 +20,7 @@
 // Targets are reached through the protocol only, by a client made to cost less than any server: one goroutine and one
 // socket a connection, requests assembled and signed in a reused buffer, bodies sent from where they lie. Data that has
 // never been seen is made by stamping a counter into every 4 KiB of a random buffer, which costs next to nothing.
+//
+// Space is the other question: what disk images take. It stores the same files in one archive after the other, a server or
+// a tool for backups, reads them back and compares every byte, and simulates ways of chunking beside (Simulate).
 package bench
