@@ -30,6 +30,9 @@ func (a *Account) CreateContainer(name string, meta []header.Pair) (Stamp, error
 		if _, err = s.findContainer(tx, name); !errors.Is(err, azerr.ContainerNotFound) {
 			return firstError(err, azerr.ContainerAlreadyExists)
 		}
+		if err := a.store.CheckMetadata(); err != nil {
+			return err
+		}
 		if row.id, err = takeContainerID(tx); err != nil {
 			return err
 		}
@@ -129,7 +132,7 @@ func (a *Account) SetContainerMetadata(name string, acc *Access, meta []header.P
 		}
 		c.row.meta = appendMetadata(nil, meta)
 		c.row.etag = a.nextTicks(c.row.etag)
-		return nil
+		return a.store.CheckMetadata()
 	})
 }
 

@@ -25,7 +25,7 @@ func coded(err error) error {
 }
 
 // update runs one request's change. See pagestore.Store.Update; errors are coded.
-func (a *Account) update(fn func(tx *pagestore.Tx) error) error { return coded(a.store.Update(fn)) }
+func (a *Account) update(fn func(tx *pagestore.Tx) error) error { return a.coded(a.store.Update(fn)) }
 
 // view runs a reading request on one consistent picture. Errors are coded.
 func (a *Account) view(fn func(v *pagestore.View) error) error {

@@ -104,7 +104,7 @@ func (a *Account) SetBlobMetadata(ref BlobRef, acc *Access, meta []header.Pair) 
 	row, err := a.change(&ref, acc, false, func(c *blobChange) error {
 		headers, _, err := splitProps(c.row.props)
 		c.row.props = appendMetadata(headers, meta) // headers has no room behind it, so this copies
-		return err
+		return firstError(err, a.store.CheckMetadata())
 	})
 	return row.etag.stamp(), err
 }

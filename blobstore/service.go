@@ -33,8 +33,9 @@ type Options struct {
 
 // AccountOptions names an account and the one or two keys that sign requests to it.
 type AccountOptions struct {
-	Name string
-	Keys [][]byte // decoded
+	Name   string
+	Keys   [][]byte // decoded
+	Limits Limits   // of what the account holds. Zero: none
 }
 
 // Events are called when something happens that no request reports. They may come from any goroutine and must not call
@@ -121,6 +122,7 @@ type Account struct {
 	rand    io.Reader
 	events  *Events
 	sizeMax int64 // of a page blob, bytes
+	limits  Limits
 	reaper  *reaper
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
@@ -132,10 +134,14 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 	if ao.Name == "" || len(ao.Keys) == 0 || len(ao.Keys) > 2 {
 		return nil, errors.New("want a name and one or two keys")
 	}
+	if err := ao.Limits.check(); err != nil {
+		return nil, err
+	}
 	so, err := o.Store(ao.Name)
 	if err != nil {
 		return nil, err
 	}
+	so.Quota = pagestore.Quota{DataBytes: ao.Limits.DataBytes, MetadataBytes: ao.Limits.MetadataBytes}
 	store, err := pagestore.Open(so)
 	if err != nil {
 		return nil, err
@@ -148,6 +154,7 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 		rand:    o.Rand,
 		events:  o.Events,
 		sizeMax: o.MaxPageBlob,
+		limits:  ao.Limits,
 	}
 	if err := a.startTotals(); err != nil {
 		return nil, errors.Join(fmt.Errorf("counting what is there: %w", err), store.Close())

@@ -28,6 +28,9 @@ func (a *Account) SetServiceProperties(u *xmlbody.ServicePropertiesUpdate) error
 		if err != nil {
 			return err
 		}
+		if err := a.store.CheckMetadata(); err != nil {
+			return err
+		}
 		u.Apply(&p)
 		tx.Set(propertiesKey, xmlbody.AppendServiceProperties([]byte{rowVersion}, &p))
 		return nil

@@ -17,12 +17,16 @@ import (
 //	GET /healthz   200 while the process runs
 //	GET /readyz    200 when every account can be written, else 503; the body says which member fails and why
 //	GET /metrics   the figures, as Prometheus reads them
+//	GET /accounts  what each account has and takes, in JSON; ?account=NAME for one
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n") })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n")
+	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /accounts", s.accounts)
 	return mux
 }
 
@@ -91,6 +95,7 @@ type stateCollector struct {
 	s                                    *Server
 	connections, refused, received, sent *prometheus.Desc
 	figures                              []figure
+	usage                                []usageFigure
 }
 
 func newStateCollector(s *Server) *stateCollector {
@@ -102,6 +107,7 @@ func newStateCollector(s *Server) *stateCollector {
 		received:    desc("received_bytes_total", "Bytes received from clients, headers and TLS included."),
 		sent:        desc("sent_bytes_total", "Bytes sent to clients, headers and TLS included."),
 		figures:     storeFigures(),
+		usage:       usageFigures(),
 	}
 }
 
@@ -113,6 +119,10 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range c.figures {
 		ch <- f.desc
 	}
+	for _, f := range c.usage {
+		ch <- f.desc
+	}
+	ch <- limitDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -135,6 +145,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		for _, a := range c.s.o.Service.Accounts() {
 			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(a), a.Name())
 		}
+	}
+	for _, a := range c.s.o.Service.Accounts() {
+		c.collectUsage(ch, a)
 	}
 }
 
@@ -159,9 +172,9 @@ func storeFigures() []figure {
 			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().ZeroBytes) }),
 		counter("duplicate_bytes", "Of these, stored already when they were written.",
 			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().DuplicateBytes) }),
-		counter("log_data_bytes", "Bytes stored for them in the log.",
+		gauge("log_data_bytes", "Bytes of content in the log, with garbage.",
 			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().StoredBytes) }),
-		counter("chunks", "Chunks stored.",
+		gauge("chunks", "Chunks stored.",
 			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().Chunks) }),
 		gauge("index_bytes", "Size of the index on disk.",
 			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().IndexBytes) }),

@@ -36,7 +36,7 @@ func TestAdmin(t *testing.T) {
 	if status, body := ts.admin(t, "/readyz"); status != 200 || !strings.Contains(body, `"ready":true`) || !strings.Contains(body, `"dir":"replica-1/`) && !strings.Contains(body, `"dir":"replica-1"`) {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	if status, body := ts.admin(t, "/"); status != 200 || body != "/healthz\n/readyz\n/metrics\n" {
+	if status, body := ts.admin(t, "/"); status != 200 || body != "/healthz\n/readyz\n/metrics\n/accounts\n" {
 		t.Errorf("/: %d %q", status, body)
 	}
 	if status, _ := ts.admin(t, "/nothing"); status != 404 {
@@ -55,6 +55,11 @@ func TestAdmin(t *testing.T) {
 		`pagevault_writable{account="devstoreaccount1"} 1`,
 		`pagevault_members{account="devstoreaccount1"} 1`,
 		`pagevault_members_failed{account="devstoreaccount1"} 0`,
+		`pagevault_account_containers{account="devstoreaccount1"} 1`,
+		`pagevault_account_blobs{account="devstoreaccount1"} 1`,
+		`pagevault_account_provisioned_bytes{account="devstoreaccount1"} 1.048576e+06`,
+		`pagevault_account_snapshots{account="devstoreaccount1"} 0`,
+		`pagevault_account_metadata_bytes{account="devstoreaccount1"} `,
 		`pagevault_panics_total 0`, `pagevault_received_bytes_total`, `pagevault_sent_bytes_total`, `pagevault_connections `,
 		`pagevault_duplicate_bytes{`, `pagevault_log_data_bytes{`, `pagevault_log_syncs_total{`,
 	} {

@@ -6,6 +6,7 @@
 package azerr
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 	"time"
@@ -57,6 +58,7 @@ type Detail struct{ Name, Value string }
 // Error is a code together with what is said about this one request.
 type Error struct {
 	Code    Code
+	Text    string   // sent to the client in place of the code's sentence. "": that sentence
 	Details []Detail // sent to the client; never secrets
 	Cause   error    // for the log only
 }
@@ -65,6 +67,10 @@ type Error struct {
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Code.Wire())
+	if e.Text != "" {
+		b.WriteString(" ")
+		b.WriteString(e.Text)
+	}
 	for _, d := range e.Details {
 		b.WriteString(" ")
 		b.WriteString(d.Name)
@@ -97,7 +103,7 @@ func From(err error) *Error {
 		if err == error(e) {
 			return e
 		}
-		return &Error{Code: e.Code, Details: e.Details, Cause: err}
+		return &Error{Code: e.Code, Text: e.Text, Details: e.Details, Cause: err}
 	}
 	var c Code
 	if errors.As(err, &c) {
@@ -128,7 +134,7 @@ func AppendXML(dst []byte, err *Error, requestID string, t time.Time) []byte {
 	dst = append(dst, `<?xml version="1.0" encoding="utf-8"?><Error><Code>`...)
 	dst = append(dst, err.Code.Wire()...)
 	dst = append(dst, `</Code><Message>`...)
-	dst = xmltext.Append(dst, err.Code.Message())
+	dst = xmltext.Append(dst, cmp.Or(err.Text, err.Code.Message()))
 	dst = append(dst, "\nRequestId:"...)
 	dst = xmltext.Append(dst, requestID)
 	dst = append(dst, "\nTime:"...)

@@ -42,6 +42,9 @@ PreviousSnapshotCannotBeNewer PreviousSnapshotNotFound PreviousSnapshotOperation
 SequenceNumberConditionNotMet SequenceNumberIncrementTooLarge SnapshotCountExceeded SnapshotOperationRateExceeded
 SnapshotsPresent SourceConditionNotMet TargetConditionNotMet SystemInUse UnauthorizedBlobOverwrite`
 
+// ours is every code that is in no reference.
+const ours = `AccountCapacityExceeded`
+
 func TestTable(t *testing.T) {
 	seen := map[string]Code{}
 	statuses := map[int]bool{304: true, 400: true, 401: true, 403: true, 404: true, 405: true, 409: true, 411: true,
@@ -59,7 +62,7 @@ func TestTable(t *testing.T) {
 		}
 		seen[row.wire] = c
 	}
-	for _, name := range strings.Fields(reference) {
+	for _, name := range strings.Fields(reference + " " + ours) {
 		if seen[name] == 0 {
 			t.Errorf("%s of the reference is missing", name)
 		}
@@ -92,6 +95,7 @@ func TestErrors(t *testing.T) {
 	}
 	f(BlobNotFound, "BlobNotFound: The specified blob does not exist.", BlobNotFound)
 	f(InternalError.Because(io.EOF), "InternalError: EOF", InternalError, io.EOF)
+	f(&Error{Code: AccountCapacityExceeded, Text: "Full: 7 of 7.", Cause: io.EOF}, "AccountCapacityExceeded Full: 7 of 7.: EOF", AccountCapacityExceeded, io.EOF)
 	f(BadHeader("Range", "x"), "InvalidHeaderValue HeaderName=Range HeaderValue=x", InvalidHeaderValue)
 	f(MissingHeader("Range"), "MissingRequiredHeader HeaderName=Range", MissingRequiredHeader)
 	f(BadQuery("comp", "x", "no"), "InvalidQueryParameterValue QueryParameterName=comp QueryParameterValue=x Reason=no", InvalidQueryParameterValue)
@@ -139,6 +143,9 @@ func TestAppendXML(t *testing.T) {
 	f(&Error{Code: ResourceNotFound, Cause: io.EOF, Details: []Detail{{"Reason", "<&>\r\x01\xff"}}},
 		`<?xml version="1.0" encoding="utf-8"?><Error><Code>ResourceNotFound</Code><Message>The specified resource does not exist.`+
 			"\nRequestId:5d5eca1b-001e-0073-1b13-adf8d6000000\nTime:2022-08-11T15:07:17.6569303Z</Message><Reason>&lt;&amp;&gt;&#xD;\uFFFD\uFFFD</Reason></Error>")
+	// A sentence about this one request takes the place of the code's.
+	f(&Error{Code: AccountCapacityExceeded, Text: "Full: 7 > 6."}, `<?xml version="1.0" encoding="utf-8"?><Error><Code>AccountCapacityExceeded</Code>`+
+		"<Message>Full: 7 &gt; 6.\nRequestId:5d5eca1b-001e-0073-1b13-adf8d6000000\nTime:2022-08-11T15:07:17.6569303Z</Message></Error>")
 	// Every code makes a document that parses back.
 	for c := Code(1); c < codeEnd; c++ {
 		var doc struct{ Code, Message string }

@@ -144,6 +144,14 @@ const (
 	TagsTooLarge                                                                           // tags
 	TargetConditionNotMet                                                                  // incremental copy
 	UnauthorizedBlobOverwrite                                                              // a create-only token on an existing blob
+)
+
+// The errors of our own: what the service never says, because it has no such limits.
+const (
+	// AccountCapacityExceeded is the answer to a write that would take an account over its limits. It is 409, as where the
+	// service knows quotas (shares of the File service), and not 507: the Python SDK, and az with it, sends a request
+	// again after any status from 500 on but 501 and 505, and nothing would come of that until something is deleted.
+	AccountCapacityExceeded Code = iota + UnauthorizedBlobOverwrite + 1
 	codeEnd
 )
 
@@ -289,4 +297,6 @@ var table = [codeEnd]struct {
 	TagsTooLarge:                                      {"TagsTooLarge", 400, "The tags specified exceed the maximum permissible limit."},
 	TargetConditionNotMet:                             {"TargetConditionNotMet", 412, "The target condition specified using HTTP conditional header(s) is not met."},
 	UnauthorizedBlobOverwrite:                         {"UnauthorizedBlobOverwrite", 403, "This request is not authorized to perform blob overwrites."},
+
+	AccountCapacityExceeded: {"AccountCapacityExceeded", 409, "The account has reached its capacity limit."},
 }

@@ -19,6 +19,7 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.ContainerDisabled, azerr.SystemInUse},
 	"is a failure of the server itself, of its disks or of its time": {
 		azerr.InternalError, azerr.OperationTimedOut, azerr.ServerBusy},
+	"is answered by accounts with limits only: TestLimits": {azerr.AccountCapacityExceeded},
 	"is for block and append blobs": {
 		azerr.AppendPositionConditionNotMet, azerr.BlobIsSealed, azerr.BlockCountExceedsLimit, azerr.BlockListTooLong,
 		azerr.InvalidBlobOrBlock, azerr.InvalidBlockId, azerr.InvalidBlockList, azerr.MaxBlobSizeConditionNotMet,
