@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"sync"
+
+	"pagevault/replication/segment"
 )
 
 // index knows every segment that is there: which records it holds and up to where its bytes are durable on all members.
@@ -27,6 +29,7 @@ type indexed struct {
 	end    int64 // of the last durable record
 	length int64 // of the file
 	sealed bool
+	table  []segment.Entry // of the records, if the log is read only and no footer has it; otherwise nil
 }
 
 // last returns the LSN of the segment's last record; one less than first if it holds none.

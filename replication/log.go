@@ -84,6 +84,18 @@ type Log struct {
 // Open opens the log that the members hold, repairing what a crash or a bad copy has left, or creates an empty one where
 // all directories are empty. The order of the members is part of the log. See the file recover.go for what is repaired.
 func Open(members []Member, o Options) (*Log, error) {
+	l, err := newLog(members, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.open(); err != nil {
+		return nil, errors.Join(err, l.release())
+	}
+	return l, nil
+}
+
+// newLog returns a log that is not open.
+func newLog(members []Member, o Options) (*Log, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
@@ -95,9 +107,6 @@ func Open(members []Member, o Options) (*Log, error) {
 			m.FS = vfs.Default
 		}
 		l.members = append(l.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps, space: reservation{limit: o.SegmentBytes}})
-	}
-	if err := l.open(); err != nil {
-		return nil, errors.Join(err, l.release())
 	}
 	return l, nil
 }
@@ -169,7 +178,10 @@ func (l *Log) Close() error {
 		}
 		l.running.Wait()
 		l.files.close()
-		l.closing = errors.Join(l.Failed(), l.release())
+		l.closing = l.release()
+		if failed := l.Failed(); failed != ErrReadOnly {
+			l.closing = errors.Join(failed, l.closing)
+		}
 	})
 	return l.closing
 }

@@ -165,8 +165,9 @@ func (m *member) openSegment(id SegmentID, sealed bool) (vfs.File, error) {
 	m.naming.RLock()
 	defer m.naming.RUnlock()
 	f, err := m.fs.Open(m.path(segment.Name(id, sealed)))
-	if !sealed && errors.Is(err, fs.ErrNotExist) {
-		f, err = m.fs.Open(m.path(segment.Name(id, true))) // it was sealed meanwhile
+	if errors.Is(err, fs.ErrNotExist) {
+		// It was sealed meanwhile; or the log is read only, and this copy was not renamed before a crash.
+		f, err = m.fs.Open(m.path(segment.Name(id, !sealed)))
 	}
 	return f, err
 }
@@ -187,7 +188,7 @@ func (m *member) acquire() error {
 	lock, err := m.fs.Lock(m.path(segment.LockName))
 	switch {
 	case errors.Is(err, syscall.EAGAIN): // what fcntl says of a lock that is held
-		return fmt.Errorf("member %s is in use by another process: stop it first", m.dir)
+		return fmt.Errorf("member %s is %w: stop it first", m.dir, ErrInUse)
 	case err != nil:
 		return fmt.Errorf("member %s: lock it: %w", m.dir, err)
 	}

@@ -55,7 +55,7 @@ func (l *Log) SegmentRecords(id SegmentID, fn func(r *Record) error) error {
 	switch {
 	case dropped:
 		return fmt.Errorf("segment %d: %w", id, ErrDropped)
-	case !ok || !s.sealed:
+	case !ok || !s.sealed && s.table == nil:
 		return fmt.Errorf("segment %d is not a sealed one", id)
 	}
 	p := replay{l: l, fn: fn}
@@ -104,17 +104,7 @@ func (p *replay) reader(i int, s *indexed) (*segment.Reader, error) {
 func (p *replay) segment(s indexed, from LSN) error {
 	defer p.close()
 	skip := uint32(from - s.first)
-	err := p.any(&s, s.end, func(r *segment.Reader) error {
-		t, err := r.Trailer()
-		if err == nil {
-			err = r.CheckTable(&t)
-		}
-		if err == nil {
-			p.table, err = r.Table(p.table[:0], &t, skip)
-		}
-		return err
-	})
-	if err != nil {
+	if err := p.readTable(&s, skip); err != nil {
 		return err
 	}
 	for k, e := range p.table {
@@ -135,6 +125,24 @@ func (p *replay) segment(s indexed, from LSN) error {
 		}
 	}
 	return nil
+}
+
+// readTable reads the rows of the segment's table behind the first skip.
+func (p *replay) readTable(s *indexed, skip uint32) error {
+	if s.table != nil {
+		p.table = append(p.table[:0], s.table[skip:]...)
+		return nil
+	}
+	return p.any(s, s.end, func(r *segment.Reader) error {
+		t, err := r.Trailer()
+		if err == nil {
+			err = r.CheckTable(&t)
+		}
+		if err == nil {
+			p.table, err = r.Table(p.table[:0], &t, skip)
+		}
+		return err
+	})
 }
 
 // any calls read with the reader of one member after the other until one succeeds.

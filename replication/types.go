@@ -183,6 +183,8 @@ var (
 	ErrClosed = errors.New("log is closed")
 	// ErrDropped is returned for records of segments that Drop has taken away.
 	ErrDropped = errors.New("segment was dropped")
+	// ErrInUse marks a directory that another process has open.
+	ErrInUse = errors.New("in use by another process")
 	// ErrMembers marks directories that do not make up one log: something missing, foreign or in the wrong order.
 	ErrMembers = errors.New("the members do not match")
 )
