@@ -2,9 +2,12 @@ package replication
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,18 +29,45 @@ func crashStates(t *testing.T, normal int) int {
 	return n
 }
 
-// history is what a workload has done: every record handed to Append, in order, and how many Next has returned.
+// history is what a workload has done: every record handed to Append, in order, and how many Next has returned; the
+// checkpoint that was saved last and the one that is being saved; the segments that were dropped and those that are being.
 type history struct {
 	sync.Mutex
-	records [][2]string // Meta and Data
-	acked   int
+	past
 }
 
-// TestCrash runs workloads on crashable memory disks and stops the world before every operation that changes a disk, to
+// past is a history that stands still.
+type past struct {
+	records  [][2]string // Meta and Data
+	at       []SegmentID // of each record that Next has returned
+	acked    int
+	saved    saved
+	saving   *saved // nil: none
+	dropped  map[SegmentID]bool
+	dropping map[SegmentID]bool // all of them go, or none
+}
+
+type saved struct {
+	lsn   LSN // 0: no checkpoint
+	files cpFiles
+}
+
+// snapshot returns the history as it is now.
+func (h *history) snapshot() past {
+	h.Lock()
+	defer h.Unlock()
+	p := h.past
+	p.records, p.at = slices.Clip(p.records), slices.Clip(p.at)
+	p.dropped, p.dropping = maps.Clone(p.dropped), maps.Clone(p.dropping)
+	return p
+}
+
+// TestCrash runs workloads of appends, rotations, checkpoints and drops on crashable memory disks and stops the world before every operation that changes a disk, to
 // see what would be there after a crash at that moment, with none, half, all or, for each member independently, any of
 // these shares of what was not synced. Every such state must open: acknowledged records are there with their bytes, in
-// order and without gaps, what was not acknowledged is there as a prefix or not at all, the members are equal, records can
-// be appended. The crash is repeated at some step of that recovery, and after it.
+// order and without gaps but for segments that were dropped, what was not acknowledged is there as a prefix or not at all, the
+// checkpoint is the last one, or the one that was being saved, byte for byte, the members are equal, records can be appended.
+// The crash is repeated at some step of that recovery, and after it.
 func TestCrash(t *testing.T) {
 	want := crashStates(t, 4000)
 	seed := uint64(1)
@@ -84,6 +114,7 @@ func (c *crasher) workload() {
 		}
 		for range 1 + dice.IntN(6) {
 			c.burst(l, dice, maxData)
+			c.keep(l, dice)
 		}
 		if dice.IntN(3) == 0 {
 			// Leave the segment open, as a killed process does; the next Open finds what the page cache holds.
@@ -97,6 +128,71 @@ func (c *crasher) workload() {
 		}
 	}
 	c.crash("after the end", 0)
+}
+
+// keep now and then rotates, saves a checkpoint, and drops some of the segments it stands for.
+func (c *crasher) keep(l *Log, dice *rand.Rand) {
+	var err error
+	if dice.IntN(3) == 0 {
+		err = l.Rotate()
+	}
+	if err == nil && dice.IntN(3) == 0 {
+		err = c.save(l, dice)
+	}
+	if err == nil && dice.IntN(3) == 0 {
+		err = c.drop(l, dice)
+	}
+	if err != nil {
+		c.t.Errorf("%s: %v", c.name, err)
+	}
+}
+
+func (c *crasher) save(l *Log, dice *rand.Rand) error {
+	c.h.Lock()
+	old := c.h.saved
+	next := &saved{lsn: old.lsn + LSN(dice.IntN(c.h.acked-int(old.lsn)+1)), files: cpFiles{}}
+	if next.lsn == 0 {
+		next.lsn = 1
+	}
+	for name, content := range old.files {
+		if dice.IntN(2) == 0 {
+			next.files[name] = content
+		}
+	}
+	for range dice.IntN(3) {
+		next.files[[]string{"-a", "b", "c", "d"}[dice.IntN(4)]] = string(randomBytes(dice, dice.IntN(5000)))
+	}
+	c.h.saving = next
+	c.h.Unlock()
+	err := l.SaveCheckpoint(next.lsn, next.files.list())
+	c.h.Lock()
+	c.h.saved, c.h.saving = *next, nil
+	c.h.Unlock()
+	return err
+}
+
+func (c *crasher) drop(l *Log, dice *rand.Rand) error {
+	var ids []SegmentID
+	for _, s := range l.Segments() {
+		if s.Sealed && s.Last <= c.h.saved.lsn && dice.IntN(2) == 0 {
+			ids = append(ids, s.ID)
+		}
+	}
+	c.h.Lock()
+	c.h.dropping = map[SegmentID]bool{}
+	for _, id := range ids {
+		c.h.dropping[id] = true
+	}
+	c.h.Unlock()
+	err := l.Drop(ids...)
+	c.h.Lock()
+	if c.h.dropped == nil {
+		c.h.dropped = map[SegmentID]bool{}
+	}
+	maps.Copy(c.h.dropped, c.h.dropping)
+	c.h.dropping = nil
+	c.h.Unlock()
+	return err
 }
 
 // abandon ends the log's goroutines without sealing the open segment.
@@ -133,6 +229,9 @@ func (c *crasher) burst(l *Log, dice *rand.Rand, maxData int) {
 		k -= len(got)
 		c.h.Lock()
 		c.h.acked += len(got)
+		for _, r := range got {
+			c.h.at = append(c.h.at, r.At.Segment)
+		}
 		c.h.Unlock()
 	}
 }
@@ -166,9 +265,7 @@ func (c *crasher) crash(when string, percent int) {
 	c.states++
 	v := verifier{t: c.t, dice: rand.New(rand.NewPCG(c.rng.Uint64(), 2))}
 	v.members = cloneAll(c.mems, c.dirs, percent, v.dice)
-	c.h.Lock()
-	v.records, v.acked = c.h.records[:len(c.h.records):len(c.h.records)], c.h.acked
-	c.h.Unlock()
+	v.past = c.h.snapshot()
 	c.world.Unlock()
 	v.name = fmt.Sprintf("%s: crash before %q, %d %% kept", c.name, when, percent)
 	v.open(true)
@@ -192,8 +289,7 @@ type verifier struct {
 	name    string
 	dice    *rand.Rand
 	members []Member
-	records [][2]string
-	acked   int
+	past
 }
 
 func (v *verifier) mems() []*vfs.MemFS {
@@ -259,15 +355,64 @@ func (v *verifier) appendOne(l *Log, last LSN) error {
 	return err
 }
 
-// check compares every record, on every member, with the history.
+// check compares every record, on every member, and the checkpoint with the history, of which it then keeps what has turned
+// out to have happened.
 func (v *verifier) check(l *Log) {
 	last := int(l.LastLSN())
 	if last < v.acked || last > len(v.records) {
 		v.t.Errorf("%s: %d records, %d were acknowledged and %d appended", v.name, last, v.acked, len(v.records))
 		return
 	}
-	next := 0
-	err := l.Replay(1, func(r *Record) error {
+	err := v.checkDropped(l)
+	if err == nil {
+		err = v.checkRecords(l, last)
+	}
+	if err == nil {
+		err = v.checkCheckpoint(l)
+	}
+	if err != nil {
+		v.t.Errorf("%s: %v", v.name, err)
+	}
+	v.equal()
+}
+
+// checkDropped finds out whether the drop under way has happened.
+func (v *verifier) checkDropped(l *Log) error {
+	gone := 0
+	for id := range v.dropping {
+		if !l.index.holds(id) {
+			gone++
+		}
+	}
+	switch gone {
+	case 0:
+	case len(v.dropping):
+		v.dropped = maps.Clone(v.dropped)
+		if v.dropped == nil {
+			v.dropped = map[SegmentID]bool{}
+		}
+		maps.Copy(v.dropped, v.dropping)
+	default:
+		return fmt.Errorf("%d of %d segments were dropped", gone, len(v.dropping))
+	}
+	v.dropping = nil
+	for id := range v.dropped {
+		if l.index.holds(id) {
+			return fmt.Errorf("segment %d is there again", id)
+		}
+	}
+	if got := l.Stats().DroppedSegments; got != len(v.dropped) {
+		return fmt.Errorf("%d segments were dropped, %d says the log", len(v.dropped), got)
+	}
+	return nil
+}
+
+func (v *verifier) checkRecords(l *Log, last int) error {
+	next := 0 // records up to here were seen or dropped
+	record := func(r *Record) error {
+		for next+1 < int(r.LSN) && next < len(v.at) && v.dropped[v.at[next]] {
+			next++
+		}
 		if next >= last || int(r.LSN) != next+1 || string(r.Meta) != v.records[next][0] {
 			return fmt.Errorf("record %d is not number %d", r.LSN, next+1)
 		}
@@ -283,14 +428,45 @@ func (v *verifier) check(l *Log) {
 		}
 		next++
 		return nil
-	})
-	if err == nil && next != last {
-		err = fmt.Errorf("replayed %d of %d records", next, last)
 	}
+	if len(v.dropped) == 0 {
+		if err := l.Replay(1, record); err != nil {
+			return err
+		}
+	} else if err := l.Replay(1, record); !errors.Is(err, ErrDropped) {
+		return fmt.Errorf("replay of what was dropped: %w", err)
+	} else {
+		for _, s := range l.Segments() {
+			if err := l.SegmentRecords(s.ID, record); err != nil {
+				return err
+			}
+		}
+	}
+	for next < len(v.at) && v.dropped[v.at[next]] {
+		next++
+	}
+	if next != last {
+		return fmt.Errorf("%d of %d records", next, last)
+	}
+	return nil
+}
+
+func (v *verifier) checkCheckpoint(l *Log) error {
+	info, _ := l.Checkpoint()
+	got, err := restore(l)
 	if err != nil {
-		v.t.Errorf("%s: %v", v.name, err)
+		return err
 	}
-	v.equal()
+	same := func(s *saved) bool { return s != nil && s.lsn == info.LSN && maps.Equal(s.files, got) }
+	switch {
+	case same(v.saving):
+		v.saved = *v.saving
+	case !same(&v.saved):
+		return fmt.Errorf("checkpoint of record %d with files %v, the last was of %d with %v", info.LSN,
+			slices.Sorted(maps.Keys(got)), v.saved.lsn, slices.Sorted(maps.Keys(v.saved.files)))
+	}
+	v.saving = nil
+	return nil
 }
 
 // equal checks that the members hold the same files.
