@@ -29,6 +29,7 @@ type Options struct {
 
 	// Tests vary these.
 	limits           limits // of a store that is created
+	passive          bool   // nothing is done in the background
 	replayBatchBytes int    // of rows at which a replay commits its batch
 	minSavedNames    uint64 // fingerprints that are worth a file. 0: minSavedNames
 	flushBytes       int64  // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
@@ -47,6 +48,8 @@ type Events struct {
 	// SummaryLost: the file that keeps the names of an index in memory across restarts could not be used or written,
 	// because of err. Until they are read from the index, writes are slower. Nothing else depends on it.
 	SummaryLost func(err error)
+	// ReapFailed: deleting what was dropped has stopped at err, until more is dropped or the store is opened again.
+	ReapFailed func(err error)
 	// IndexLog: a line of Pebble's own log.
 	IndexLog func(text string)
 }

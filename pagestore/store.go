@@ -38,6 +38,7 @@ type Store struct {
 		tx         Tx
 	}
 	flight flight
+	reaper reaper
 	quota  quota
 
 	state      atomic.Pointer[state]
@@ -68,6 +69,7 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{o: o, broken: make(chan struct{}), stopped: make(chan struct{}), stopFill: make(chan struct{}), filled: make(chan struct{})}
 	s.flight.init()
+	s.reaper.init()
 	s.SetQuota(o.Quota)
 	s.views.mu.none = sync.NewCond(&s.views.mu)
 	s.contents.New = func() any { return new(Content) }
@@ -136,6 +138,9 @@ func (s *Store) start() error {
 	s.flight.mu.applied, s.flight.mu.forgot = state.applied, state.applied
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
 	go s.run(a)
+	if !s.o.passive {
+		s.reaper.start(s)
+	}
 	go s.fillSummary()
 	return nil
 }
@@ -193,7 +198,7 @@ func (s *Store) replay(a *applier) error {
 		if err := a.record(r); err != nil {
 			return err
 		}
-		if a.batch.Len() < s.o.replayBatchBytes && !a.flushes.due() {
+		if a.batch == nil || a.batch.Len() < s.o.replayBatchBytes && !a.flushes.due() {
 			return nil
 		}
 		return a.commit()
@@ -256,6 +261,7 @@ func (s *Store) Close() error {
 	case <-s.stopped:
 	case <-s.broken: // the goroutine may hang in Pebble
 	}
+	s.reaper.stop()
 	close(s.stopFill)
 	<-s.filled
 	err = errors.Join(err, s.awaitViews())
