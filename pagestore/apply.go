@@ -49,10 +49,6 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 	if err := s.indexFailure(); err != nil { // Pebble reports a failed commit there
 		return err
 	}
-	if a.passDue {
-		a.passDue = false
-		s.reaper.kick()
-	}
 	state := a.state
 	s.state.Store(&state)
 	stored := int64(0)
@@ -79,7 +75,8 @@ type applier struct {
 	volumes map[VolumeID]*volumeState
 	regions map[regionKey]*regionState
 	changes map[changeKey]pagemap.Bitmap
-	passDue bool // a pass row was written since somebody was told
+	wiped   []wipe // page map rows deleted in this batch, before what regions holds
+
 	flushes flushes
 	decoder commitDecoder
 	at      replication.Position // of the stored bytes of the next frame
@@ -104,11 +101,8 @@ type changeKey struct {
 // volumeState is a volume as the batch leaves it.
 type volumeState struct {
 	volumeRow
-	gone  bool // there is none, or it was dropped
+	gone  bool // dropped in this batch
 	dirty bool // to be written
-
-	frozenGens []Gen // those that can be read, ascending, if listed; else those that were added by the batch
-	listed     bool
 }
 
 func newApplier(db *pebble.DB, names *summary, l limits, s state) *applier {
@@ -128,14 +122,6 @@ func (a *applier) record(r *replication.Record) (err error) {
 	if r.LSN != a.state.applied+1 {
 		return fmt.Errorf("%w: record %d after record %d", ErrCorrupt, r.LSN, a.state.applied)
 	}
-	// A step of a pass looks at rows as they are in the database, so it is a batch of its own. Where batches end makes
-	// no difference to the rows.
-	alone := isReap(r.Meta)
-	if alone {
-		if err := a.commit(); err != nil {
-			return err
-		}
-	}
 	if a.batch == nil {
 		a.batch = a.db.NewBatch()
 	}
@@ -150,9 +136,6 @@ func (a *applier) record(r *replication.Record) (err error) {
 	a.state.applied = r.LSN
 	a.state.Records++
 	a.flushes.applied(r.At)
-	if alone {
-		return a.commit()
-	}
 	return nil
 }
 
@@ -207,9 +190,7 @@ func (a *applier) operation(o *op) error {
 		return nil
 	case opSession:
 		return a.session(o)
-	case opReap:
-		return a.reap(o)
-	case opMove, opFree, opFold:
+	case opMove, opFree, opFold, opThaw, opReap:
 		return fmt.Errorf("%w: unknown operation %d", ErrCorrupt, o.kind)
 	}
 	v, err := a.volume(o.volume)
@@ -226,16 +207,15 @@ func (a *applier) operation(o *op) error {
 		}
 		return err
 	case opTruncate:
-		err = a.clear(o, v)
+		err = a.truncate(o, v)
 		v.gen, v.dirty = v.gen+1, true
 		return err
 	case opFreeze:
 		if o.gen != v.gen {
 			return fmt.Errorf("%w: freeze of generation %d of volume %d, which is in %d", ErrCorrupt, o.gen, o.volume, v.gen)
 		}
-		return a.freeze(o.volume, v)
-	case opThaw:
-		return a.thaw(o, v)
+		v.frozen, v.gen, v.dirty = v.gen, v.gen+1, true
+		return nil
 	case opDrop:
 		return a.drop(o.volume, v)
 	}
@@ -259,6 +239,8 @@ func (a *applier) volume(id VolumeID) (*volumeState, error) {
 	}
 	return v, nil
 }
+
+// Every change of a page map row goes through putEntry and deleteEntry, which keep account of what the entries refer to.
 
 // maxSpare bounds the region states kept from batch to batch.
 const maxSpare = 4096
@@ -290,6 +272,7 @@ func (a *applier) commit() error {
 	clear(a.volumes)
 	clear(a.regions)
 	clear(a.changes)
+	a.wiped = a.wiped[:0]
 	if err == nil && a.flushes.due() {
 		err = a.flushes.start(a.db)
 	}
@@ -299,16 +282,13 @@ func (a *applier) commit() error {
 // writeRows writes the rows that the maps hold, and the state.
 func (a *applier) writeRows() error {
 	for k, r := range a.regions {
-		if !r.dirty {
-			continue
-		}
-		if r.exists {
+		if r.dirty {
 			if err := a.writeEntry(k, r); err != nil {
 				return err
 			}
-		}
-		if err := a.markScattered(k, r); err != nil {
-			return err
+			if err := a.markScattered(k, r); err != nil {
+				return err
+			}
 		}
 	}
 	for k, b := range a.changes {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -15,17 +17,33 @@ import (
 	"pagevault/replication"
 )
 
-// openIndex opens or creates the Pebble database. fatal is called, from any goroutine, when Pebble can no longer trust
-// its own state.
-func openIndex(o *Options, cache *pebble.Cache, fatal func(error)) (*pebble.DB, error) {
-	db, err := pebble.Open(o.Dir, pebbleOptions(o, cache, fatal))
+// openIndex opens or creates the Pebble database through fs. fatal is called, from any goroutine, when Pebble can no
+// longer trust its own state, corrupt when it finds a file damaged. The error is a *damage if the index should be made
+// anew.
+func openIndex(o *Options, fs *indexFS, cache *pebble.Cache, fatal, corrupt func(error)) (*pebble.DB, error) {
+	p := pebbleOptions(o, cache, fatal, corrupt)
+	p.FS = fs
+	db, err := pebble.Open(o.Dir, p)
 	switch {
 	case errors.Is(err, syscall.EAGAIN): // what fcntl says of a lock that is held
 		return nil, fmt.Errorf("index %s is in use by another process: stop it first", o.Dir)
+	case err != nil && passing(err):
+		return nil, fmt.Errorf("index %s: %w", o.Dir, err)
 	case err != nil:
-		return nil, fmt.Errorf("index %s: %w (it holds nothing that is not in the log: move it away to have it rebuilt)", o.Dir, err)
+		return nil, &damage{fmt.Errorf("index %s: %w", o.Dir, err)}
 	}
 	return db, nil
+}
+
+// passing reports whether an error of opening a database says nothing of its files: another one made in its place would
+// have the same, or it was written by a later version.
+func passing(err error) bool {
+	for _, e := range []error{fs.ErrPermission, syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), "unknown format major version") // Pebble has no error to compare with
 }
 
 // CheckMembers returns the error that Open would because the index knows records and no member holds any. It makes and
@@ -69,14 +87,21 @@ func appliedBefore(o *Options) (replication.LSN, error) {
 	if err != nil || !desc.Exists {
 		return 0, err
 	}
-	p := pebbleOptions(o, nil, func(error) {})
-	p.ReadOnly = true
-	db, err := pebble.Open(o.Dir, p)
+	st, _, err := peekState(o, o.Dir)
+	return st.applied, err
+}
+
+// peekState reads the state of the index in a directory without changing anything. ok is false if it holds nothing.
+func peekState(o *Options, dir string) (st state, ok bool, err error) {
+	var damaged error
+	p := pebbleOptions(o, nil, func(error) {}, func(err error) { damaged = err })
+	p.FS, p.ReadOnly = o.FS, true
+	db, err := pebble.Open(dir, p)
 	if err != nil {
-		return 0, err
+		return st, false, err
 	}
-	st, _, err := readState(db)
-	return st.applied, errors.Join(err, db.Close())
+	st, ok, err = readState(db)
+	return st, ok, errors.Join(err, db.Close(), damaged)
 }
 
 // pebbleOptions are set on purpose where Pebble's defaults are for tests: see each line.
@@ -85,10 +110,9 @@ func appliedBefore(o *Options) (replication.LSN, error) {
 // memtable, a whole number of batches, and is brought forward from the applied LSN in it. Beside writing every row once
 // less, this keeps applying from waiting for a sync at each change of memtables, and Pebble from ending the process when
 // its log cannot be written.
-func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.Options {
+func pebbleOptions(o *Options, cache *pebble.Cache, fatal, corrupt func(error)) *pebble.Options {
 	log := indexLogger{o.Events.IndexLog, fatal}
 	p := &pebble.Options{
-		FS:                          markerFS{o.FS},
 		Cache:                       cache,
 		FormatMajorVersion:          pebble.FormatNewest, // the default is the oldest supported; this one can tell a torn WAL from a damaged one
 		Logger:                      log,
@@ -102,7 +126,7 @@ func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.O
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(4, runtime.GOMAXPROCS(0)/2)) },
 		EventListener: &pebble.EventListener{
-			DataCorruption: func(i pebble.DataCorruptionInfo) { fatal(fmt.Errorf("%s", i)) },
+			DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(fmt.Errorf("%s", i)) },
 			// What cannot be flushed or compacted is tried again for ever, and before long commits wait for it.
 			BackgroundError: func(err error) {
 				if !errors.Is(err, pebble.ErrCancelledCompaction) {
@@ -120,26 +144,91 @@ func pebbleOptions(o *Options, cache *pebble.Cache, fatal func(error)) *pebble.O
 	return p
 }
 
-// markerFS makes the entries of a directory durable before a marker is created in it. Pebble names its current MANIFEST by
-// an empty file, and syncs the directory once, after creating both; a file system that does not keep the order of
-// entries could then be left with a marker for a MANIFEST that is not there, and the index could not be opened.
-type markerFS struct{ vfs.FS }
+// indexFS is what Pebble has of the file system.
+//
+// It makes the entries of a directory durable before a marker is created in it. Pebble names its current MANIFEST by an
+// empty file, and syncs the directory once, after creating both; a file system that does not keep the order of entries
+// could then be left with a marker for a MANIFEST that is not there, and the index could not be opened.
+//
+// Once it is cut, nothing can be made, renamed or removed through it any more: what a database that has failed still does
+// in the background must not reach one that takes its place in the same directory.
+type indexFS struct {
+	vfs.FS
+	cut atomic.Bool
+}
 
-func (m markerFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasPrefix(m.PathBase(name), "marker.") {
-		dir, err := m.OpenDir(m.PathDir(name))
-		if err != nil {
-			return nil, err
-		}
-		if err := errors.Join(dir.Sync(), dir.Close()); err != nil {
+var errCut = errors.New("the index was given up")
+
+func (f *indexFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.cut.Load() {
+		return nil, errCut
+	}
+	if strings.HasPrefix(f.PathBase(name), "marker.") {
+		if err := syncDir(f.FS, f.PathDir(name)); err != nil {
 			return nil, err
 		}
 	}
-	return m.FS.Create(name, c)
+	return f.FS.Create(name, c)
+}
+
+// Link makes a link, unless the file system is cut.
+func (f *indexFS) Link(from, to string) error {
+	if f.cut.Load() {
+		return errCut
+	}
+	return f.FS.Link(from, to)
+}
+
+// OpenReadWrite opens a file that may be new, unless the file system is cut.
+func (f *indexFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	if f.cut.Load() {
+		return nil, errCut
+	}
+	return f.FS.OpenReadWrite(name, c, o...)
+}
+
+// Remove removes a file, unless the file system is cut.
+func (f *indexFS) Remove(name string) error {
+	if f.cut.Load() {
+		return errCut
+	}
+	return f.FS.Remove(name)
+}
+
+// RemoveAll removes a directory, unless the file system is cut.
+func (f *indexFS) RemoveAll(name string) error {
+	if f.cut.Load() {
+		return errCut
+	}
+	return f.FS.RemoveAll(name)
+}
+
+// Rename renames a file, unless the file system is cut.
+func (f *indexFS) Rename(from, to string) error {
+	if f.cut.Load() {
+		return errCut
+	}
+	return f.FS.Rename(from, to)
+}
+
+// ReuseForWrite renames a file and opens it, unless the file system is cut.
+func (f *indexFS) ReuseForWrite(from, to string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if f.cut.Load() {
+		return nil, errCut
+	}
+	return f.FS.ReuseForWrite(from, to, c)
+}
+
+// MkdirAll makes a directory, unless the file system is cut.
+func (f *indexFS) MkdirAll(dir string, perm os.FileMode) error {
+	if f.cut.Load() {
+		return errCut
+	}
+	return f.FS.MkdirAll(dir, perm)
 }
 
 // Unwrap returns the file system below, as Pebble asks of one that wraps another.
-func (m markerFS) Unwrap() vfs.FS { return m.FS }
+func (f *indexFS) Unwrap() vfs.FS { return f.FS }
 
 // indexLogger hands Pebble's lines to Events. Pebble expects Fatalf not to return; ours does, having told the store to
 // apply nothing more. The rows on disk then stay those of some applied LSN, and opening the store again goes on there.
@@ -175,6 +264,9 @@ func readState(db *pebble.DB) (s state, found bool, err error) {
 	return s, true, err
 }
 
+// errNoIndex is returned for a database of something else.
+var errNoIndex = errors.New("holds rows and no state: it is not an index of this program")
+
 func checkEmpty(db *pebble.DB) error {
 	it, err := db.NewIter(nil)
 	if err != nil {
@@ -182,7 +274,7 @@ func checkEmpty(db *pebble.DB) error {
 	}
 	defer it.Close()
 	if it.First() {
-		return errors.New("holds rows and no state: it is not an index of this program")
+		return errNoIndex
 	}
 	return it.Error()
 }

@@ -28,11 +28,11 @@ type Options struct {
 	Events        *Events       // optional callbacks
 
 	// Tests vary these.
-	limits           limits // of a store that is created
-	passive          bool   // nothing is done in the background
-	replayBatchBytes int    // of rows at which a replay commits its batch
-	minSavedNames    uint64 // fingerprints that are worth a file. 0: minSavedNames
-	flushBytes       int64  // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
+	limits           limits                            // of a store that is created
+	replayBatchBytes int                               // of rows at which a replay commits its batch
+	minSavedNames    uint64                            // fingerprints that are worth a file. 0: minSavedNames
+	progress         func(done, total replication.LSN) // of a replay
+	flushBytes       int64                             // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
 }
 
 // Events are callbacks for logs, metrics and tests. Any may be nil. They are called from the goroutine that saw the
@@ -45,11 +45,11 @@ type Events struct {
 	Replayed func(from, to replication.LSN)
 	// Failed: the store takes no more updates, because of err. Called once.
 	Failed func(err error)
+	// IndexRebuilt: opening the store made the index anew.
+	IndexRebuilt func(r RebuildResult)
 	// SummaryLost: the file that keeps the names of an index in memory across restarts could not be used or written,
 	// because of err. Until they are read from the index, writes are slower. Nothing else depends on it.
 	SummaryLost func(err error)
-	// ReapFailed: deleting what was dropped has stopped at err, until more is dropped or the store is opened again.
-	ReapFailed func(err error)
 	// IndexLog: a line of Pebble's own log.
 	IndexLog func(text string)
 }

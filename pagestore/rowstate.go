@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"pagevault/pagestore/pagemap"
@@ -61,12 +62,19 @@ func appendState(dst []byte, s *state) []byte {
 	return dst
 }
 
+// errNewerIndex marks an index of a later version of the program.
+var errNewerIndex = errors.New("made by a later version")
+
 func decodeState(p []byte) (s state, err error) {
 	if len(p) < 2 {
 		return s, errRowCut
 	}
-	if v := binary.LittleEndian.Uint16(p); v != indexFormat {
-		return s, fmt.Errorf("the index has format %d, this build reads format %d", v, indexFormat)
+	switch v := binary.LittleEndian.Uint16(p); {
+	case v < indexFormat:
+		copy(s.store[:], p[2:]) // all formats have that
+		return s, &damage{fmt.Errorf("the index has format %d, this build reads format %d", v, indexFormat)}
+	case v > indexFormat:
+		return s, fmt.Errorf("%w: the index has format %d, this build reads format %d", errNewerIndex, v, indexFormat)
 	}
 	if len(p) != stateBytes {
 		return s, errRowCut

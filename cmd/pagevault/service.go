@@ -31,6 +31,9 @@ func openService(p *plan, home *layout) (*blobstore.Service, error) {
 				DamagedCopy: func(member int, at replication.Position, n int, err error) {
 					log.Warn("a copy is damaged", "member", member+1, "segment", at.Segment, "offset", at.Offset, "bytes", n, "error", err)
 				},
+				IndexRebuilt: func(r pagestore.RebuildResult) {
+					log.Warn("made the index anew", "reason", r.Reason, "checkpoint", r.Checkpoint, "replayed", r.Replayed)
+				},
 				SummaryLost: func(err error) { log.Warn("the file of fingerprints", "error", err) },
 				Replayed:    func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
 			}
