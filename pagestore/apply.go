@@ -49,6 +49,10 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 	if err := s.indexFailure(); err != nil { // Pebble reports a failed commit there
 		return err
 	}
+	if a.passDue {
+		a.passDue = false
+		s.reaper.kick()
+	}
 	state := a.state
 	s.state.Store(&state)
 	stored := int64(0)
@@ -75,8 +79,7 @@ type applier struct {
 	volumes map[VolumeID]*volumeState
 	regions map[regionKey]*regionState
 	changes map[changeKey]pagemap.Bitmap
-	wiped   []wipe // page map rows deleted in this batch, before what regions holds
-
+	passDue bool // a pass row was written since somebody was told
 	flushes flushes
 	decoder commitDecoder
 	at      replication.Position // of the stored bytes of the next frame
@@ -101,8 +104,11 @@ type changeKey struct {
 // volumeState is a volume as the batch leaves it.
 type volumeState struct {
 	volumeRow
-	gone  bool // dropped in this batch
+	gone  bool // there is none, or it was dropped
 	dirty bool // to be written
+
+	frozenGens []Gen // those that can be read, ascending, if listed; else those that were added by the batch
+	listed     bool
 }
 
 func newApplier(db *pebble.DB, names *summary, l limits, s state) *applier {
@@ -122,6 +128,14 @@ func (a *applier) record(r *replication.Record) (err error) {
 	if r.LSN != a.state.applied+1 {
 		return fmt.Errorf("%w: record %d after record %d", ErrCorrupt, r.LSN, a.state.applied)
 	}
+	// A step of a pass looks at rows as they are in the database, so it is a batch of its own. Where batches end makes
+	// no difference to the rows.
+	alone := isReap(r.Meta)
+	if alone {
+		if err := a.commit(); err != nil {
+			return err
+		}
+	}
 	if a.batch == nil {
 		a.batch = a.db.NewBatch()
 	}
@@ -136,6 +150,9 @@ func (a *applier) record(r *replication.Record) (err error) {
 	a.state.applied = r.LSN
 	a.state.Records++
 	a.flushes.applied(r.At)
+	if alone {
+		return a.commit()
+	}
 	return nil
 }
 
@@ -190,7 +207,9 @@ func (a *applier) operation(o *op) error {
 		return nil
 	case opSession:
 		return a.session(o)
-	case opMove, opFree, opFold, opThaw, opReap:
+	case opReap:
+		return a.reap(o)
+	case opMove, opFree, opFold:
 		return fmt.Errorf("%w: unknown operation %d", ErrCorrupt, o.kind)
 	}
 	v, err := a.volume(o.volume)
@@ -207,15 +226,16 @@ func (a *applier) operation(o *op) error {
 		}
 		return err
 	case opTruncate:
-		err = a.truncate(o, v)
+		err = a.clear(o, v)
 		v.gen, v.dirty = v.gen+1, true
 		return err
 	case opFreeze:
 		if o.gen != v.gen {
 			return fmt.Errorf("%w: freeze of generation %d of volume %d, which is in %d", ErrCorrupt, o.gen, o.volume, v.gen)
 		}
-		v.frozen, v.gen, v.dirty = v.gen, v.gen+1, true
-		return nil
+		return a.freeze(o.volume, v)
+	case opThaw:
+		return a.thaw(o, v)
 	case opDrop:
 		return a.drop(o.volume, v)
 	}
@@ -239,8 +259,6 @@ func (a *applier) volume(id VolumeID) (*volumeState, error) {
 	}
 	return v, nil
 }
-
-// Every change of a page map row goes through putEntry and deleteEntry, which keep account of what the entries refer to.
 
 // maxSpare bounds the region states kept from batch to batch.
 const maxSpare = 4096
@@ -272,7 +290,6 @@ func (a *applier) commit() error {
 	clear(a.volumes)
 	clear(a.regions)
 	clear(a.changes)
-	a.wiped = a.wiped[:0]
 	if err == nil && a.flushes.due() {
 		err = a.flushes.start(a.db)
 	}
@@ -282,13 +299,16 @@ func (a *applier) commit() error {
 // writeRows writes the rows that the maps hold, and the state.
 func (a *applier) writeRows() error {
 	for k, r := range a.regions {
-		if r.dirty {
+		if !r.dirty {
+			continue
+		}
+		if r.exists {
 			if err := a.writeEntry(k, r); err != nil {
 				return err
 			}
-			if err := a.markScattered(k, r); err != nil {
-				return err
-			}
+		}
+		if err := a.markScattered(k, r); err != nil {
+			return err
 		}
 	}
 	for k, b := range a.changes {

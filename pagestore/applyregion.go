@@ -20,9 +20,12 @@ type regionState struct {
 	exists bool
 	gen    Gen // in which the entry was stored
 	runs   pagemap.Entry
-	dirty  bool          // to be written
-	was    pagemap.Entry // what the row of generation gen holds; empty if there is none
+	dirty  bool          // to be written; if it does not exist any more, its row is gone already
+	stored bool          // there is a row of generation gen
+	was    pagemap.Entry // what that row holds
 
+	newest    Gen  // of the rows there were before the batch; 0: there were none
+	left      bool // the batch has left an older row in place that it had found or made
 	scattered bool // the region has a scattered row
 }
 
@@ -36,19 +39,71 @@ func (a *applier) set(k regionKey, v *volumeState, runs pagemap.Entry, touched p
 	if err != nil {
 		return err
 	}
-	if r.gen != v.gen { // the entry there is stays: the volume has moved on since
+	if r.exists && r.gen != v.gen { // the volume has moved on since
+		if err := a.leave(k, v, r); err != nil {
+			return err
+		}
+	}
+	r.exists, r.gen, r.dirty, r.runs = true, v.gen, true, append(r.runs[:0], runs...)
+	if len(runs) == 0 {
+		older, err := a.hasOlder(k, r)
+		if err != nil {
+			return err
+		}
+		if !older { // then there is nothing that an empty entry would hide
+			return a.remove(k, v, r)
+		}
+	}
+	if v.written != v.gen {
+		v.written, v.dirty = v.gen, true
+	}
+	return nil
+}
+
+// leave makes room for an entry of the current generation, which is not that of the entry there is. That one stays if
+// some frozen generation shows it.
+func (a *applier) leave(k regionKey, v *volumeState, r *regionState) error {
+	if v.frozen >= r.gen {
+		r.left = true
 		if r.dirty {
 			if err := a.writeEntry(k, r); err != nil {
 				return err
 			}
 		}
-		r.was = r.was[:0]
+	} else if r.stored {
+		if err := a.deleteEntry(k, r.gen, r.was); err != nil {
+			return err
+		}
 	}
-	r.exists, r.gen, r.dirty, r.runs = true, v.gen, true, append(r.runs[:0], runs...)
-	if v.written != v.gen {
-		v.written, v.dirty = v.gen, true
-	}
+	r.stored, r.was = false, r.was[:0]
 	return nil
+}
+
+// remove removes the only entry of a region, which is of the current generation. What was touched there need not be known
+// any more: no frozen generation holds anything in the region.
+func (a *applier) remove(k regionKey, v *volumeState, r *regionState) error {
+	if r.stored {
+		if err := a.deleteEntry(k, r.gen, r.was); err != nil {
+			return err
+		}
+	}
+	r.exists, r.stored, r.runs, r.was = false, false, r.runs[:0], r.was[:0]
+	if v.frozen == 0 {
+		return nil
+	}
+	delete(a.changes, changeKey{k.volume, v.gen, k.no})
+	a.key = appendChangeKey(a.key[:0], k.volume, v.gen, k.no)
+	return a.batch.Delete(a.key, nil)
+}
+
+// hasOlder reports whether the region has entries below its newest.
+func (a *applier) hasOlder(k regionKey, r *regionState) (bool, error) {
+	if r.left || r.newest <= 1 {
+		return r.left, nil
+	}
+	a.sought.volume = 0
+	a.key = appendMapKey(a.key[:0], k.volume, k.no, r.newest-1)
+	return a.it.SeekGE(a.key) && bytes.HasPrefix(a.it.Key(), a.key[:mapKeyBytes-4]), a.it.Error()
 }
 
 // seek finds the first region at or after no and before end that had an entry before the batch, with the generation of
@@ -105,9 +160,6 @@ func (a *applier) load(k regionKey) (*regionState, error) {
 	}
 	r := a.newRegion()
 	a.regions[k] = r
-	if a.isWiped(k.volume, k.no) {
-		return r, nil
-	}
 	no, gen, err := a.seek(k.volume, k.no, k.no+1)
 	if err != nil || no != k.no {
 		return r, err
@@ -119,7 +171,7 @@ func (a *applier) load(k regionKey) (*regionState, error) {
 	if r.runs, err = pagemap.DecodeEntry(r.runs[:0], value); err != nil {
 		return nil, fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, k.volume, k.no, gen, err)
 	}
-	r.exists, r.gen, r.was = true, gen, append(r.was[:0], r.runs...)
+	r.exists, r.stored, r.gen, r.newest, r.was = true, true, gen, gen, append(r.was[:0], r.runs...)
 	r.scattered = len(r.runs) > foldRuns
 	return r, nil
 }
@@ -137,15 +189,23 @@ func (a *applier) newRegion() *regionState {
 
 func (a *applier) writeEntry(k regionKey, r *regionState) error {
 	err := a.putEntry(k, r.gen, r.was, r.runs)
-	r.was, r.dirty = append(r.was[:0], r.runs...), false
+	r.was, r.stored, r.dirty = append(r.was[:0], r.runs...), true, false
 	return err
 }
+
+// Every change of a page map row goes through putEntry and deleteEntry, which keep account of what the entries refer to.
 
 // putEntry stores an entry where the row now holds old, nothing if old is empty.
 func (a *applier) putEntry(k regionKey, g Gen, old, runs pagemap.Entry) error {
 	a.key = appendMapKey(a.key[:0], k.volume, k.no, g)
 	a.value = pagemap.AppendEntry(a.value[:0], runs)
 	return a.batch.Set(a.key, a.value, nil)
+}
+
+// deleteEntry deletes a row, which holds old.
+func (a *applier) deleteEntry(k regionKey, g Gen, old pagemap.Entry) error {
+	a.key = appendMapKey(a.key[:0], k.volume, k.no, g)
+	return a.batch.Delete(a.key, nil)
 }
 
 // markScattered sets or deletes the row that says that the newest entry of a region has many runs.

@@ -39,7 +39,7 @@ var (
 	ErrClosed = errors.New("store is closed")
 	// ErrNoVolume is returned for a volume that was never created or was dropped.
 	ErrNoVolume = errors.New("no such volume")
-	// ErrNoGeneration is returned for a generation that has not been reached or was not frozen.
+	// ErrNoGeneration is returned for a generation that has not been reached, was not frozen, or was thawed.
 	ErrNoGeneration = errors.New("no such generation")
 	// ErrBadRange is returned for pages or lengths that are no range of whole pages of a volume.
 	ErrBadRange = errors.New("bad page range")

@@ -32,7 +32,13 @@ func (v *View) Diff(vol VolumeID, since, g Gen, within Range, yield func(r Range
 	if d.at, err = v.volume(vol, g, &d.row); err != nil {
 		return err
 	}
-	if since == GenHead || since > d.at || since > d.row.frozen && since != d.at {
+	readable := since == d.at
+	if since != GenHead && since < d.at {
+		if readable, err = readFrozen(v.snap, generation{vol, since}); err != nil {
+			return err
+		}
+	}
+	if !readable {
 		return fmt.Errorf("volume %d, changes from generation %d to %d: %w", vol, since, d.at, ErrNoGeneration)
 	}
 	if within, err = checkRange(within); err != nil || within.Start == within.End || since == d.at {

@@ -24,6 +24,7 @@ type flight struct {
 		waiting []*pending // enqueued and not applied, in order
 		rows    map[string]flyingRow
 		heads   map[VolumeID]head // also of volumes with nothing in flight: a cache
+		gens    map[generation]flyingGen
 
 		chunks  map[digest.Digest]chunkRef
 		regions map[digest.Digest]pagemap.Entry
@@ -39,6 +40,18 @@ type flyingRow struct {
 	value   []byte
 	deleted bool
 	lsn     replication.LSN
+}
+
+// generation names a generation of a volume.
+type generation struct {
+	volume VolumeID
+	gen    Gen
+}
+
+// flyingGen is a generation as a record in flight leaves it: frozen or thawed.
+type flyingGen struct {
+	frozen bool
+	lsn    replication.LSN
 }
 
 // head is what the sequencer needs to know of a volume.
@@ -68,6 +81,7 @@ func (f *flight) init() {
 	m.moved = sync.NewCond(&m.Mutex)
 	m.rows = make(map[string]flyingRow)
 	m.heads = make(map[VolumeID]head)
+	m.gens = make(map[generation]flyingGen)
 	m.chunks = make(map[digest.Digest]chunkRef)
 	m.regions = make(map[digest.Digest]pagemap.Entry)
 }
@@ -130,8 +144,8 @@ func (f *flight) forgetLocked() {
 	}
 }
 
-// launched records that p was enqueued, with the volumes it leaves behind. The sequencer is held.
-func (f *flight) launched(p *pending, rows map[string]flyingRow, heads map[VolumeID]head) {
+// launched records that p was enqueued, with what its transaction leaves behind. The sequencer is held.
+func (f *flight) launched(p *pending, tx *Tx) {
 	m := &f.mu
 	m.Lock()
 	defer m.Unlock()
@@ -141,14 +155,14 @@ func (f *flight) launched(p *pending, rows map[string]flyingRow, heads map[Volum
 		m.trail = append(m.trail, p.names)
 		p.names = fingerprints{}
 	}
-	if len(m.heads)+len(heads) > maxHeads {
+	if len(m.heads)+len(tx.heads) > maxHeads {
 		for v, h := range m.heads {
 			if h.lsn <= m.applied {
 				delete(m.heads, v)
 			}
 		}
 	}
-	for v, h := range heads {
+	for v, h := range tx.heads {
 		m.heads[v] = head{h.gen, lsn}
 	}
 	switch {
@@ -157,10 +171,14 @@ func (f *flight) launched(p *pending, rows map[string]flyingRow, heads map[Volum
 		p.finishLocked(m.failed)
 	default:
 		m.waiting = append(m.waiting, p)
-		for k, r := range rows {
+		for k, r := range tx.rows {
 			r.lsn = lsn
 			m.rows[k] = r
 			p.rows = append(p.rows, k)
+		}
+		for k, frozen := range tx.gens {
+			m.gens[k] = flyingGen{frozen, lsn}
+			p.gens = append(p.gens, k)
 		}
 	}
 	f.forgetLocked()
@@ -178,6 +196,11 @@ func (f *flight) landed(lsn replication.LSN, records []*replication.Record) {
 		for _, k := range p.rows {
 			if m.rows[k].lsn == p.record.LSN {
 				delete(m.rows, k)
+			}
+		}
+		for _, k := range p.gens {
+			if m.gens[k].lsn == p.record.LSN {
+				delete(m.gens, k)
 			}
 		}
 		n++
@@ -213,6 +236,13 @@ func (f *flight) crashed(err error) {
 	}
 	m.waiting = nil
 	m.moved.Broadcast()
+}
+
+// busy reports whether anybody waits for a record to be applied.
+func (f *flight) busy() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.mu.waiting) > 0
 }
 
 // await returns when the record lsn is applied, or with the error that says it will not be.

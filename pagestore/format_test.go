@@ -65,7 +65,7 @@ func samples() map[string][]byte {
 		"op session":            appendSessionOp(nil, 2, &salt),
 		"op fold":               appendFoldOp(nil, 5, 0x010203, 9, scattered, pagemap.Entry{{First: 0, Pages: 16, Frame: 301}}),
 		"op thaw":               appendVolumeOp(nil, opThaw, 5, 9),
-		"op reap":               appendReapOp(nil, 5, 0x010203, 1024, 300),
+		"op reap":               appendReapOp(nil, 5, 0x010203, 0x010300, 300),
 		"op write":              write,
 		"op clear":              appendVolumeOp(nil, opClear, 5, 128, 1<<40),
 		"op truncate":           appendVolumeOp(nil, opTruncate, 5, 128),
@@ -179,7 +179,7 @@ func TestRoundTrip(t *testing.T) {
 	want("drop", decode("op drop").kind, opDrop)
 	want("thaw", decode("op thaw").gen, Gen(9))
 	o = decode("op reap")
-	want("reap", []any{o.volume, o.region, o.rows, o.due}, []any{VolumeID(5), uint64(0x010203), uint64(1024), replication.LSN(300)})
+	want("reap", []any{o.volume, o.region, o.end, o.due}, []any{VolumeID(5), uint64(0x010203), uint64(0x010300), replication.LSN(300)})
 	o = decode("op fold")
 	want("fold", []any{o.volume, o.region, o.gen, o.old, o.runs}, []any{VolumeID(5), uint64(0x010203), Gen(9),
 		pagemap.Entry{{First: 0, Pages: 8, Frame: 300, Off: 8}, {First: 8, Pages: 8, Frame: 300}}, pagemap.Entry{{First: 0, Pages: 16, Frame: 301}}})

@@ -19,7 +19,8 @@ import (
 )
 
 // The model: a volume is a map from page number to what the page holds and when it was last touched, copied whole by
-// Freeze. Nothing of it is shared with the store.
+// Freeze. Nothing of it is shared with the store. Thaw forgets a copy, and what was touched before it counts as touched
+// before the next.
 
 type modelPage struct {
 	valid   bool
@@ -30,6 +31,7 @@ type modelVolume struct {
 	pages   map[PageNo]modelPage
 	touched map[PageNo]bool // since the last freeze
 	frozen  []modelFrozen
+	thawed  []Gen
 }
 
 type modelFrozen struct {
@@ -157,6 +159,7 @@ func runModel(t *testing.T, rng *rand.Rand, ops int) {
 	m.o = testOptions(m.fs, 1+rng.IntN(3))
 	m.o.Log.SegmentBytes = int64(64<<10) << rng.IntN(10)
 	m.o.MemTableBytes = (64 << 10) << rng.IntN(6)
+	m.o.passive = true // or rows would change between two looks at them
 	m.o.limits = limits{direct: 1 << rng.IntN(7), erasures: rng.Uint32N(8)}
 	m.size = PageNo(200) << rng.IntN(6)
 	m.freezes = []int{1, 4, 25}[rng.IntN(3)]
@@ -171,7 +174,10 @@ func runModel(t *testing.T, rng *rand.Rand, ops int) {
 	m.checkAll()
 	m.reopen()
 	m.checkAll()
+	m.reapAll()
+	m.checkAll()
 	t.Logf("%v; %+v", m.counts, m.s.Stats().Counters)
+	m.dropAll()
 	if err := m.s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -188,6 +194,8 @@ func (m *modelTest) step() {
 		{60, "clear", m.clear},
 		{12, "truncate", m.truncate},
 		{m.freezes, "freeze", m.freeze},
+		{m.freezes, "thaw", m.thaw},
+		{5, "reap", m.reap},
 		{2, "drop", m.drop},
 		{3, "create", m.create},
 		{60, "rows", m.setRows},
@@ -332,6 +340,159 @@ func (m *modelTest) freezeIn(tx *Tx, id VolumeID, v *modelVolume) error {
 	v.frozen = append(v.frozen, modelFrozen{g, maps.Clone(v.pages), v.touched})
 	v.touched = make(map[PageNo]bool)
 	return err
+}
+
+func (m *modelTest) thaw() {
+	id, v := m.pick()
+	if len(v.frozen) == 0 {
+		return
+	}
+	m.update(func(tx *Tx) error {
+		if m.rng.IntN(4) == 0 { // one that is not in the index yet
+			if err := m.freezeIn(tx, id, v); err != nil {
+				return err
+			}
+		}
+		for i := m.rng.IntN(len(v.frozen)); len(v.frozen) > 0; i = m.rng.IntN(len(v.frozen)) {
+			g := v.frozen[i].gen
+			if err := tx.Thaw(id, g); err != nil {
+				return err
+			}
+			if err := tx.Thaw(id, g); !errors.Is(err, ErrNoGeneration) {
+				m.t.Fatalf("generation %d of volume %d thawed again: %v", g, id, err)
+			}
+			next := v.touched
+			if i+1 < len(v.frozen) {
+				next = v.frozen[i+1].touched
+			}
+			maps.Copy(next, v.frozen[i].touched)
+			v.frozen = slices.Delete(v.frozen, i, i+1)
+			v.thawed = append(v.thawed, g)
+			if m.rng.IntN(3) > 0 || len(v.frozen) == 0 {
+				break
+			}
+		}
+		return nil
+	})
+	gone := v.thawed[m.rng.IntN(len(v.thawed))]
+	if err := m.s.Update(func(tx *Tx) error { return tx.Thaw(id, gone) }); !errors.Is(err, ErrNoGeneration) {
+		m.t.Fatalf("generation %d of volume %d thawed again: %v", gone, id, err)
+	}
+	withView(m.t, m.s, func(view *View) {
+		for _, err := range []error{
+			view.Read(id, gone, 0, make([]byte, PageSize)),
+			view.Ranges(id, gone, AllPages, nil),
+			view.Diff(id, gone, GenHead, AllPages, nil),
+		} {
+			if !errors.Is(err, ErrNoGeneration) {
+				m.t.Fatalf("generation %d of volume %d, thawed: %v", gone, id, err)
+			}
+		}
+	})
+}
+
+// reap carries out some steps of passes, so that others come between them.
+func (m *modelTest) reap() {
+	for range 1 + m.rng.IntN(3) {
+		if _, err := m.s.reapOnce(m.t.Context()); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// reapAll carries out all passes. Then there is an entry of the page map only where some generation shows it, and of
+// dropped volumes there is nothing.
+func (m *modelTest) reapAll() {
+	m.t.Helper()
+	if err := m.s.Reap(m.t.Context()); err != nil {
+		m.t.Fatal(err)
+	}
+	for key := range allRows(m.t, m.s) {
+		switch key[0] {
+		case rowPass:
+			m.t.Fatalf("row %q after all passes", key)
+		case rowVolume, rowMap, rowGeneration, rowChange, rowScattered:
+			if id := VolumeID(binary.BigEndian.Uint64([]byte(key[1:]))); m.volumes[id] == nil {
+				m.t.Fatalf("row %q of volume %d, which was dropped", key, id)
+			}
+		}
+	}
+	for id, v := range m.volumes {
+		m.checkNeeded(id, v)
+	}
+}
+
+// checkNeeded checks that every entry of a volume is the newest for some generation, and holds no page that is invalid in
+// all of them.
+func (m *modelTest) checkNeeded(id VolumeID, v *modelVolume) {
+	m.t.Helper()
+	needed := make(map[string]bool)
+	it, err := m.s.db.NewIter(nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer it.Close()
+	var row volumeRow
+	if ok, err := readVolume(m.s.db, id, &row); !ok || err != nil {
+		m.t.Fatal(ok, err)
+	}
+	readable := []Gen{row.gen}
+	for _, f := range v.frozen {
+		readable = append(readable, f.gen)
+	}
+	shown := make(map[string]pagemap.Bitmap)
+	for _, at := range readable {
+		pages := v.at(at)
+		if at == row.gen {
+			pages = v.pages
+		}
+		for no := uint64(0); no <= uint64(m.size+400)/pagemap.RegionPages+uint64(m.o.limits.direct)+30; no++ {
+			prefix := appendMapKey(nil, id, no, at)
+			if !it.SeekGE(prefix) || !bytes.HasPrefix(it.Key(), prefix[:mapKeyBytes-4]) {
+				continue
+			}
+			key := string(it.Key())
+			needed[key] = true
+			b := shown[key]
+			for p := range pagemap.RegionPages {
+				if pages[PageNo(no*pagemap.RegionPages)+PageNo(p)].valid {
+					b.Add(p, p+1)
+				}
+			}
+			shown[key] = b
+		}
+	}
+	for ok := it.SeekGE(appendVolumePrefix(nil, rowMap, id)); ok && bytes.HasPrefix(it.Key(), appendVolumePrefix(nil, rowMap, id)); ok = it.Next() {
+		key := string(it.Key())
+		value, err := it.ValueAndErr()
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		runs, err := pagemap.DecodeEntry(nil, value)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if !needed[key] {
+			m.t.Fatalf("volume %d: entry %q shows nothing: generations %v", id, key, readable)
+		}
+		if more := runs.Pages().AndNot(shown[key]); !more.Empty() {
+			m.t.Fatalf("volume %d: entry %q holds pages %v that are invalid in all of %v", id, key, more, readable)
+		}
+	}
+}
+
+// dropAll drops every volume and carries out all passes.
+func (m *modelTest) dropAll() {
+	m.update(func(tx *Tx) error {
+		for id := range m.volumes {
+			if err := tx.Drop(id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	clear(m.volumes)
+	m.reapAll()
 }
 
 func (v *modelVolume) clear(r Range) {

@@ -97,6 +97,7 @@ func newStore(o *Options, log *replication.Log) *Store {
 	}
 	s.indexFS.FS = o.FS
 	s.flight.init()
+	s.reaper.init()
 	s.SetQuota(o.Quota)
 	s.views.mu.none = sync.NewCond(&s.views.mu)
 	s.contents.New = func() any { return new(Content) }
@@ -140,6 +141,9 @@ func (s *Store) start(empty bool) error {
 	s.flight.mu.applied, s.flight.mu.forgot = state.applied, state.applied
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
 	go s.run(a)
+	if !s.o.passive {
+		s.reaper.start(s)
+	}
 	go s.fillSummary()
 	return nil
 }
@@ -204,7 +208,7 @@ func (s *Store) replay(a *applier) error {
 		if err := a.record(r); err != nil {
 			return err
 		}
-		if a.batch.Len() < s.o.replayBatchBytes && !a.flushes.due() {
+		if a.batch == nil || a.batch.Len() < s.o.replayBatchBytes && !a.flushes.due() {
 			return nil
 		}
 		s.progressed(r.LSN)

@@ -279,6 +279,7 @@ func TestForeignLog(t *testing.T) {
 func TestReplayInOneBatch(t *testing.T) {
 	fs := vfs.NewMem()
 	o := testOptions(fs, 1)
+	o.passive = true
 	s := openTest(t, o)
 	rng := rand.New(rand.NewPCG(1, 2))
 	p := randomBytes(rng, 4*pagemap.RegionBytes)
@@ -340,5 +341,41 @@ func TestReplayInOneBatch(t *testing.T) {
 	write(t, s, v, 10, p[:PageSize])
 	truncate(300)
 	do(func(tx *Tx) error { return tx.Drop(v) })
+	again()
+
+	reap := func() {
+		t.Helper()
+		if err := s.Reap(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	thaw := func(g Gen) { t.Helper(); do(func(tx *Tx) error { return tx.Thaw(v, g) }) }
+	prepare() // a generation that comes and goes, and a pass in between
+	freeze()
+	write(t, s, v, 10, p[:PageSize])
+	freeze()
+	truncate(50)
+	thaw(1)
+	write(t, s, v, 60, p[:PageSize])
+	freeze()
+	thaw(4)
+	reap()
+	thaw(2)
+	do(func(tx *Tx) error { return tx.Clear(v, AllPages) })
+	write(t, s, v, 10, p[:PageSize])
+	do(func(tx *Tx) error { return tx.Clear(v, Range{0, 100}) })
+	reap()
+	write(t, s, v, 300, p[:PageSize])
+	again()
+
+	prepare() // an entry that comes and goes while something below it is frozen, or nothing is
+	truncate(0)
+	freeze()
+	write(t, s, v, 10, p[:PageSize])
+	do(func(tx *Tx) error { return tx.Clear(v, Range{10, 11}) })
+	write(t, s, v, 12, p[:PageSize])
+	write(t, s, v, 1000, p[:PageSize])
+	do(func(tx *Tx) error { return tx.Clear(v, Range{1000, 1001}) })
+	write(t, s, v, 1002, p[:PageSize])
 	again()
 }

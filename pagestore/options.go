@@ -33,6 +33,7 @@ type Options struct {
 	minSavedNames    uint64                            // fingerprints that are worth a file. 0: minSavedNames
 	progress         func(done, total replication.LSN) // of a replay
 	flushBytes       int64                             // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
+	passive          bool                              // nothing is done in the background
 }
 
 // Events are callbacks for logs, metrics and tests. Any may be nil. They are called from the goroutine that saw the
@@ -50,6 +51,8 @@ type Events struct {
 	// SummaryLost: the file that keeps the names of an index in memory across restarts could not be used or written,
 	// because of err. Until they are read from the index, writes are slower. Nothing else depends on it.
 	SummaryLost func(err error)
+	// ReapFailed: deleting what was dropped has stopped at err, until more is dropped or the store is opened again.
+	ReapFailed func(err error)
 	// IndexLog: a line of Pebble's own log.
 	IndexLog func(text string)
 }

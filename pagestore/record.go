@@ -51,7 +51,8 @@ import (
 //	fold      0x0d  volume uvarint · region uvarint · generation uvarint · old length uvarint · old, an entry of the page
 //	                map · runs u8 (1..128) · runs × run, covering exactly the pages of old
 //	thaw      0x0e  volume uvarint · generation uvarint
-//	reap      0x0f  volume uvarint · from region uvarint · rows uvarint (≥ 1) · due uvarint, an LSN
+//	reap      0x0f  volume uvarint · from region uvarint · to region uvarint (> from) · due uvarint, an LSN. It is the
+//	                only operation of its record
 //
 // The Data of the record is the stored bytes of its frames and moves, one after the other in the order of their
 // operations. A frame comes before the writes that refer to it. For frames see frame.
@@ -84,6 +85,9 @@ const (
 
 // maxPages bounds page numbers: every byte of a volume has an address that fits an int64.
 const maxPages = PageNo(math.MaxInt64/PageSize + 1)
+
+// maxRegions bounds the numbers of regions.
+const maxRegions = uint64(maxPages / pagemap.RegionPages)
 
 const regionHasDigest = 1 // flag of a region of a write
 
@@ -207,10 +211,10 @@ func appendVolumeOp(dst []byte, kind opKind, v VolumeID, args ...uint64) []byte 
 	return dst
 }
 
-// appendReapOp appends one step of a pass over the volume: the map rows of whole regions from region from on, until
-// there are at least rows of them, if anything made necessary up to record due is still to be done.
-func appendReapOp(dst []byte, v VolumeID, from uint64, rows uint64, due replication.LSN) []byte {
-	return appendVolumeOp(dst, opReap, v, from, rows, uint64(due))
+// appendReapOp appends one step of a pass over the page map of a volume: regions [from, to). The pass was begun for what
+// record due made necessary. The step with to == maxRegions is the last.
+func appendReapOp(dst []byte, v VolumeID, from, to uint64, due replication.LSN) []byte {
+	return appendVolumeOp(dst, opReap, v, from, to, uint64(due))
 }
 
 // appendFoldOp appends the replacement of the entry old of a region by runs, which show the same pages with the same

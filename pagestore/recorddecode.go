@@ -22,7 +22,7 @@ type op struct {
 	region  uint64          // fold; reap: the first
 	old     pagemap.Entry   // fold; reused by the next of the same decoder
 	runs    pagemap.Entry   // fold; the same
-	rows    uint64          // reap
+	end     uint64          // reap: after the last
 	due     replication.LSN // reap
 	session uint32
 	salt    [32]byte
@@ -140,10 +140,10 @@ func (d *commitDecoder) next() bool {
 		d.fold()
 	case opReap:
 		d.op.volume = VolumeID(d.uvarint())
-		d.op.region = d.regionNo()
-		d.op.rows, d.op.due = d.uvarint(), replication.LSN(d.uvarint())
-		if d.op.rows == 0 {
-			d.fail("reap of no rows")
+		d.op.region, d.op.end = d.uvarint(), d.uvarint()
+		d.op.due = replication.LSN(d.uvarint())
+		if d.op.region >= d.op.end || d.op.end > maxRegions {
+			d.fail("reap of regions [%d,%d)", d.op.region, d.op.end)
 		}
 	default:
 		d.fail("operation of unknown kind %d", d.op.kind)
@@ -167,20 +167,14 @@ func (d *commitDecoder) number32(what string) uint32 {
 	return uint32(n)
 }
 
-// regionNo decodes the number of a region, or the one after the last there can be.
-func (d *commitDecoder) regionNo() uint64 {
-	no := d.uvarint()
-	if no > uint64(maxPages/pagemap.RegionPages) {
-		d.fail("region %d out of bounds", no)
-	}
-	return no
-}
-
 // fold decodes a fold, whose runs must cover the pages of the entry they replace.
 func (d *commitDecoder) fold() {
 	o := &d.op
 	o.volume = VolumeID(d.uvarint())
-	o.region, o.gen = d.regionNo(), d.generation()
+	o.region, o.gen = d.uvarint(), d.generation()
+	if o.region >= maxRegions {
+		d.fail("fold of region %d", o.region)
+	}
 	old := d.bytes(d.uvarint())
 	n := int(d.byte())
 	if d.err != nil {

@@ -38,6 +38,7 @@ type Store struct {
 		tx         Tx
 	}
 	flight flight
+	reaper reaper
 	quota  quota
 
 	state      atomic.Pointer[state]
@@ -74,6 +75,7 @@ func (s *Store) Close() error {
 	case <-s.stopped:
 	case <-s.broken: // the goroutine may hang in Pebble
 	}
+	s.reaper.stop()
 	close(s.stopFill)
 	<-s.filled
 	err = errors.Join(err, s.awaitViews())

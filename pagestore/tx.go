@@ -23,6 +23,7 @@ type Tx struct {
 
 	rows       map[string]flyingRow // set and deleted here
 	heads      map[VolumeID]head    // of volumes touched here
+	gens       map[generation]bool  // frozen (true) and thawed here
 	nextVolume VolumeID
 
 	scratch struct { // of the builder
@@ -42,7 +43,7 @@ type txOp struct {
 
 func (tx *Tx) begin(s *Store) {
 	if tx.rows == nil {
-		tx.rows, tx.heads = make(map[string]flyingRow), make(map[VolumeID]head)
+		tx.rows, tx.heads, tx.gens = make(map[string]flyingRow), make(map[VolumeID]head), make(map[generation]bool)
 	}
 	tx.s, tx.seen, tx.nextVolume = s, 0, s.seq.nextVolume
 }
@@ -52,6 +53,7 @@ func (tx *Tx) end() {
 	clear(tx.scratch.parts)
 	clear(tx.rows)
 	clear(tx.heads)
+	clear(tx.gens)
 	tx.s, tx.ops, tx.buf = nil, tx.ops[:0], tx.buf[:0]
 }
 
@@ -157,15 +159,50 @@ func (tx *Tx) CreateVolume() VolumeID {
 	return v
 }
 
-// Freeze ends the current generation of the volume and returns it: what it holds now can be read for good. It costs one
-// row, however large the volume is.
+// Freeze ends the current generation of the volume and returns it: what it holds now can be read until it is thawed. It
+// costs a row or two, however large the volume is.
 func (tx *Tx) Freeze(v VolumeID) (Gen, error) {
 	g, err := tx.endGeneration(v)
 	if err != nil {
 		return 0, err
 	}
 	tx.add(appendVolumeOp(tx.buf, opFreeze, v, uint64(g)))
+	tx.gens[generation{v, g}] = true
 	return g, nil
+}
+
+// Thaw lets go of a generation that Freeze returned: it cannot be read any more, and what only it showed is deleted in
+// the background. Other generations and the present one are as they were. The error is ErrNoGeneration if the generation
+// was never frozen or was thawed before.
+func (tx *Tx) Thaw(v VolumeID, g Gen) error {
+	if err := tx.exists(v); err != nil {
+		return err
+	}
+	frozen, err := tx.isFrozen(generation{v, g})
+	if err != nil {
+		return err
+	}
+	if !frozen {
+		return fmt.Errorf("volume %d, generation %d: %w", v, g, ErrNoGeneration)
+	}
+	tx.add(appendVolumeOp(tx.buf, opThaw, v, uint64(g)))
+	tx.gens[generation{v, g}] = false
+	return nil
+}
+
+func (tx *Tx) isFrozen(k generation) (bool, error) {
+	if frozen, ok := tx.gens[k]; ok {
+		return frozen, nil
+	}
+	f := &tx.s.flight.mu
+	f.Lock()
+	flying, ok := f.gens[k]
+	f.Unlock()
+	if ok {
+		tx.seen = max(tx.seen, flying.lsn)
+		return flying.frozen, nil
+	}
+	return readFrozen(tx.s.db, k)
 }
 
 // Write makes the content's bytes those of its pages.
@@ -210,7 +247,7 @@ func (tx *Tx) Truncate(v VolumeID, from PageNo) error {
 	return nil
 }
 
-// Drop removes the volume with all its generations. Its ID is not used again.
+// Drop removes the volume with all its generations. What it held is deleted in the background. Its ID is not used again.
 func (tx *Tx) Drop(v VolumeID) error {
 	if err := tx.exists(v); err != nil {
 		return err
@@ -294,6 +331,19 @@ func readVolume(r reader, v VolumeID, row *volumeRow) (ok bool, err error) {
 		return false, fmt.Errorf("%w: index: volume %d: %w", ErrCorrupt, v, err)
 	}
 	return !row.dropped, nil
+}
+
+// readFrozen reports whether the generation of a volume is frozen.
+func readFrozen(r reader, k generation) (bool, error) {
+	var key [1 + 8 + 4]byte
+	_, closer, err := r.Get(appendGenerationKey(key[:0], k.volume, k.gen))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("index: volume %d, generation %d: %w", k.volume, k.gen, err)
+	}
+	return true, closer.Close()
 }
 
 // newUserIter iterates over the caller's rows with from <= key < to, their keys with the prefix.

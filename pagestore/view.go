@@ -217,10 +217,14 @@ func (v *View) volume(vol VolumeID, g Gen, row *volumeRow) (Gen, error) {
 	if g == GenHead {
 		return row.gen, nil
 	}
-	if g > row.frozen && g != row.gen {
-		return 0, fmt.Errorf("volume %d, generation %d of %d: %w", vol, g, row.gen, ErrNoGeneration)
+	if g == row.gen {
+		return g, nil
 	}
-	return g, nil
+	frozen, err := readFrozen(v.snap, generation{vol, g})
+	if err == nil && !frozen {
+		err = fmt.Errorf("volume %d, generation %d of %d: %w", vol, g, row.gen, ErrNoGeneration)
+	}
+	return g, err
 }
 
 // regionIter walks the regions of a volume that had page map entries at one generation.

@@ -74,6 +74,7 @@ type pending struct {
 	finished bool  // done was sent to; guarded by the flight's lock
 
 	rows  []string     // keys it has in the flight
+	gens  []generation // the same
 	names fingerprints // that it added to the flight
 }
 
@@ -88,7 +89,7 @@ func (p *pending) reset() {
 	clear(p.record.Data)
 	clear(p.rows)
 	p.record = replication.Record{Meta: p.record.Meta[:0], Data: p.record.Data[:0], User: p}
-	p.rows, p.finished = p.rows[:0], false
+	p.rows, p.gens, p.finished = p.rows[:0], p.gens[:0], false
 }
 
 // commit turns the operations of the transaction into a record and enqueues it.
@@ -115,7 +116,7 @@ func (tx *Tx) commit() (*pending, error) {
 	}
 	invariant.Check(lsn == s.seq.last+1 && lsn == p.record.LSN, "record %d after %d", lsn, s.seq.last)
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = lsn, b.frame, tx.nextVolume
-	s.flight.launched(p, tx.rows, tx.heads)
+	s.flight.launched(p, tx)
 	return p, nil
 }
 
