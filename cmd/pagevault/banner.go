@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"pagevault/blobstore"
 )
 
 // banner is what a user is told first: all that is needed next.
@@ -32,6 +34,9 @@ func printBanner(w io.Writer, b *banner) {
 		}
 		url := fmt.Sprintf("%s://%s/%s", scheme, host, a.Name)
 		line("address", "%s", url)
+		if l := a.Limits; l != (blobstore.Limits{}) {
+			line("limits", "%s: %s of data and %s of metadata", a.Name, shownBytes(l.DataBytes), shownBytes(l.MetadataBytes))
+		}
 		line("connect", "DefaultEndpointsProtocol=%s;AccountName=%s;AccountKey=%s;BlobEndpoint=%s;", scheme, a.Name, key, url)
 	}
 	if b.home.fs != nil {
@@ -41,7 +46,7 @@ func printBanner(w io.Writer, b *banner) {
 		line("members", "%d, each with every byte: %s", len(b.home.members), b.home.shownMembers())
 	}
 	if b.admin != nil {
-		line("admin", "http://%s (/healthz /readyz /metrics)", shownHost(b.admin.Addr()))
+		line("admin", "http://%s (/healthz /readyz /metrics /accounts)", shownHost(b.admin.Addr()))
 	}
 	for _, warning := range b.warnings() {
 		fmt.Fprintf(w, "\n  warning: %s\n", warning)

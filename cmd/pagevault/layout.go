@@ -250,18 +250,23 @@ func (l *layout) join(elem ...string) string {
 	return filepath.Join(elem...)
 }
 
-// parseSize reads a number of bytes, with KiB, MiB, GiB or TiB behind it if need be.
+// units are what may stand behind the number of a size, and what it is multiplied by.
+var units = []struct {
+	name  string
+	bytes int64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}}
+
+// parseSize reads a number of bytes, with a unit behind it if need be.
 func parseSize(text string) (int64, error) {
-	shift := 0
-	number := text
-	for i, unit := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if n, ok := strings.CutSuffix(text, unit); ok {
-			number, shift = n, 10*(i+1)
+	number, unit := text, int64(1)
+	for _, u := range units {
+		if n, ok := strings.CutSuffix(text, u.name); ok {
+			number, unit = n, u.bytes
 		}
 	}
 	n, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || n <= 0 || n > 1<<62>>shift {
-		return 0, fmt.Errorf("%q is not a size: want bytes, or a number with KiB, MiB, GiB or TiB", text)
+	if err != nil || n <= 0 || n > 1<<62/unit {
+		return 0, fmt.Errorf("%q is not a size: want bytes, or a number with KiB, MiB, GiB or TiB, or kB, MB, GB or TB", text)
 	}
-	return n << shift, nil
+	return n * unit, nil
 }

@@ -59,7 +59,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newBench(), newVersion())
+	root.AddCommand(newServe(), newAccount(), newBench(), newVersion())
 	return root
 }
 

@@ -255,7 +255,10 @@ func TestParseSize(t *testing.T) {
 	f("3MiB", 3<<20)
 	f("1GiB", 1<<30)
 	f("8TiB", 8<<40)
-	for _, bad := range []string{"", "0", "-1", "1 TiB", "1TB", "TiB", "1.5TiB", "1TiBs", "99999999TiB", "9999999999999999999", "0x10"} {
+	f("2kB", 2e3)
+	f("850GB", 850e9)
+	f("1TB", 1e12)
+	for _, bad := range []string{"", "0", "-1", "1 TiB", "1KB", "1tb", "99999999TB", "TiB", "TB", "1.5TiB", "1TiBs", "99999999TiB", "9999999999999999999", "0x10"} {
 		f(bad, 0)
 	}
 }

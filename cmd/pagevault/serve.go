@@ -44,6 +44,7 @@ type serveFlags struct {
 	tlsCert      string
 	tlsKey       string
 	maxPageBlob  string
+	limits       []string
 	pathOnly     bool
 	logLevel     string
 	logFormat    string
@@ -83,6 +84,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "file of the certificate chain, PEM; serves https")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "file of the certificate's key, PEM")
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
+	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -175,6 +177,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	environment := os.Getenv(accountsVariable)
 	if p.accounts, err = parseAccounts(f.accounts, environment); err != nil {
 		return nil, &usageError{err}
+	}
+	if err := setLimits(p.accounts, f.limits); err != nil {
+		return nil, usagef("--limits: %w", err)
 	}
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
