@@ -79,6 +79,7 @@ type applier struct {
 	volumes map[VolumeID]*volumeState
 	regions map[regionKey]*regionState
 	changes map[changeKey]pagemap.Bitmap
+	reaping bool // the record is a step of a pass
 	passDue bool // a pass row was written since somebody was told
 	flushes flushes
 	decoder commitDecoder
@@ -130,8 +131,8 @@ func (a *applier) record(r *replication.Record) (err error) {
 	}
 	// A step of a pass looks at rows as they are in the database, so it is a batch of its own. Where batches end makes
 	// no difference to the rows.
-	alone := isReap(r.Meta)
-	if alone {
+	a.reaping = isReap(r.Meta)
+	if a.reaping {
 		if err := a.commit(); err != nil {
 			return err
 		}
@@ -150,7 +151,7 @@ func (a *applier) record(r *replication.Record) (err error) {
 	a.state.applied = r.LSN
 	a.state.Records++
 	a.flushes.applied(r.At)
-	if alone {
+	if a.reaping {
 		return a.commit()
 	}
 	return nil

@@ -269,6 +269,11 @@ func TestForeignLog(t *testing.T) {
 	f("record 2: ", first, []byte{recordCommit, 99})
 	f("session 2, want 1", first, append([]byte{recordCommit}, samples()["op session"]...))
 	f("no such volume", first, append([]byte{recordCommit}, appendVolumeOp(nil, opFreeze, 1, 1)...))
+	created := append([]byte{recordCommit}, appendVolumeOp(nil, opCreate, 1)...)
+	f("no such generation", first, created, append([]byte{recordCommit}, appendVolumeOp(nil, opThaw, 1, 1)...))
+	f("no such volume", first, created, append([]byte{recordCommit}, appendVolumeOp(appendVolumeOp(nil, opDrop, 1), opFreeze, 1, 1)...))
+	f("reap beside other operations", first, created, append([]byte{recordCommit}, appendDeleteOp(appendReapOp(nil, 1, 0, 1, 1), nil)...))
+	f("reap beside other operations", first, created, append([]byte{recordCommit}, appendReapOp(appendDeleteOp(nil, nil), 1, 0, 1, 1)...))
 	f("volume 2 created, want 1", first, append([]byte{recordCommit}, appendVolumeOp(nil, opCreate, 2)...))
 	f("frame 300, want 1", first, append([]byte{recordCommit}, samples()["op frame"]...))
 }
