@@ -255,6 +255,7 @@ func crashOptions(fs vfs.FS) Options {
 	o.MemTableBytes = 64 << 10
 	o.Log.SegmentBytes = 256 << 10
 	o.limits = limits{direct: 1, erasures: 2}
+	o.MasterKey = testMasterKey(1)
 	return o
 }
 

@@ -17,7 +17,7 @@ type flight struct {
 	maxFingerprints int
 	mu              struct {
 		sync.Mutex
-		moved   *sync.Cond // applied grew, or failed was set
+		moved   *sync.Cond // applied grew, failed was set, the oldest content was released, or the store is closing
 		applied replication.LSN
 		failed  error
 
@@ -26,12 +26,14 @@ type flight struct {
 		heads   map[VolumeID]head // also of volumes with nothing in flight: a cache
 		gens    map[generation]flyingGen
 
-		chunks  map[digest.Digest]chunkRef
-		regions map[digest.Digest]pagemap.Entry
-		trail   []fingerprints  // what chunks and regions hold, in order of enqueueing
-		forgot  replication.LSN // the fingerprints of records up to here are gone from both
+		chunks    map[digest.Digest]chunkRef
+		regions   map[digest.Digest]pagemap.Entry
+		nextFrame pagemap.FrameID // those from here on were not enqueued, though chunks and regions may name them
+		trail     []fingerprints  // what chunks and regions hold, in order of enqueueing
+		forgot    replication.LSN // the fingerprints of records up to here are gone from both
 
 		oldest, newest *Content // outstanding contents, in the order they looked at the index
+		entered        uint64   // how many contents have ever
 	}
 }
 
@@ -91,7 +93,8 @@ func (f *flight) enter(c *Content) {
 	m := &f.mu
 	m.Lock()
 	defer m.Unlock()
-	c.since, c.prev, c.next = m.applied, m.newest, nil
+	m.entered++
+	c.entered, c.since, c.prev, c.next = m.entered, m.applied, m.newest, nil
 	if m.newest != nil {
 		m.newest.next = c
 	} else {
@@ -109,6 +112,7 @@ func (f *flight) leave(c *Content) {
 		c.prev.next = c.next
 	} else {
 		m.oldest = c.next
+		m.moved.Broadcast() // for drain
 	}
 	if c.next != nil {
 		c.next.prev = c.prev
@@ -144,11 +148,24 @@ func (f *flight) forgetLocked() {
 	}
 }
 
-// launched records that p was enqueued, with what its transaction leaves behind. The sequencer is held.
-func (f *flight) launched(p *pending, tx *Tx) {
+// enqueuedLocked reports whether all frames of the runs were enqueued. A record that could not be enqueued takes back
+// the names it has brought, so only the sequencer, which waits for that, may use names before.
+func (f *flight) enqueuedLocked(runs pagemap.Entry) bool {
+	for _, r := range runs {
+		if r.Frame >= f.mu.nextFrame {
+			return false
+		}
+	}
+	return true
+}
+
+// launched records that p was enqueued, with what its transaction leaves behind and the frame that comes next. The
+// sequencer is held.
+func (f *flight) launched(p *pending, tx *Tx, next pagemap.FrameID) {
 	m := &f.mu
 	m.Lock()
 	defer m.Unlock()
+	m.nextFrame = next
 	lsn := p.record.LSN
 	if len(p.names.chunks)+len(p.names.regions) > 0 {
 		p.names.lsn = lsn
@@ -257,4 +274,30 @@ func (f *flight) await(lsn replication.LSN) error {
 		return nil
 	}
 	return m.failed
+}
+
+// drain returns when every content that was outstanding when it was called has been released and every record that was
+// enqueued until then is applied. It returns an error if that will not be: the store has failed or is being closed.
+func (s *Store) drain() error {
+	m := &s.flight.mu
+	m.Lock()
+	for last := m.entered; m.oldest != nil && m.oldest.entered <= last; {
+		if err := s.unusable(); err != nil {
+			m.Unlock()
+			return err
+		}
+		m.moved.Wait()
+	}
+	m.Unlock()
+	s.seq.Lock()
+	enqueued := s.seq.last
+	s.seq.Unlock()
+	return s.flight.await(enqueued)
+}
+
+// wake lets those who wait see that the store is being closed.
+func (f *flight) wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.moved.Broadcast()
 }

@@ -3,6 +3,7 @@ package pagestore
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -14,6 +15,7 @@ import (
 
 	"pagevault/internal/digest"
 	"pagevault/pagestore/pagemap"
+	"pagevault/pagestore/seal"
 	"pagevault/replication"
 )
 
@@ -44,11 +46,11 @@ func samples() map[string][]byte {
 		Counters: Counters{6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}}
 	volume := volumeRow{gen: 301, frozen: 4, written: 300, erasures: []erasure{{4, Range{0, 128}}, {8, Range{1 << 20, maxPages}}}}
 	g := genesis{limits: defaultLimits}
-	keys := storeKeys{data: [32]byte(bytes.Repeat([]byte{0xdd}, 32))}
-	copy(keys.names[:], "a key of thirty-two bytes, secret")
-	g.setPlainKeys(&keys)
-	sealedKeys := genesis{limits: defaultLimits, cipher: cipherAESGCM, keyID: [8]byte(bytes.Repeat([]byte{0xee}, 8)),
-		nonce: [12]byte(bytes.Repeat([]byte{0x55}, 12)), sealed: [80]byte(bytes.Repeat([]byte{0x77}, 80))}
+	keys := seal.Keys{Data: [32]byte(bytes.Repeat([]byte{0xdd}, 32))}
+	copy(keys.Fingerprint[:], "a key of thirty-two bytes, secret")
+	g.wrap(&keys, &MasterKey{}, [12]byte{})
+	sealedKeys := genesis{limits: defaultLimits, keys: seal.Wrapped{Cipher: seal.AES256GCM, Master: seal.KeyID(bytes.Repeat([]byte{0xee}, 8)),
+		Nonce: [12]byte(bytes.Repeat([]byte{0x55}, 12)), Sealed: [80]byte(bytes.Repeat([]byte{0x77}, 80))}}
 	salt := [32]byte(bytes.Repeat([]byte{0x5a}, 32))
 	scattered := pagemap.Entry{{First: 0, Pages: 8, Frame: 300, Off: 8}, {First: 8, Pages: 8, Frame: 300}}
 	write := appendWriteOp(nil, 5, Range{120, 256})
@@ -191,12 +193,12 @@ func TestRoundTrip(t *testing.T) {
 
 	g, err := decodeGenesis(all["record genesis"])
 	want("genesis", []any{g.limits, err}, []any{defaultLimits, nil})
-	keys, err := g.plainKeys()
-	want("keys", []any{string(keys.names[:5]), keys.data[31], err}, []any{"a key", byte(0xdd), nil})
+	keys, err := g.unwrap(&MasterKey{})
+	want("keys", []any{string(keys.Fingerprint[:5]), keys.Data[31], err}, []any{"a key", byte(0xdd), nil})
 	g, err = decodeGenesis(all["record genesis-sealed"])
-	want("sealed genesis", []any{g.cipher, g.keyID[7], g.nonce[11], g.sealed[79], err}, []any{uint8(cipherAESGCM), byte(0xee), byte(0x55), byte(0x77), nil})
-	if _, err := g.plainKeys(); err == nil {
-		t.Error("sealed keys taken for plain ones")
+	want("sealed genesis", []any{g.keys.Cipher, g.keys.Master[7], g.keys.Nonce[11], g.keys.Sealed[79], err}, []any{seal.AES256GCM, byte(0xee), byte(0x55), byte(0x77), nil})
+	if _, err := g.unwrap(&MasterKey{}); !errors.Is(err, ErrWrongKey) {
+		t.Errorf("sealed keys taken for plain ones: %v", err)
 	}
 	s, err := decodeState(all["value state"])
 	want("state", []any{appendState(nil, &s), err}, []any{all["value state"], nil})

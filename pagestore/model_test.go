@@ -161,9 +161,14 @@ func runModel(t *testing.T, rng *rand.Rand, ops int) {
 	m.o.MemTableBytes = (64 << 10) << rng.IntN(6)
 	m.o.passive = true // or rows would change between two looks at them
 	m.o.limits = limits{direct: 1 << rng.IntN(7), erasures: rng.Uint32N(8)}
+	m.o.Compression, m.o.framePages = Compression(rng.IntN(2)), 8<<rng.IntN(5)
+	if rng.IntN(2) == 0 {
+		m.o.MasterKey = testMasterKey(1)
+	}
 	m.size = PageNo(200) << rng.IntN(6)
 	m.freezes = []int{1, 4, 25}[rng.IntN(3)]
-	t.Logf("%d members, segments %d, memtable %d, %d pages, %+v", len(m.o.Members), m.o.Log.SegmentBytes, m.o.MemTableBytes, m.size, m.o.limits)
+	t.Logf("%d members, segments %d, memtable %d, %d pages, %+v, compression %d, frames of %d, %v", len(m.o.Members),
+		m.o.Log.SegmentBytes, m.o.MemTableBytes, m.size, m.o.limits, m.o.Compression, m.o.framePages, m.o.MasterKey)
 	m.s = openTest(t, m.o)
 	for range 2 {
 		m.create()

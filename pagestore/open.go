@@ -3,12 +3,10 @@ package pagestore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"pagevault/internal/digest"
 	"pagevault/replication"
 )
 
@@ -18,7 +16,7 @@ import (
 //
 // Errors: ErrCorrupt if the index has applied records that the log does not hold; errors that name the directory if a
 // member or the index belongs to another store or has a newer format, and if the index knows records while no member
-// holds any: the disks are not mounted then, and no new log is made in their place. The index is not changed.
+// holds any: the disks are not mounted then, and no new log is made in their place; ErrWrongKey. The index is not changed.
 func Open(o Options) (*Store, error) {
 	o, err := o.withDefaults()
 	if err != nil {
@@ -30,6 +28,9 @@ func Open(o Options) (*Store, error) {
 	log, err := openLog(&o)
 	if err != nil {
 		return nil, err
+	}
+	if err := checkKey(&o, log); err != nil {
+		return nil, errors.Join(err, log.Close())
 	}
 	why, err := unusableIndex(&o, log)
 	var s *Store
@@ -91,7 +92,7 @@ func openStore(o *Options, log *replication.Log, empty bool) (*Store, error) {
 }
 
 func newStore(o *Options, log *replication.Log) *Store {
-	s := &Store{o: *o, log: log}
+	s := &Store{o: *o, log: log, method: o.Compression.method()}
 	for _, c := range []*chan struct{}{&s.broken, &s.stopped, &s.stopFill, &s.filled} {
 		*c = make(chan struct{})
 	}
@@ -135,10 +136,14 @@ func (s *Store) start(empty bool) error {
 	if err := s.readHeader(); err != nil {
 		return fmt.Errorf("index %s: %w", s.o.Dir, err)
 	}
+	if err := s.openSessions(a.state.nextSession); err != nil {
+		return fmt.Errorf("index %s: %w", s.o.Dir, err)
+	}
 	state := a.state
 	s.state.Store(&state)
 	s.publishLanded(&state, 0)
 	s.flight.mu.applied, s.flight.mu.forgot = state.applied, state.applied
+	s.flight.mu.nextFrame = state.nextFrame
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
 	go s.run(a)
 	if !s.o.passive {
@@ -186,16 +191,7 @@ func (s *Store) readHeader() error {
 		return fmt.Errorf("header: %w", err)
 	}
 	defer closer.Close()
-	g, err := decodeGenesis(meta)
-	if err != nil {
-		return err
-	}
-	keys, err := g.plainKeys()
-	if err != nil {
-		return err
-	}
-	s.hasher, s.limits = digest.NewHasher(keys.names), g.limits
-	return nil
+	return s.takeHeader(meta)
 }
 
 // replay applies the records of the log that the index has not seen.
@@ -243,14 +239,10 @@ func (s *Store) progressed(lsn replication.LSN) {
 
 // create appends the genesis record to an empty log and applies it.
 func (s *Store) create(a *applier) error {
-	var keys storeKeys
-	for _, k := range [][]byte{keys.names[:], keys.data[:]} {
-		if _, err := io.ReadFull(s.o.Rand, k); err != nil {
-			return err
-		}
-	}
 	g := genesis{limits: s.o.limits}
-	g.setPlainKeys(&keys)
+	if err := s.newKeys(&g); err != nil {
+		return err
+	}
 	if _, err := s.log.Append(&replication.Record{Meta: g.append(nil)}); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	framing "pagevault/pagestore/frame"
 	"pagevault/replication"
 )
 
@@ -20,20 +21,41 @@ type Options struct {
 	Members []replication.Member // where the log lives: one to many copies of the same bytes
 	Log     replication.Options
 
+	MasterKey   MasterKey // opens the keys of the store; seals those of a new one, which then encrypts. Zero: none
+	Unencrypted bool      // a new store does not encrypt, though there is a master key
+
+	Compression Compression // of content on its way in
+
 	Quota Quota // what the store may hold; see SetQuota. The zero value: any amount
 
 	Cache         *pebble.Cache // shared between stores; the caller keeps its reference. nil: an own one of 64 MiB
 	MemTableBytes int           // index rows held in memory before a table is written. 0: 64 MiB
-	Rand          io.Reader     // source of the fingerprint key. nil: crypto/rand
+	Rand          io.Reader     // source of keys, salts and nonces. nil: crypto/rand
 	Events        *Events       // optional callbacks
 
 	// Tests vary these.
 	limits           limits                            // of a store that is created
+	framePages       int                               // most pages of a frame, 8 to 128. 0: 128
 	replayBatchBytes int                               // of rows at which a replay commits its batch
 	minSavedNames    uint64                            // fingerprints that are worth a file. 0: minSavedNames
 	progress         func(done, total replication.LSN) // of a replay
 	flushBytes       int64                             // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
 	passive          bool                              // nothing is done in the background
+}
+
+// Compression says what is done to content on its way in. Everything is read, however it was stored.
+type Compression uint8
+
+const (
+	CompressFast Compression = iota // S2, where it gains at least a twentieth
+	CompressNone
+)
+
+func (c Compression) method() framing.Method {
+	if c == CompressNone {
+		return framing.Store
+	}
+	return framing.Fast
 }
 
 // Events are callbacks for logs, metrics and tests. Any may be nil. They are called from the goroutine that saw the
@@ -98,6 +120,12 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits
+	}
+	if o.framePages == 0 {
+		o.framePages = framing.MaxPages
+	}
+	if o.Compression > CompressNone {
+		return o, fmt.Errorf("pagestore: Options.Compression is %d", o.Compression)
 	}
 	if o.Events == nil {
 		o.Events = &Events{}

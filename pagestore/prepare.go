@@ -3,7 +3,6 @@ package pagestore
 import (
 	"bytes"
 	"fmt"
-	"hash/crc32"
 	"runtime"
 	"sync"
 
@@ -14,15 +13,18 @@ import (
 	"pagevault/replication"
 )
 
-// Content is bytes to be written, digested: cut into regions and pieces, hashed, zeros found, fingerprints looked up.
-// It belongs to one goroutine, may be written any number of times and must be released.
+// Content is bytes to be written, digested: cut into regions and pieces, hashed, zeros found, fingerprints looked up, and
+// what nobody has stored yet packed into frames, compressed and sealed. It belongs to one goroutine, may be written any
+// number of times and must be released.
 type Content struct {
-	s      *Store
-	data   []byte // borrowed from the caller of Prepare until Release
-	pages  Range
-	parts  []part
-	pieces []piece // of all parts; a part owns parts[i].pieces of them
+	s       *Store
+	data    []byte // borrowed from the caller of Prepare until Release
+	pages   Range
+	parts   []part
+	pieces  []piece   // of all parts; a part owns parts[i].pieces of them
+	packers []*packer // one for each goroutine that prepares; those behind len are kept for their memory
 
+	entered    uint64          // its place in the order in which contents began to look; guarded by the flight's lock
 	since      replication.LSN // the index look-ups saw every record up to here; guarded by the flight's lock
 	prev, next *Content        // in the flight's list of outstanding contents
 }
@@ -46,6 +48,7 @@ type part struct {
 	name   digest.Digest // of the whole region
 	runs   pagemap.Entry
 	pieces []piece
+	first  int // number of the first of them in Content.pieces
 }
 
 type pieceKind uint8
@@ -55,18 +58,20 @@ const (
 	pieceKnown                   // a chunk the index knows
 	pieceZero                    // nothing but zeros
 	pieceRagged                  // not a whole aligned chunk: stored without being named
+	pieceSame                    // a fresh chunk that the content holds before
 )
 
 // piece is one aligned chunk, or what a write covers of one.
 type piece struct {
 	kind     pieceKind
-	from, to uint8 // pages of the region
-	crc      uint32
+	from, to uint8    // pages of the region
+	same     int32    // of a pieceSame: number of the piece before
+	off      int      // of its first byte in Content.data
 	at       chunkRef // of a pieceKnown
 	name     digest.Digest
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+func (q *piece) pages() int { return int(q.to) - int(q.from) }
 
 // parallelBytes is the length from which a content is prepared by several goroutines: hashing it then takes a
 // hundred times as long as starting one.
@@ -90,7 +95,7 @@ func (s *Store) Prepare(first PageNo, p []byte) (*Content, error) {
 	c.s, c.data, c.pages = s, p, Range{first, first + n}
 	c.cut()
 	s.flight.enter(c)
-	if err := c.prepare(c.work); err != nil {
+	if err := c.prepare(); err != nil {
 		c.Release()
 		return nil, err
 	}
@@ -101,7 +106,10 @@ func (s *Store) Prepare(first PageNo, p []byte) (*Content, error) {
 func (c *Content) Release() {
 	s := c.s
 	s.flight.leave(c)
-	c.s, c.data = nil, nil
+	for _, k := range c.packers {
+		k.release()
+	}
+	c.s, c.data, c.packers = nil, nil, c.packers[:0]
 	s.contents.Put(c)
 }
 
@@ -125,33 +133,41 @@ func (c *Content) cut() {
 			if next-at < pagemap.ChunkPages {
 				kind = pieceRagged
 			}
-			c.pieces = append(c.pieces, piece{kind: kind, from: uint8(at), to: uint8(next)})
+			c.pieces = append(c.pieces, piece{kind: kind, from: uint8(at), to: uint8(next), off: p.off + (at-from)*PageSize})
 			at = next
 		}
 	}
-	rest := c.pieces // only now does it not move any more
+	rest, number := c.pieces, 0 // only now does it not move any more
 	for i := range c.parts {
 		p := &c.parts[i]
 		n := (int(p.to)+pagemap.ChunkPages-1)/pagemap.ChunkPages - int(p.from)/pagemap.ChunkPages
-		p.pieces, rest = rest[:n:n], rest[n:]
+		p.pieces, p.first, rest = rest[:n:n], number, rest[n:]
+		number += n
 	}
 }
 
-// prepare calls work for all parts, from several goroutines if there are many.
-func (c *Content) prepare(work func(parts []part) error) error {
-	n := min(runtime.GOMAXPROCS(0), len(c.data)*2/parallelBytes)
-	if n < 2 {
-		return work(c.parts)
+// prepare does the work for all parts, in several goroutines if there are many.
+func (c *Content) prepare() error {
+	n := max(1, min(runtime.GOMAXPROCS(0), len(c.data)*2/parallelBytes))
+	for len(c.packers) < n {
+		if len(c.packers) < cap(c.packers) && c.packers[:cap(c.packers)][len(c.packers)] != nil {
+			c.packers = c.packers[:len(c.packers)+1]
+		} else {
+			c.packers = append(c.packers, new(packer))
+		}
+	}
+	if n == 1 {
+		return c.work(c.parts, c.packers[0])
 	}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		parts := c.parts[len(c.parts)*i/n : len(c.parts)*(i+1)/n]
 		if i == n-1 {
-			errs[i] = work(parts)
+			errs[i] = c.work(parts, c.packers[i])
 			break
 		}
-		wg.Go(func() { errs[i] = work(parts) })
+		wg.Go(func() { errs[i] = c.work(parts, c.packers[i]) })
 	}
 	wg.Wait()
 	for _, err := range errs {
@@ -162,9 +178,19 @@ func (c *Content) prepare(work func(parts []part) error) error {
 	return nil
 }
 
-// work digests parts.
-func (c *Content) work(parts []part) error {
-	look := lookup{db: c.s.db, names: &c.s.names}
+// work digests parts and packs what is new of them.
+func (c *Content) work(parts []part, k *packer) error {
+	if err := c.digest(parts); err != nil {
+		return err
+	}
+	c.askFlight(parts)
+	k.pack(c, parts)
+	return nil
+}
+
+// digest finds zeros, names the others and looks the names up.
+func (c *Content) digest(parts []part) error {
+	look := c.s.newLookup()
 	defer look.close()
 	for i := range parts {
 		p := &parts[i]
@@ -185,7 +211,7 @@ func (c *Content) work(parts []part) error {
 			}
 		}
 		for j := range p.pieces {
-			if err := c.digestPiece(&look, &p.pieces[j], data[int(p.pieces[j].from-p.from)*PageSize:]); err != nil {
+			if err := c.digestPiece(&look, &p.pieces[j]); err != nil {
 				return err
 			}
 		}
@@ -193,15 +219,47 @@ func (c *Content) work(parts []part) error {
 	return nil
 }
 
-// digestPiece completes q, whose bytes data begins with.
-func (c *Content) digestPiece(look *lookup, q *piece, data []byte) (err error) {
-	data = data[:int(q.to-q.from)*PageSize]
+// askFlight finds what the index did not know among what is on its way there. What it misses the sequencer finds, but
+// then it has been compressed and sealed in vain.
+func (c *Content) askFlight(parts []part) {
+	f := &c.s.flight
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.mu.chunks)+len(f.mu.regions) == 0 {
+		return
+	}
+	gone := c.s.condemned.Load()
+	for i := range parts {
+		p := &parts[i]
+		if p.kind != partPieces {
+			continue
+		}
+		if p.whole {
+			if runs, ok := f.mu.regions[p.name]; ok && f.enqueuedLocked(runs) && !gone.runs(runs) {
+				p.kind, p.runs = partKnown, append(p.runs[:0], runs...)
+				continue
+			}
+		}
+		for j := range p.pieces {
+			q := &p.pieces[j]
+			if q.kind != pieceFresh {
+				continue
+			}
+			if at, ok := f.mu.chunks[q.name]; ok && at.frame < f.mu.nextFrame && !gone.chunk(at) {
+				q.kind, q.at = pieceKnown, at
+			}
+		}
+	}
+}
+
+// digestPiece completes q.
+func (c *Content) digestPiece(look *lookup, q *piece) (err error) {
+	data := c.data[q.off : q.off+q.pages()*PageSize]
 	switch {
 	case isZero(data):
 		q.kind = pieceZero
 	case q.kind == pieceFresh:
 		c.s.hasher.Sum(&q.name, data)
-		q.crc = crc32.Checksum(data, castagnoli) // still in the cache of the core
 		var found bool
 		if q.at, found, err = look.chunk(&q.name); found {
 			q.kind = pieceKnown
@@ -211,9 +269,9 @@ func (c *Content) digestPiece(look *lookup, q *piece, data []byte) (err error) {
 }
 
 // refresh looks up again what the index did not know. It is for contents so old that the flight no longer remembers
-// all that was enqueued since; see flight.forget.
+// all that was enqueued since; see flight.forget. What is packed stays packed; the sequencer leaves out what is known.
 func (c *Content) refresh() error {
-	look := lookup{db: c.s.db, names: &c.s.names}
+	look := c.s.newLookup()
 	defer look.close()
 	for i := range c.parts {
 		p := &c.parts[i]
@@ -225,8 +283,7 @@ func (c *Content) refresh() error {
 			if err != nil {
 				return err
 			} else if found {
-				p.kind, p.runs = partKnown, runs
-				continue
+				p.kind, p.runs = partKnown, runs // its chunks, too, are asked for below: others may be the same
 			}
 		}
 		for j := range p.pieces {
@@ -243,15 +300,27 @@ func (c *Content) refresh() error {
 	return nil
 }
 
-// lookup finds fingerprints in the index as it was at its first use, or later. It is not safe for concurrent use.
+// lookup finds fingerprints in the index as it was at its first use, or later. What it finds can be used as long as the
+// content it looks for has not been released: see condemned. It is not safe for concurrent use.
 type lookup struct {
-	db    *pebble.DB
-	names *summary
-	it    *pebble.Iterator // nil until one is needed: rarely, where little repeats
-	key   [1 + digest.Size]byte
+	db     *pebble.DB
+	names  *summary
+	gone   *condemned
+	it     *pebble.Iterator // nil until one is needed: rarely, where little repeats
+	frames *pebble.Iterator // of the same moment; nil until one is needed
+	frame  frameRow         // the last it found
+	key    [1 + digest.Size]byte
+}
+
+// newLookup returns a lookup. The content it looks for must have entered the flight.
+func (s *Store) newLookup() lookup {
+	return lookup{db: s.db, names: &s.names, gone: s.condemned.Load()}
 }
 
 func (l *lookup) close() {
+	if l.frames != nil {
+		l.frames.Close()
+	}
 	if l.it != nil {
 		l.it.Close()
 	}
@@ -290,7 +359,7 @@ func (l *lookup) chunk(d *digest.Digest) (at chunkRef, found bool, err error) {
 	if at, err = decodeChunkRow(v); err != nil {
 		return at, false, fmt.Errorf("%w: index: chunk %v: %w", ErrCorrupt, d, err)
 	}
-	return at, true, nil
+	return at, !l.gone.chunk(at), nil
 }
 
 // region appends what fills the region to dst.
@@ -306,7 +375,54 @@ func (l *lookup) region(dst pagemap.Entry, d *digest.Digest) (runs pagemap.Entry
 	if err != nil {
 		return dst, false, fmt.Errorf("%w: index: region %v: %w", ErrCorrupt, d, err)
 	}
-	return dst, true, nil
+	if found, err = l.present(dst); err != nil {
+		return dst, false, fmt.Errorf("%w: index: region %v: %w", ErrCorrupt, d, err)
+	}
+	return dst, found && !l.gone.runs(dst), nil
+}
+
+// present reports whether all that the runs refer to is still stored. A frame that is freed takes along the names of its
+// chunks, but only those regions that begin with it.
+func (l *lookup) present(runs pagemap.Entry) (bool, error) {
+	for _, r := range runs {
+		if r.Frame == pagemap.ZeroFrame {
+			continue
+		}
+		if r.Frame != l.frame.id {
+			if ok, err := l.findFrame(r.Frame); !ok || err != nil {
+				return false, err
+			}
+		}
+		if wanted := blockSpan(int(r.Off), int(r.Off)+int(r.Pages)); l.frame.present&wanted != wanted {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// findFrame reads the row of a frame into l.frame. It returns false if there is none.
+func (l *lookup) findFrame(id pagemap.FrameID) (bool, error) {
+	if l.frames == nil {
+		var err error
+		if l.frames, err = l.it.Clone(pebble.CloneOptions{}); err != nil {
+			return false, err
+		}
+	}
+	l.frame.id = pagemap.ZeroFrame
+	var key [1 + 8]byte
+	appendFrameKey(key[:0], id)
+	if !l.frames.SeekPrefixGE(key[:]) || !bytes.Equal(l.frames.Key(), key[:]) {
+		return false, l.frames.Error()
+	}
+	value, err := l.frames.ValueAndErr()
+	if err == nil {
+		err = decodeFrameRow(&l.frame, value)
+	}
+	if err != nil {
+		return false, fmt.Errorf("frame %d: %w", id, err)
+	}
+	l.frame.id = id
+	return true, nil
 }
 
 var zeros [pagemap.ChunkBytes]byte

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/crc32"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
 )
@@ -23,7 +23,7 @@ func (v *View) Read(vol VolumeID, g Gen, first PageNo, dst []byte) error {
 	}
 	r := v.s.readers.Get().(*extentReader)
 	defer r.release()
-	r.s, r.vol, r.first, r.dst = v.s, vol, first, dst
+	r.s, r.vol, r.first, r.dst, r.decoder.Ring = v.s, vol, first, dst, v.s.ring
 	at, err := v.volume(vol, g, &r.row)
 	if err != nil || n == 0 {
 		return err
@@ -38,7 +38,7 @@ func (v *View) Read(vol VolumeID, g Gen, first PageNo, dst []byte) error {
 }
 
 // extentReader carries out one Read: plan finds out which frames fill which bytes, locate where the frames are, read
-// fetches and checks. It is kept for its buffers.
+// fetches, checks, opens and expands. It is kept for its buffers.
 type extentReader struct {
 	s       *Store
 	vol     VolumeID
@@ -48,7 +48,9 @@ type extentReader struct {
 	regions regionIter
 	extents []extent
 	crcs    []uint32 // of all extents
-	scratch []byte
+	scratch []byte   // fetched
+	content []byte   // of a frame, on its way into the cache
+	decoder framing.Decoder
 	key     []byte
 	f       frameRow
 }
@@ -59,23 +61,28 @@ type extent struct {
 	frame    pagemap.FrameID
 	off      int // page of the frame
 
-	// Set by locate. Checksums cover blocks of 8 pages, so whole blocks are read:
-	at   replication.Position // of the first block
-	lead int                  // bytes of it before dst[from]
-	size int                  // bytes of all blocks; lead+(to-from) or more
-	crcs []uint32
+	// Set by locate:
+	header framing.Header
+	span   framing.Span         // what is to be fetched of the frame
+	at     replication.Position // of the span
+	size   int                  // of the span
+	exact  bool                 // the span's bytes are those wanted, and can be fetched straight into place
 }
 
-// whole reports whether the blocks hold exactly the bytes wanted, so that they can be read straight into place.
-func (e *extent) whole() bool { return e.size == e.to-e.from }
+// end returns the page of the frame after the last one.
+func (e *extent) end() int { return e.off + (e.to-e.from)/PageSize }
 
-// maxScratch is the largest buffer a reader keeps.
+// whole reports whether the extent is all the content of its frame.
+func (e *extent) whole() bool { return e.to-e.from == e.header.ContentBytes() }
+
+// maxScratch is the most that is fetched at once beside what goes straight into place, and the largest buffer a reader
+// keeps.
 const maxScratch = 1 << 20
 
 func (r *extentReader) release() {
 	s := r.s
 	clear(r.extents)
-	r.s, r.dst, r.extents, r.crcs = nil, nil, r.extents[:0], r.crcs[:0]
+	r.s, r.dst, r.extents, r.crcs, r.decoder.Ring = nil, nil, r.extents[:0], r.crcs[:0], nil
 	if cap(r.scratch) > maxScratch {
 		r.scratch = nil
 	}
@@ -108,9 +115,22 @@ func (r *extentReader) plan(from reader, at Gen, pages Range) error {
 			from := int(base+PageNo(run.First)-pages.Start) * PageSize
 			clear(r.dst[filled:from])
 			filled = from + int(run.Pages)*PageSize
-			r.extents = append(r.extents, extent{from: from, to: filled, frame: run.Frame, off: int(run.Off)})
+			r.add(from, filled, run)
 		}
 	}
+}
+
+// add adds the extent of a run that fills dst[from:to], to the one before if it continues that: a frame holds what was
+// written together, in many regions perhaps.
+func (r *extentReader) add(from, to int, run pagemap.Run) {
+	if n := len(r.extents); n > 0 {
+		last := &r.extents[n-1]
+		if last.frame == run.Frame && last.to == from && last.end() == int(run.Off) {
+			last.to = to
+			return
+		}
+	}
+	r.extents = append(r.extents, extent{from: from, to: to, frame: run.Frame, off: int(run.Off)})
 }
 
 // locate completes the extents with where their frames are stored.
@@ -127,26 +147,36 @@ func (r *extentReader) locate(from reader) error {
 		defer it.Close()
 	}
 	r.f.id = pagemap.ZeroFrame
+	var header framing.Header
 	for i := range r.extents {
 		e := &r.extents[i]
 		if e.frame != r.f.id {
 			if err := r.findFrame(from, it, e.frame); err != nil {
 				return r.corrupt(e, fmt.Errorf("frame %d: index: %w", e.frame, err))
 			}
+			header = r.f.header()
+			n := len(r.crcs)
+			r.crcs = append(r.crcs, header.CRCs...)
+			header.CRCs = r.crcs[n:len(r.crcs):len(r.crcs)]
 		}
-		pages := (e.to - e.from) / PageSize
-		if e.off+pages > int(r.f.pages) {
-			return r.corrupt(e, fmt.Errorf("pages [%d,%d) of frame %d, which has %d", e.off, e.off+pages, e.frame, r.f.pages))
+		err := header.Check()
+		if err == nil {
+			e.span, err = header.Span(e.off, e.end())
 		}
-		first, last := e.off/pagemap.ChunkPages, blocks(e.off+pages)
-		n := len(r.crcs)
-		r.crcs = append(r.crcs, r.f.crcs[first:last]...)
-		e.crcs = r.crcs[n:len(r.crcs):len(r.crcs)]
-		e.at = replication.Position{Segment: r.f.at.Segment, Offset: r.f.at.Offset + uint32(first*pagemap.ChunkBytes)}
-		e.lead = e.off*PageSize - first*pagemap.ChunkBytes
-		e.size = min(last*pagemap.ChunkBytes, int(r.f.stored)) - first*pagemap.ChunkBytes
+		if err != nil {
+			return r.corrupt(e, fmt.Errorf("frame %d: index: %w", e.frame, err))
+		}
+		e.header, e.size = header, e.span.Size
+		e.at = replication.Position{Segment: r.f.at.Segment, Offset: r.f.at.Offset + uint32(e.span.Off)}
+		e.exact = header.Exact(e.span, e.off, e.end())
 	}
 	return nil
+}
+
+// header returns what is needed to read the frame; its checksums are those of f.
+func (f *frame) header() framing.Header {
+	return framing.Header{Pages: f.pages, Present: f.present, Codec: framing.Codec(f.codec),
+		Session: f.session, Counter: f.counter, Stored: f.stored, CRCs: f.crcs}
 }
 
 // findFrame reads the row of a frame into r.f.
@@ -173,82 +203,110 @@ func (r *extentReader) findFrame(from reader, it *pebble.Iterator, id pagemap.Fr
 	if err := decodeFrameRow(&r.f, value); err != nil {
 		return err
 	}
-	if f := &r.f; f.codec != codecRaw || f.session != 0 || f.present != allBlocks(int(f.pages)) {
-		return fmt.Errorf("stored with codec %d, session %d, blocks %#x", f.codec, f.session, f.present)
-	}
 	r.f.id = id
 	return nil
 }
 
-// read fetches and checks all extents. Extents that follow each other both in dst and in a segment are read at once.
+// read fetches all extents. Those that follow each other in a segment are fetched at once.
 func (r *extentReader) read() error {
 	for i := 0; i < len(r.extents); {
 		e := &r.extents[i]
-		if !e.whole() {
-			if err := r.readPart(e); err != nil {
-				return err
-			}
+		if !e.exact && r.cached(e) {
 			i++
 			continue
 		}
-		end := i + 1
-		for end < len(r.extents) && r.follows(&r.extents[end-1], &r.extents[end]) {
+		end, size := i+1, e.size
+		for end < len(r.extents) && r.follows(&r.extents[end-1], &r.extents[end], size) {
+			size += r.extents[end].size
 			end++
 		}
-		err := r.s.log.ReadAt(r.dst[e.from:r.extents[end-1].to], e.at)
-		for ; i < end; i++ {
-			e := &r.extents[i]
-			if buf := r.dst[e.from:e.to]; err != nil || !intact(buf, e.crcs) {
-				if err := r.recover(e, buf); err != nil {
-					return err
-				}
+		if err := r.fetch(r.extents[i:end], size); err != nil {
+			return err
+		}
+		i = end
+	}
+	return nil
+}
+
+// follows reports whether b, the extent after a, is fetched together with it and what was fetched before, size bytes.
+func (r *extentReader) follows(a, b *extent, size int) bool {
+	if a.exact != b.exact || a.at.Segment != b.at.Segment || a.at.Offset+uint32(a.size) != b.at.Offset {
+		return false
+	}
+	if a.exact {
+		return a.to == b.from
+	}
+	return size+b.size <= maxScratch
+}
+
+// fetch reads extents that follow each other in a segment, size bytes, and decodes each.
+func (r *extentReader) fetch(extents []extent, size int) error {
+	first := &extents[0]
+	var buf []byte
+	if first.exact {
+		buf = r.dst[first.from:extents[len(extents)-1].to]
+	} else {
+		if cap(r.scratch) < size {
+			r.scratch = make([]byte, max(size, pagemap.RegionBytes))
+		}
+		buf = r.scratch[:size]
+	}
+	failed := r.s.log.ReadAt(buf, first.at)
+	for i := range extents {
+		e := &extents[i]
+		stored := buf[:e.size]
+		buf = buf[e.size:]
+		if failed != nil || r.decode(e, stored) != nil {
+			if err := r.recover(e, stored); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// follows reports whether b continues a in dst and in the segment, both whole.
-func (r *extentReader) follows(a, b *extent) bool {
-	return b.whole() && a.to == b.from && a.at.Segment == b.at.Segment && a.at.Offset+uint32(a.size) == b.at.Offset
-}
-
-// readPart reads the blocks around an extent that does not fill them, and copies what is wanted.
-func (r *extentReader) readPart(e *extent) error {
-	if cap(r.scratch) < e.size {
-		r.scratch = make([]byte, max(e.size, pagemap.RegionBytes))
+// decode fills the extent's part of dst from the stored bytes of its span, which it may change. A frame of which more is
+// decoded than is wanted goes into the cache.
+func (r *extentReader) decode(e *extent, stored []byte) error {
+	dst := r.dst[e.from:e.to]
+	if e.exact {
+		return e.header.Verify(e.span, stored)
 	}
-	buf := r.scratch[:e.size]
-	if err := r.s.log.ReadAt(buf, e.at); err != nil || !intact(buf, e.crcs) {
-		if err := r.recover(e, buf); err != nil {
-			return err
-		}
+	if !e.cacheable() {
+		return r.decoder.Read(dst, &e.header, e.span, e.off, e.end(), stored)
 	}
-	copy(r.dst[e.from:e.to], buf[e.lead:])
+	if r.content == nil {
+		r.content = make([]byte, framing.MaxBytes)
+	}
+	content := r.content[:e.header.ContentBytes()]
+	if err := r.decoder.Content(content, &e.header, stored); err != nil {
+		return err
+	}
+	copy(dst, content[e.header.Offset(e.off):])
+	r.content = r.s.frames.add(e.frame, e.header.Present, content)
 	return nil
 }
 
-// intact reports whether every block of buf has its checksum.
-func intact(buf []byte, crcs []uint32) bool {
-	for _, want := range crcs {
-		n := min(len(buf), pagemap.ChunkBytes)
-		if crc32.Checksum(buf[:n], castagnoli) != want {
-			return false
-		}
-		buf = buf[n:]
-	}
-	return true
+// cacheable reports whether reading the extent decodes much more than is wanted.
+func (e *extent) cacheable() bool {
+	return e.header.Codec != framing.Raw && !e.whole() && e.header.ContentBytes() >= minCached
 }
 
-var errChecksum = errors.New("checksum mismatch")
+// cached fills the extent's part of dst from the cache of frames, if they are there.
+func (r *extentReader) cached(e *extent) bool {
+	return e.header.Codec != framing.Raw && e.header.ContentBytes() >= minCached &&
+		r.s.frames.read(r.dst[e.from:e.to], e.frame, &e.header, e.off)
+}
 
-// recover fills buf with the blocks of e from the first member whose copy is intact.
+var errChecksum = framing.ErrChecksum
+
+// recover decodes e from the first member whose copy is intact, using buf of the span's size.
 func (r *extentReader) recover(e *extent, buf []byte) error {
 	var errs []error
 	for m := range r.s.o.Members {
 		err := r.s.log.ReadMemberAt(m, buf, e.at)
-		if err == nil && !intact(buf, e.crcs) {
-			err = errChecksum
+		if err == nil {
+			err = r.decode(e, buf)
 		}
 		if err == nil {
 			return nil

@@ -8,6 +8,7 @@ import (
 
 	"pagevault/internal/digest"
 	"pagevault/pagestore/pagemap"
+	"pagevault/pagestore/seal"
 	"pagevault/replication"
 )
 
@@ -91,45 +92,30 @@ const maxRegions = uint64(maxPages / pagemap.RegionPages)
 
 const regionHasDigest = 1 // flag of a region of a write
 
-// storeKeys are the secrets of a store.
-type storeKeys struct {
-	names digest.Key // keys its fingerprints
-	data  [32]byte   // the keys of its sealed frames are derived from it
-}
-
-// The ciphers that can seal the keys of a store.
-const (
-	cipherNone   = 0
-	cipherAESGCM = 1
-)
-
 // genesis is the content of the first record: what applying a record depends on beside the record and the rows, and the
 // keys of the store, sealed or not.
 type genesis struct {
 	limits
-	cipher uint8
-	keyID  [8]byte
-	nonce  [12]byte
-	sealed [32 + 32 + 16]byte
+	keys seal.Wrapped
 }
 
-// genesisBytes is the length of a genesis record, genesisOpen that of the part before the nonce, which the sealing of
-// the keys covers too.
+// genesisBytes is the length of a genesis record, genesisHead that of the part before the keys, which their sealing covers.
 const (
-	genesisOpen  = 1 + 2 + 5*4 + 1 + 8
-	genesisBytes = genesisOpen + 12 + 32 + 32 + 16
+	genesisHead  = 1 + 2 + 5*4
+	genesisBytes = genesisHead + seal.WrappedBytes
 )
 
-func (g *genesis) append(dst []byte) []byte {
+func (g *genesis) append(dst []byte) []byte { return g.keys.Append(g.appendHead(dst)) }
+
+// appendHead appends what precedes the keys.
+func (g *genesis) appendHead(dst []byte) []byte {
 	dst = append(dst, recordGenesis)
 	dst = binary.LittleEndian.AppendUint16(dst, recordFormat)
 	dst = binary.LittleEndian.AppendUint32(dst, pagemap.PageBytes)
 	dst = binary.LittleEndian.AppendUint32(dst, pagemap.ChunkBytes)
 	dst = binary.LittleEndian.AppendUint32(dst, pagemap.RegionBytes)
 	dst = binary.LittleEndian.AppendUint32(dst, g.direct)
-	dst = binary.LittleEndian.AppendUint32(dst, g.erasures)
-	dst = append(append(dst, g.cipher), g.keyID[:]...)
-	return append(append(dst, g.nonce[:]...), g.sealed[:]...)
+	return binary.LittleEndian.AppendUint32(dst, g.erasures)
 }
 
 func decodeGenesis(p []byte) (g genesis, err error) {
@@ -148,36 +134,18 @@ func decodeGenesis(p []byte) (g genesis, err error) {
 			page, chunk, region, pagemap.PageBytes, pagemap.ChunkBytes, pagemap.RegionBytes)
 	}
 	g.direct, g.erasures = binary.LittleEndian.Uint32(p[15:]), binary.LittleEndian.Uint32(p[19:])
-	g.cipher = p[23]
-	copy(g.keyID[:], p[24:])
-	copy(g.nonce[:], p[genesisOpen:])
-	copy(g.sealed[:], p[genesisOpen+12:])
-	if g.cipher > cipherAESGCM {
-		return g, fmt.Errorf("the store's keys are sealed with cipher %d, which this build does not know", g.cipher)
-	}
-	if zeros := [16]byte(g.sealed[64:]); g.cipher == cipherNone &&
-		(zeros != [16]byte{} || g.keyID != [8]byte{} || g.nonce != [12]byte{}) {
-		return g, errors.New("the store's header has no cipher, and bytes of one")
-	}
-	return g, nil
+	g.keys, err = seal.DecodeWrapped(p[genesisHead:])
+	return g, err
 }
 
-// setPlainKeys puts k into the header as it is.
-func (g *genesis) setPlainKeys(k *storeKeys) {
-	g.cipher, g.keyID, g.nonce = cipherNone, [8]byte{}, [12]byte{}
-	clear(g.sealed[:])
-	copy(g.sealed[:], k.names[:])
-	copy(g.sealed[32:], k.data[:])
+// wrap puts the keys of the store into the header, sealed with the master key if that is not the zero Key. nonce is random.
+func (g *genesis) wrap(keys *seal.Keys, master *seal.Key, nonce [seal.NonceBytes]byte) {
+	g.keys = seal.Wrap(keys, master, nonce, g.appendHead(nil))
 }
 
-// plainKeys returns the keys of a header without a cipher.
-func (g *genesis) plainKeys() (k storeKeys, err error) {
-	if g.cipher != cipherNone {
-		return k, fmt.Errorf("the store's keys are sealed by the master key %x, and none was given", g.keyID)
-	}
-	copy(k.names[:], g.sealed[:])
-	copy(k.data[:], g.sealed[32:])
-	return k, nil
+// unwrap returns the keys of the store. master is needed only if they are sealed.
+func (g *genesis) unwrap(master *seal.Key) (seal.Keys, error) {
+	return g.keys.Unwrap(master, g.appendHead(nil))
 }
 
 func appendWriteOp(dst []byte, v VolumeID, pages Range) []byte {

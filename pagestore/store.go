@@ -9,7 +9,9 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pagevault/internal/digest"
+	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/pagemap"
+	"pagevault/pagestore/seal"
 	"pagevault/replication"
 )
 
@@ -30,16 +32,24 @@ type Store struct {
 	limits  limits
 	names   summary
 
+	cipher  seal.Cipher
+	ring    *seal.Ring
+	frames  frameCache
+	method  framing.Method
+	session *seal.Session // for what is sealed from now on; nil if nothing is
+
 	seq struct { // the sequencer; see Update
 		sync.Mutex
 		last       replication.LSN // enqueued
 		nextFrame  pagemap.FrameID
 		nextVolume VolumeID
+		session    bool // that of the store is in the log, or enqueued
 		tx         Tx
 	}
-	flight flight
-	reaper reaper
-	quota  quota
+	flight    flight
+	condemned atomic.Pointer[condemned]
+	reaper    reaper
+	quota     quota
 
 	state      atomic.Pointer[state]
 	failed     atomic.Pointer[error] // why there are no more updates; wraps ErrReadOnly
@@ -66,6 +76,7 @@ func (s *Store) Close() error {
 	if s.closing.Swap(true) {
 		return ErrClosed
 	}
+	s.flight.wake()
 	// Whoever had the sequencer has enqueued its record, and nobody enqueues another.
 	s.seq.Lock()
 	//lint:ignore SA2001 there is nothing to do but to have waited

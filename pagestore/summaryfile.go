@@ -43,6 +43,8 @@ const (
 // minSavedNames is how many names are worth a file: fewer are read from the index in a fraction of a second.
 const minSavedNames = 1 << 16
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 func summaryPath(o *Options) string { return o.Dir + ".summary" }
 
 // saveSummary writes the file of the summary, if it is worth one. What it holds is true of the store at applied, and of

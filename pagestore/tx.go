@@ -30,15 +30,17 @@ type Tx struct {
 		regions []byte
 		runs    pagemap.Entry
 		frame   frame
-		parts   [][]byte
+		at      []chunkRef
 	}
 }
 
-// txOp is one operation: a write of content, or else the encoded bytes buf[from:to].
+// txOp is one operation: a write of content, or else the encoded bytes buf[from:to] with their part of the record's Data.
 type txOp struct {
 	content  *Content
 	volume   VolumeID
 	from, to int
+	data     []byte // of a move; unchanged until the record is applied
+	sealed   bool   // data is sealed in the store's session
 }
 
 func (tx *Tx) begin(s *Store) {
@@ -50,7 +52,6 @@ func (tx *Tx) begin(s *Store) {
 
 func (tx *Tx) end() {
 	clear(tx.ops)
-	clear(tx.scratch.parts)
 	clear(tx.rows)
 	clear(tx.heads)
 	clear(tx.gens)

@@ -2,10 +2,10 @@ package pagestore
 
 import (
 	"fmt"
-	"hash/crc32"
 
 	"pagevault/internal/digest"
 	"pagevault/internal/invariant"
+	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
 )
@@ -89,14 +89,14 @@ func (p *pending) reset() {
 	clear(p.record.Data)
 	clear(p.rows)
 	p.record = replication.Record{Meta: p.record.Meta[:0], Data: p.record.Data[:0], User: p}
-	p.rows, p.gens, p.finished = p.rows[:0], p.gens[:0], false
+	p.rows, p.gens, p.stored, p.finished = p.rows[:0], p.gens[:0], 0, false
 }
 
 // commit turns the operations of the transaction into a record and enqueues it.
 func (tx *Tx) commit() (*pending, error) {
 	s := tx.s
 	p := s.pendings.Get().(*pending)
-	b := builder{tx: tx, p: p, frame: s.seq.nextFrame}
+	b := builder{tx: tx, p: p, next: s.seq.nextFrame, gone: s.condemned.Load()}
 	if err := tx.lockFlight(); err != nil {
 		s.pendings.Put(p)
 		return nil, err
@@ -104,7 +104,12 @@ func (tx *Tx) commit() (*pending, error) {
 	b.build()
 	s.flight.mu.Unlock()
 
-	lsn, err := s.log.Append(&p.record)
+	lsn, err := replication.LSN(0), s.admit(tx, p.stored)
+	if err == nil {
+		if lsn, err = s.log.Append(&p.record); err != nil && s.log.Failed() == nil {
+			err = fmt.Errorf("update of %d bytes: %w", len(p.record.Meta)+b.dataBytes, err)
+		}
+	}
 	if err != nil {
 		s.flight.mu.Lock()
 		b.undo()
@@ -112,11 +117,14 @@ func (tx *Tx) commit() (*pending, error) {
 		if s.log.Failed() != nil {
 			return nil, readOnly(err)
 		}
-		return nil, fmt.Errorf("update of %d bytes: %w", len(p.record.Meta)+b.dataBytes, err)
+		return nil, err
 	}
 	invariant.Check(lsn == s.seq.last+1 && lsn == p.record.LSN, "record %d after %d", lsn, s.seq.last)
-	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = lsn, b.frame, tx.nextVolume
-	s.flight.launched(p, tx)
+	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = lsn, b.next, tx.nextVolume
+	s.seq.session = s.seq.session || b.session
+	s.quota.enqueued += p.stored
+	s.quota.metas.Add(int64(len(p.record.Meta)))
+	s.flight.launched(p, tx, b.next)
 	return p, nil
 }
 
@@ -153,117 +161,190 @@ func (tx *Tx) staleLocked() *Content {
 // builder makes the record of one transaction. It holds the flight's lock, so that what is looked up there and what is
 // added there are one step.
 type builder struct {
-	tx    *Tx
-	p     *pending
-	frame pagemap.FrameID // the next to assign
+	tx      *Tx
+	p       *pending
+	gone    *condemned
+	next    pagemap.FrameID // the next to assign
+	session bool            // the record begins the store's session
 
-	regions    []byte        // encoded regions of the current write
-	runs       pagemap.Entry // of the current region
-	kept       pagemap.Entry // memory for entries that go into the flight
-	f          frame         // of the current region
-	frameParts [][]byte      // its bytes
-	dataBytes  int
-	lastOf     *Content // whose bytes the last part of the record's Data ends with, at lastEnd
-	lastEnd    int
+	regions   []byte        // encoded regions of the current write
+	runs      pagemap.Entry // of the current region
+	kept      pagemap.Entry // memory for entries that go into the flight
+	f         frame         // the current one
+	at        []chunkRef    // where each piece of the current content is stored
+	dataBytes int
 }
 
 func (b *builder) build() {
 	tx := b.tx
 	meta := append(b.p.record.Meta[:0], recordCommit)
-	b.regions, b.runs, b.f, b.frameParts = tx.scratch.regions, tx.scratch.runs, tx.scratch.frame, tx.scratch.parts
+	b.regions, b.runs, b.f, b.at = tx.scratch.regions, tx.scratch.runs, tx.scratch.frame, tx.scratch.at
 	for i := range tx.ops {
 		o := &tx.ops[i]
-		if o.content == nil {
-			meta = append(meta, tx.buf[o.from:o.to]...)
+		if o.content != nil {
+			meta = b.content(meta, o)
 			continue
 		}
-		b.regions = b.regions[:0]
-		for j := range o.content.parts {
-			meta = b.part(meta, o.content, &o.content.parts[j])
+		if o.sealed {
+			meta = b.beginSession(meta)
 		}
-		meta = appendWriteOp(meta, o.volume, o.content.pages)
-		meta = append(meta, b.regions...)
+		meta = append(meta, tx.buf[o.from:o.to]...)
+		if len(o.data) > 0 {
+			b.data(o.data)
+		}
 	}
-	tx.scratch.regions, tx.scratch.runs, tx.scratch.frame, tx.scratch.parts = b.regions, b.runs, b.f, b.frameParts
+	tx.scratch.regions, tx.scratch.runs, tx.scratch.frame, tx.scratch.at = b.regions, b.runs, b.f, b.at
 	b.p.record.Meta = meta
 }
 
-// part adds one region: its frame, if it needs one, to meta, its runs to b.regions and its bytes to the record's Data.
-func (b *builder) part(meta []byte, c *Content, p *part) []byte {
+// content adds a write: first the frames of what nobody has stored yet, then the write that refers to them.
+func (b *builder) content(meta []byte, o *txOp) []byte {
+	c := o.content
+	if cap(b.at) < len(c.pieces) {
+		b.at = make([]chunkRef, len(c.pieces))
+	}
+	b.at = b.at[:len(c.pieces)]
+	for _, k := range c.packers {
+		for i := range k.frames {
+			meta = b.frame(meta, c, &k.frames[i])
+		}
+	}
+	b.regions = b.regions[:0]
+	for i := range c.parts {
+		b.part(c, &c.parts[i])
+	}
+	meta = appendWriteOp(meta, o.volume, c.pages)
+	return append(meta, b.regions...)
+}
+
+// frame adds a frame as it was prepared, or what is left of it without what somebody else has stored since.
+func (b *builder) frame(meta []byte, c *Content, f *prepared) []byte {
+	known := 0
+	for _, i := range f.pieces {
+		if b.find(c, i) {
+			known++
+		}
+	}
+	switch known {
+	case 0:
+		return b.emit(meta, c, &f.header, f.stored, f.pieces)
+	case len(f.pieces):
+		return meta
+	}
+	left, pages := make([]int32, 0, len(f.pieces)-known), 0
+	for _, i := range f.pieces {
+		if b.at[i].frame == pagemap.ZeroFrame {
+			left, pages = append(left, i), pages+c.pieces[i].pages()
+		}
+	}
+	h := framing.Header{Pages: uint8(pages), Present: allBlocks(pages)}
+	var buf []byte // new, because the log takes it
+	content, _ := c.gather(&buf, left, pages)
+	e := b.tx.s.encoder(b.tx.s.method)
+	stored, _ := e.Encode(nil, &h, content)
+	return b.emit(meta, c, &h, stored, left)
+}
+
+// find sets where piece i of the content is stored, if it was meant to be stored now and is known by now. Else it sets
+// the ZeroFrame and returns false.
+func (b *builder) find(c *Content, i int32) (known bool) {
+	q := &c.pieces[i]
+	b.at[i] = chunkRef{}
+	switch q.kind {
+	case pieceKnown: // since the content was refreshed
+		b.at[i], known = q.at, true
+	case pieceFresh:
+		if at, ok := b.tx.s.flight.mu.chunks[q.name]; ok && !b.gone.chunk(at) {
+			b.at[i], known = at, true
+		}
+	}
+	return known
+}
+
+// emit adds a frame to meta, its stored bytes to the record's Data and its names to the flight.
+func (b *builder) emit(meta []byte, c *Content, h *framing.Header, stored []byte, pieces []int32) []byte {
+	fl := &b.tx.s.flight.mu
+	if h.Session != 0 {
+		meta = b.beginSession(meta)
+	}
+	b.f = frame{id: b.next, pages: h.Pages, present: h.Present, codec: uint8(h.Codec), session: h.Session, counter: h.Counter,
+		stored: h.Stored, crcs: h.CRCs, chunks: b.f.chunks[:0]}
+	b.next++
+	off := uint8(0)
+	for _, i := range pieces {
+		q := &c.pieces[i]
+		at := chunkRef{b.f.id, off}
+		b.at[i] = at
+		off += uint8(q.pages())
+		if q.kind != pieceFresh {
+			continue
+		}
+		b.f.chunks = append(b.f.chunks, namedChunk{at.off, q.name})
+		fl.chunks[q.name] = at
+		if b.p.names.chunks == nil {
+			b.p.names.chunks = make([]digest.Digest, 0, len(c.pieces))
+		}
+		b.p.names.chunks = append(b.p.names.chunks, q.name)
+	}
+	b.data(stored)
+	b.p.stored += int64(len(stored))
+	return appendFrameOp(meta, &b.f)
+}
+
+// beginSession adds the store's session to meta, unless the log has it.
+func (b *builder) beginSession(meta []byte) []byte {
+	s := b.tx.s
+	if s.seq.session || b.session {
+		return meta
+	}
+	b.session = true
+	salt := s.session.Salt()
+	return appendSessionOp(meta, s.session.Number(), &salt)
+}
+
+// part adds one region to b.regions.
+func (b *builder) part(c *Content, p *part) {
 	fl := &b.tx.s.flight.mu
 	switch p.kind {
 	case partZero:
 		b.runs = append(b.runs[:0], pagemap.Run{First: p.from, Pages: p.to - p.from})
 		b.regions = appendWriteRegion(b.regions, nil, b.runs)
-		return meta
+		return
 	case partKnown:
 		b.regions = appendWriteRegion(b.regions, nil, p.runs)
-		return meta
+		return
 	}
 	if p.whole {
-		if runs, ok := fl.regions[p.name]; ok {
+		if runs, ok := fl.regions[p.name]; ok && !b.gone.runs(runs) {
 			b.regions = appendWriteRegion(b.regions, nil, runs)
-			return meta
+			return
 		}
 	}
 	b.fill(c, p)
-	if b.f.pages > 0 {
-		b.f.present = allBlocks(int(b.f.pages))
-		b.frame++
-		meta = appendFrameOp(meta, &b.f)
-	}
 	if !p.whole {
 		b.regions = appendWriteRegion(b.regions, nil, b.runs)
-		return meta
+		return
 	}
 	b.regions = appendWriteRegion(b.regions, &p.name, b.runs)
 	fl.regions[p.name] = b.keep(b.runs)
 	b.p.names.regions = append(b.p.names.regions, p.name)
-	return meta
 }
 
-// fill makes b.runs what fills the part, and b.f the frame of what nobody has stored yet.
+// fill makes b.runs what fills the part. All pieces that were packed have their places.
 func (b *builder) fill(c *Content, p *part) {
-	fl := &b.tx.s.flight.mu
-	b.runs, b.frameParts = b.runs[:0], b.frameParts[:0]
-	b.f = frame{id: b.frame, codec: codecRaw, crcs: b.f.crcs[:0], chunks: b.f.chunks[:0]}
-	ragged := false
+	b.runs = b.runs[:0]
 	for i := range p.pieces {
 		q := &p.pieces[i]
-		run := pagemap.Run{First: q.from, Pages: q.to - q.from}
+		var at chunkRef
 		switch q.kind {
-		case pieceZero:
-			b.runs = b.runs.Append(run)
-			continue
 		case pieceKnown:
-			run.Frame, run.Off = q.at.frame, q.at.off
-			b.runs = b.runs.Append(run)
-			continue
-		case pieceFresh:
-			if at, ok := fl.chunks[q.name]; ok {
-				run.Frame, run.Off = at.frame, at.off
-				b.runs = b.runs.Append(run)
-				continue
-			}
-			fl.chunks[q.name] = chunkRef{b.f.id, b.f.pages}
-			if b.p.names.chunks == nil {
-				b.p.names.chunks = make([]digest.Digest, 0, len(c.pieces))
-			}
-			b.p.names.chunks = append(b.p.names.chunks, q.name)
-			b.f.chunks = append(b.f.chunks, namedChunk{b.f.pages, q.name})
-			b.f.crcs = append(b.f.crcs, q.crc)
-		case pieceRagged:
-			ragged = true
+			at = q.at
+		case pieceFresh, pieceRagged:
+			at = b.at[p.first+i]
+		case pieceSame:
+			at = b.at[q.same]
 		}
-		run.Frame, run.Off = b.f.id, b.f.pages
-		b.runs = b.runs.Append(run)
-		b.f.pages += run.Pages
-		off := p.off + int(q.from-p.from)*PageSize
-		b.data(c, off, off+int(run.Pages)*PageSize)
-	}
-	b.f.stored = uint32(b.f.pages) * PageSize
-	if ragged {
-		b.f.crcs = appendBlockCRCs(b.f.crcs[:0], b.frameParts)
+		b.runs = b.runs.Append(pagemap.Run{First: q.from, Pages: q.to - q.from, Frame: at.frame, Off: at.off})
 	}
 }
 
@@ -277,38 +358,18 @@ func (b *builder) keep(runs pagemap.Entry) pagemap.Entry {
 	return b.kept[n:len(b.kept):len(b.kept)]
 }
 
-// data adds the bytes [from, to) of the content to the frame and to the record, without copying them, and as one part
-// with the bytes before them if they continue those.
-func (b *builder) data(c *Content, from, to int) {
-	b.frameParts = append(b.frameParts, c.data[from:to])
-	b.dataBytes += to - from
+// data adds stored bytes to the record without copying them, and as one part with the bytes before them if they continue
+// those in memory.
+func (b *builder) data(stored []byte) {
+	b.dataBytes += len(stored)
 	r := &b.p.record
-	if b.lastOf == c && b.lastEnd == from {
-		last := &r.Data[len(r.Data)-1]
-		*last = c.data[from-len(*last) : to]
-	} else {
-		r.Data = append(r.Data, c.data[from:to])
-	}
-	b.lastOf, b.lastEnd = c, to
-}
-
-// appendBlockCRCs appends the checksum of each block of the bytes that parts make together. Only frames with ragged
-// pieces need it, at most two of a write.
-func appendBlockCRCs(dst []uint32, parts [][]byte) []uint32 {
-	crc, n := uint32(0), 0
-	for _, p := range parts {
-		for len(p) > 0 {
-			k := min(len(p), pagemap.ChunkBytes-n)
-			crc, n, p = crc32.Update(crc, castagnoli, p[:k]), n+k, p[k:]
-			if n == pagemap.ChunkBytes {
-				dst, crc, n = append(dst, crc), 0, 0
-			}
+	if n := len(r.Data); n > 0 {
+		if last := r.Data[n-1]; cap(last) > len(last) && &last[:len(last)+1][len(last)] == &stored[0] {
+			r.Data[n-1] = last[:len(last)+len(stored)]
+			return
 		}
 	}
-	if n > 0 {
-		dst = append(dst, crc)
-	}
-	return dst
+	r.Data = append(r.Data, stored)
 }
 
 // undo takes back what build added to the flight.

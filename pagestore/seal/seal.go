@@ -29,7 +29,8 @@ import (
 // Overhead is how many bytes Seal adds: the authentication tag.
 const Overhead = 16
 
-const nonceBytes = 12
+// NonceBytes is the length of a nonce.
+const NonceBytes = 12
 
 var (
 	// ErrWrongKey is returned when the keys of a store are sealed with another master key than the one given, or were
@@ -145,7 +146,7 @@ func (s *Session) Reserve(n int) uint64 {
 // Seal appends plain, encrypted and authenticated, to dst: Overhead bytes more than plain has. Each counter seals once.
 // plain may be the bytes directly behind dst, dst[len(dst):], to be sealed in place; else the two must not overlap.
 func (s *Session) Seal(dst, plain []byte, counter uint64) []byte {
-	n := nonces.Get().(*[nonceBytes]byte)
+	n := nonces.Get().(*[NonceBytes]byte)
 	dst = s.cipher().Seal(dst, setNonce(n, counter), plain, nil)
 	nonces.Put(n)
 	return dst
@@ -154,7 +155,7 @@ func (s *Session) Seal(dst, plain []byte, counter uint64) []byte {
 // Open appends what was sealed to dst, Overhead bytes fewer than sealed has. sealed may be the bytes directly behind
 // dst, to be opened in place. The error is ErrSealed; nothing of what did not open is left.
 func (s *Session) Open(dst, sealed []byte, counter uint64) ([]byte, error) {
-	n := nonces.Get().(*[nonceBytes]byte)
+	n := nonces.Get().(*[NonceBytes]byte)
 	out, err := s.cipher().Open(dst, setNonce(n, counter), sealed, nil)
 	nonces.Put(n)
 	if err != nil {
@@ -173,10 +174,10 @@ func (s *Session) cipher() cipher.AEAD {
 }
 
 // nonces holds memory: what is handed to a cipher through its interface would be allocated anew at each call.
-var nonces = sync.Pool{New: func() any { return new([nonceBytes]byte) }}
+var nonces = sync.Pool{New: func() any { return new([NonceBytes]byte) }}
 
 // setNonce makes n the nonce of a counter: four zero bytes, then the counter in big-endian order.
-func setNonce(n *[nonceBytes]byte, counter uint64) []byte {
+func setNonce(n *[NonceBytes]byte, counter uint64) []byte {
 	binary.BigEndian.PutUint64(n[4:], counter)
 	return n[:]
 }

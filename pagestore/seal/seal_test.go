@@ -21,7 +21,7 @@ func testSalt(b byte) (s [32]byte) { return testKey(b) }
 
 var (
 	testKeys  = Keys{Fingerprint: [32]byte(testKey(0xf1)), Data: testKey(0xda)}
-	testNonce = [nonceBytes]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
+	testNonce = [NonceBytes]byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}
 	testHead  = []byte("what precedes the keys in the header")
 )
 

@@ -37,12 +37,12 @@ func (k Keys) GoString() string { return k.String() }
 type Wrapped struct {
 	Cipher Cipher
 	Master KeyID
-	Nonce  [nonceBytes]byte
+	Nonce  [NonceBytes]byte
 	Sealed [64 + Overhead]byte
 }
 
 // WrappedBytes is the length of Wrapped in a header.
-const WrappedBytes = 1 + 8 + nonceBytes + 64 + Overhead
+const WrappedBytes = 1 + 8 + NonceBytes + 64 + Overhead
 
 // Append appends the WrappedBytes bytes of w to dst.
 func (w *Wrapped) Append(dst []byte) []byte {
@@ -60,10 +60,10 @@ func DecodeWrapped(p []byte) (w Wrapped, err error) {
 	w.Cipher = Cipher(p[0])
 	copy(w.Master[:], p[1:])
 	copy(w.Nonce[:], p[1+8:])
-	copy(w.Sealed[:], p[1+8+nonceBytes:])
-	switch zero := make([]byte, nonceBytes+Overhead); {
+	copy(w.Sealed[:], p[1+8+NonceBytes:])
+	switch zero := make([]byte, NonceBytes+Overhead); {
 	case w.Cipher > AES256GCM:
-		err = fmt.Errorf("the store is sealed with cipher %d, which this build does not know", w.Cipher)
+		err = fmt.Errorf("the store's keys are sealed with cipher %d, which this build does not know", w.Cipher)
 	case w.Cipher == Plain && (w.Master != (KeyID{}) || !bytes.Equal(append(w.Nonce[:], w.Sealed[64:]...), zero)):
 		err = fmt.Errorf("keys that are not sealed, with key id %v, a nonce or a tag", w.Master)
 	}
@@ -72,7 +72,7 @@ func DecodeWrapped(p []byte) (w Wrapped, err error) {
 
 // Wrap seals the keys of a store with the master key; with the zero Key they are left in plain. head is what precedes
 // Wrapped in the header, nonce is random.
-func Wrap(keys *Keys, master *Key, nonce [nonceBytes]byte, head []byte) Wrapped {
+func Wrap(keys *Keys, master *Key, nonce [NonceBytes]byte, head []byte) Wrapped {
 	plain := append(append(make([]byte, 0, 64), keys.Fingerprint[:]...), keys.Data[:]...)
 	var w Wrapped
 	if master.IsZero() {
@@ -89,8 +89,8 @@ func Wrap(keys *Keys, master *Key, nonce [nonceBytes]byte, head []byte) Wrapped 
 func (w *Wrapped) Unwrap(master *Key, head []byte) (keys Keys, err error) {
 	plain := w.Sealed[:64]
 	if w.Cipher != Plain {
-		if id := master.ID(); id != w.Master {
-			return keys, fmt.Errorf("%w: the store is sealed with master key %v, the one given is %v", ErrWrongKey, w.Master, id)
+		if id := master.ID(); id != w.Master || master.IsZero() {
+			return keys, fmt.Errorf("%w: the store's keys are sealed by master key %v, the one given is %v", ErrWrongKey, w.Master, id)
 		}
 		if plain, err = newAEAD((*[32]byte)(master)).Open(nil, w.Nonce[:], w.Sealed[:], w.additional(head)); err != nil {
 			return keys, fmt.Errorf("%w: the header of the store, with master key %v", ErrSealed, w.Master)

@@ -1,0 +1,38 @@
+package pagestore
+
+import "pagevault/pagestore/pagemap"
+
+// condemned is a set of blocks that nothing used when the set was made and that are about to be freed. While it is
+// published, in Store.condemned, no new content refers to them: whoever finds one of them under a fingerprint, in the
+// index or in the flight, treats that as not found, and the content is stored anew, under a new frame.
+//
+// That alone does not make them garbage for good, because contents that looked before may have found them. So blocks are
+// freed in this order:
+//
+//  1. In a view, find the blocks of a segment that have a count of 0. Publish them.
+//  2. drain: every content that looked before has been released, and what it was used for is applied.
+//  3. In a new view, those of them that have a count of 0 still have it for ever. The others live.
+//  4. Free them; when that is applied, publish nil, or the next set.
+//
+// A set is never changed after it was published. nil is the empty set.
+type condemned struct {
+	blocks map[pagemap.FrameID]uint16 // of each frame, the set of its condemned blocks
+}
+
+// chunk reports whether a chunk touches a condemned block.
+func (c *condemned) chunk(at chunkRef) bool {
+	return c != nil && c.blocks[at.frame]&blockSpan(int(at.off), int(at.off)+pagemap.ChunkPages) != 0
+}
+
+// runs reports whether one of the runs touches a condemned block.
+func (c *condemned) runs(runs pagemap.Entry) bool {
+	if c == nil {
+		return false
+	}
+	for _, r := range runs {
+		if r.Frame != pagemap.ZeroFrame && c.blocks[r.Frame]&blockSpan(int(r.Off), int(r.Off)+int(r.Pages)) != 0 {
+			return true
+		}
+	}
+	return false
+}
