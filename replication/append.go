@@ -232,7 +232,7 @@ func (r *Record) checkUnchanged() {
 
 // publish lets Next and ReadAt see batch.
 func (l *Log) publish(batch []*Record) {
-	l.index.grow(l.layout.Count(), l.layout.End())
+	l.index.grow(l.layout.Count(), l.layout.End(), l.layout.DataBytes())
 	l.buffers.Reset()
 	l.mu.Lock()
 	for _, r := range batch {

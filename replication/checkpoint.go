@@ -38,9 +38,9 @@ type keeper struct {
 	// other only, and Close for them. It is taken before any other lock.
 	writing sync.Mutex
 
-	// Guarded by writing.
-	attempted uint64         // the highest sequence number that a manifest may have on any member
-	stale     []segment.File // may be on disk, and manifest does not name them: to be removed when the next one is on all members
+	// stale may be on disk, and manifest does not name them: to be removed when the next one is on all members. Guarded by
+	// writing.
+	stale []segment.File
 
 	// turning is held, for writing, from the first rename of a manifest until what it no longer names is gone, so that a
 	// check of the members sees all of that or nothing.
@@ -48,9 +48,10 @@ type keeper struct {
 
 	mu struct {
 		sync.Mutex
-		manifest segment.Manifest // Sequence 0: there is none
-		lost     error            // a file of the checkpoint can be had from no member
-		suspect  map[string]bool  // files, by FileName, that a member could not give as they were written
+		manifest  segment.Manifest // Sequence 0: there is none
+		attempted uint64           // the highest sequence number that a manifest may have on any member
+		lost      error            // a file of the checkpoint can be had from no member
+		suspect   map[string]bool  // files, by FileName, that a member could not give as they were written
 	}
 }
 
@@ -115,8 +116,10 @@ func (l *Log) SaveCheckpoint(lsn LSN, files []CheckpointFile) error {
 
 // nextSequence returns a number that no manifest has.
 func (k *keeper) nextSequence() uint64 {
-	k.attempted++
-	return k.attempted
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mu.attempted++
+	return k.mu.attempted
 }
 
 // fileContent is what two files have in common that need not be copied twice.

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -289,6 +290,7 @@ type verifier struct {
 	name    string
 	dice    *rand.Rand
 	members []Member
+	damaged bool // on purpose, not only by a crash
 	past
 }
 
@@ -319,6 +321,9 @@ func (v *verifier) open(again bool) {
 			return do(op.bytes)
 		})
 	}
+	if err := v.verifyBefore(); err != nil && !v.damaged {
+		v.t.Errorf("%s: %v", v.name, err)
+	}
 	l, err := Open(members, Options{})
 	recovered.Store(true)
 	if err != nil {
@@ -341,6 +346,30 @@ func (v *verifier) open(again bool) {
 		v.t.Errorf("%s: close: %v", v.name, err)
 	}
 	v.equal()
+}
+
+// verifyBefore looks at the disks as the crash has left them: nothing of that is damage.
+func (v *verifier) verifyBefore() error {
+	var damage []string
+	err := VerifyMembers(context.Background(), v.members, VerifyOptions{Report: func(p Problem) {
+		if !p.Unfinished {
+			damage = append(damage, p.String())
+		}
+	}})
+	if err == nil && len(damage) > 0 {
+		err = fmt.Errorf("found damage: %q", damage)
+	}
+	return err
+}
+
+// verifyNow looks at what the log holds: all of it is as it should be.
+func verifyNow(l *Log) error {
+	var problems []string
+	err := l.Verify(context.Background(), VerifyOptions{Report: func(p Problem) { problems = append(problems, p.String()) }})
+	if err == nil && len(problems) > 0 {
+		err = fmt.Errorf("found problems: %q", problems)
+	}
+	return err
 }
 
 func (v *verifier) appendOne(l *Log, last LSN) error {
@@ -369,6 +398,9 @@ func (v *verifier) check(l *Log) {
 	}
 	if err == nil {
 		err = v.checkCheckpoint(l)
+	}
+	if err == nil {
+		err = verifyNow(l)
 	}
 	if err != nil {
 		v.t.Errorf("%s: %v", v.name, err)
@@ -447,6 +479,15 @@ func (v *verifier) checkRecords(l *Log, last int) error {
 	}
 	if next != last {
 		return fmt.Errorf("%d of %d records", next, last)
+	}
+	data := 0
+	for i, r := range v.records[:last] {
+		if i >= len(v.at) || !v.dropped[v.at[i]] {
+			data += len(r[1])
+		}
+	}
+	if got := l.Stats().DataBytes; int(got) != data {
+		return fmt.Errorf("%d bytes of Data, wanted %d", got, data)
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func imageOf(t testing.TB, m Member) image {
 func (im image) member(t testing.TB, i int) Member {
 	t.Helper()
 	m := Member{FS: vfs.NewMem(), Dir: fmt.Sprintf("replica-%d", i+1)}
-	if err := m.FS.MkdirAll(m.Dir, 0o755); err != nil {
+	if err := m.FS.MkdirAll(m.FS.PathJoin(m.Dir, segment.CheckpointDir), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range im {

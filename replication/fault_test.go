@@ -95,14 +95,14 @@ func (w *faulty) run(n int) {
 	}
 	// First what a machine that goes down leaves, then what a killed process leaves.
 	for _, percent := range []int{0, 50, 100} {
-		v := verifier{t: w.t, name: what, dice: rand.New(rand.NewPCG(uint64(w.at), 0)), past: w.h.snapshot()}
+		v := verifier{t: w.t, name: what, dice: rand.New(rand.NewPCG(uint64(w.at), 0)), damaged: true, past: w.h.snapshot()}
 		for _, m := range members {
 			fs := m.FS.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: v.dice})
 			v.members = append(v.members, Member{FS: fs, Dir: m.Dir})
 		}
 		v.open(false)
 	}
-	v := verifier{t: w.t, name: what, dice: rand.New(rand.NewPCG(0, 0)), members: members, past: w.h.snapshot()}
+	v := verifier{t: w.t, name: what, dice: rand.New(rand.NewPCG(0, 0)), members: members, damaged: true, past: w.h.snapshot()}
 	v.open(false)
 }
 

@@ -22,6 +22,7 @@ type found struct {
 	temps    []string
 	store    segment.StoreID // without identity: the log that the manifest or the first whole segment header names
 
+	unnamed  error             // why there is an identity that cannot be read
 	manifest *segment.Manifest // nil: there is none, or it is damaged
 	damage   error             // why there is a manifest that cannot be read
 	files    map[string]int64  // what lies in the directory of the checkpoint, and its size
@@ -51,6 +52,9 @@ func identify(members []*member) ([]found, error) {
 		if all[i], err = m.look(); err != nil {
 			return nil, err
 		}
+		if all[i].unnamed != nil {
+			return nil, fmt.Errorf("member %s: %w", m.dir, all[i].unnamed)
+		}
 	}
 	return all, checkMembers(members, all)
 }
@@ -79,9 +83,7 @@ func (m *member) look() (found, error) {
 		case ok:
 			f.segments[id] = names{open: true, sealed: f.segments[id].sealed}
 		case name == segment.IdentityName:
-			if f.identity, err = m.readIdentity(); err != nil {
-				return f, fmt.Errorf("member %s: %w", m.dir, err)
-			}
+			f.identity, f.unnamed = m.readIdentity()
 		case name == segment.ManifestName:
 			if err := m.readManifest(&f); err != nil {
 				return f, fmt.Errorf("member %s: %w", m.dir, err)
@@ -250,6 +252,9 @@ func HoldsRecords(members []Member) (bool, error) {
 			m.FS = vfs.Default
 		}
 		f, err := (&member{fs: m.FS, dir: m.Dir}).look()
+		if err == nil && f.unnamed != nil {
+			err = fmt.Errorf("member %s: %w", m.Dir, f.unnamed)
+		}
 		if err != nil || f.holds() {
 			return err == nil, err
 		}
@@ -292,8 +297,8 @@ func (l *Log) form(all []found, done *Recovery) error {
 func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
 	// Two paths may lead to one directory. Then the identity of the earlier member has appeared here.
 	switch now, err := m.look(); {
-	case err != nil:
-		return err
+	case err != nil || now.unnamed != nil:
+		return errors.Join(err, now.unnamed)
 	case now.identity != nil:
 		return fmt.Errorf("%w: %s is the same directory as %s: every member needs one of its own",
 			ErrMembers, m.dir, l.members[now.identity.Number-1].dir)

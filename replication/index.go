@@ -21,13 +21,14 @@ type index struct {
 	}
 }
 
-// indexed is one segment. count, end and length grow while it is open.
+// indexed is one segment. count, end, length and data grow while it is open.
 type indexed struct {
 	id     SegmentID
 	first  LSN
 	count  int
 	end    int64 // of the last durable record
 	length int64 // of the file
+	data   int64 // bytes of Data in it
 	sealed bool
 	table  []segment.Entry // of the records, if the log is read only and no footer has it; otherwise nil
 }
@@ -91,12 +92,13 @@ func (x *index) end() (SegmentID, LSN) {
 	return x.mu.newest, x.mu.through
 }
 
-// grow notes that the last segment now has count durable records that end at end.
-func (x *index) grow(count int, end int64) {
+// grow notes that the last segment now has count durable records that end at end and hold data
+// bytes of Data.
+func (x *index) grow(count int, end, data int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := &x.mu.segments[len(x.mu.segments)-1]
-	s.count, s.end, s.length = count, end, end
+	s.count, s.end, s.length, s.data = count, end, end, data
 	x.mu.through = s.last()
 }
 
@@ -115,5 +117,6 @@ func (x *index) stats(s *Stats) {
 	s.Segments, s.Sealed, s.Last = len(x.mu.segments), x.mu.sealed, x.mu.through
 	for i := range x.mu.segments {
 		s.Bytes += x.mu.segments[i].length
+		s.DataBytes += x.mu.segments[i].data
 	}
 }

@@ -13,7 +13,8 @@ import (
 
 // newestManifest returns the manifest that counts: of those that are whole, the one with the highest sequence number. That
 // is right also if a damaged one had a higher: either all members had that one, or what the others name is still there. With
-// no manifest on any member it returns one that says nothing.
+// no manifest on any member it returns one that says nothing. What it returns with an error is the best there is for looking
+// further.
 func newestManifest(members []*member, all []found) (*segment.Manifest, error) {
 	newest, of := &segment.Manifest{}, -1
 	for i, f := range all {
@@ -22,7 +23,7 @@ func newestManifest(members []*member, all []found) (*segment.Manifest, error) {
 		case of < 0 || f.manifest.Sequence > newest.Sequence:
 			newest, of = f.manifest, i
 		case f.manifest.Sequence == newest.Sequence && !sameManifest(f.manifest, newest):
-			return nil, fmt.Errorf("%w: %s and %s hold different files %s with the sequence number %d",
+			return newest, fmt.Errorf("%w: %s and %s hold different files %s with the sequence number %d",
 				ErrCorrupt, members[of].dir, members[i].dir, segment.ManifestName, newest.Sequence)
 		}
 	}
@@ -31,7 +32,7 @@ func newestManifest(members []*member, all []found) (*segment.Manifest, error) {
 	}
 	for i, f := range all {
 		if f.damage != nil {
-			return nil, fmt.Errorf("%w: no member holds a whole file %s, which says what was dropped; that of %s: %w",
+			return newest, fmt.Errorf("%w: no member holds a whole file %s, which says what was dropped; that of %s: %w",
 				ErrCorrupt, segment.ManifestName, members[i].dir, f.damage)
 		}
 	}
@@ -44,7 +45,7 @@ func sameManifest(a, b *segment.Manifest) bool { return bytes.Equal(a.Append(nil
 // crash between two steps leaves something that the next Open repairs in the same way. A file of the checkpoint that no
 // member has is no reason to refuse the log, which may do without; whoever needs it is told.
 func (l *Log) recoverCheckpoint(manifest *segment.Manifest, all []found, done *Recovery) error {
-	l.keeper.attempted = manifest.Sequence
+	l.keeper.mu.attempted = manifest.Sequence
 	l.keeper.mu.manifest = *manifest
 	for i := range manifest.Files {
 		if err := l.mendFile(&manifest.Files[i], all, done); err != nil {
@@ -194,7 +195,7 @@ func (m *member) removeLeftovers(manifest *segment.Manifest, f *found, done *Rec
 		return &MemberError{Dir: m.dir, Op: "list " + segment.CheckpointDir, Err: err}
 	}
 	for _, name := range list {
-		if _, _, ours := segment.ParseFileName(strings.TrimSuffix(name, segment.TempSuffix)); !ours || named[name] {
+		if !isCheckpointFile(name) || named[name] {
 			continue
 		}
 		if err := m.fs.Remove(m.checkpointPath(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -202,4 +203,10 @@ func (m *member) removeLeftovers(manifest *segment.Manifest, f *found, done *Rec
 		}
 	}
 	return nil
+}
+
+// isCheckpointFile reports whether name is one that a file of a checkpoint may have, or the copy of one that is being made.
+func isCheckpointFile(name string) bool {
+	_, _, ours := segment.ParseFileName(strings.TrimSuffix(name, segment.TempSuffix))
+	return ours
 }

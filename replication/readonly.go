@@ -74,7 +74,7 @@ func (l *Log) survey(all []found) error {
 	if err != nil {
 		return err
 	}
-	l.keeper.mu.manifest = *manifest
+	l.keeper.mu.manifest, l.keeper.mu.attempted = *manifest, manifest.Sequence
 	plans, err := l.examine(all, manifest)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (l *Log) survey(all []found) error {
 		if p.remove {
 			continue
 		}
-		s := indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, sealed: p.trailer != nil}
+		s := indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: p.trailer != nil}
 		if p.tabler < 0 {
 			s.table = p.table
 		}

@@ -36,6 +36,7 @@ type plan struct {
 	first   LSN
 	count   int
 	end     int64            // of the last record
+	data    int64            // bytes of Data in all records
 	trailer *segment.Trailer // nil if none was found, so one has to be made
 	tabler  int              // a member with a whole table of records; -1: none, the rows are in table
 	table   []segment.Entry
@@ -328,6 +329,11 @@ func (e *examination) complete() bool {
 		}
 	}
 	t := e.p.trailer
+	data, err := e.copies[0].reader.DataBytes(t)
+	if err != nil {
+		return false // it was readable a moment ago: have a closer look
+	}
+	e.p.data = data
 	e.p.count, e.p.end, e.p.length = int(t.Count), int64(t.End), int64(t.Length)
 	return true
 }
@@ -347,6 +353,7 @@ func (e *examination) walk() error {
 		}
 		p.durable = max(p.durable, int64(h.Durable))
 		p.end = h.End()
+		p.data += int64(h.Data)
 		p.count++
 	}
 	return nil

@@ -75,7 +75,7 @@ func (l *Log) repair(p *plan, done *Recovery) error {
 		done.Sealed++
 	}
 	done.CutBytes = max(done.CutBytes, p.cut)
-	l.index.add(indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, sealed: true})
+	l.index.add(indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: true})
 	return nil
 }
 

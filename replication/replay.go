@@ -43,7 +43,7 @@ func (l *Log) Segments() []SegmentInfo {
 	all := l.index.all()
 	out := make([]SegmentInfo, len(all))
 	for i, s := range all {
-		out[i] = SegmentInfo{ID: s.id, First: s.first, Last: s.last(), Bytes: s.length, Sealed: s.sealed}
+		out[i] = SegmentInfo{ID: s.id, First: s.first, Last: s.last(), Bytes: s.length, DataBytes: s.data, Sealed: s.sealed}
 	}
 	return out
 }

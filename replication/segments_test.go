@@ -32,7 +32,7 @@ func TestRotate(t *testing.T) {
 		}
 	}
 	append1(t, l, "in the open one")
-	want := "[{1 1 1 200 true} {2 2 3 264 true} {3 4 4 120 false}]"
+	want := "[{1 1 1 200 4 true} {2 2 3 264 8 true} {3 4 4 120 0 false}]"
 	if got := fmt.Sprint(l.Segments()); got != want {
 		t.Fatalf("segments %v, wanted %v", got, want)
 	}
@@ -44,6 +44,11 @@ func TestRotate(t *testing.T) {
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+	again := mustOpen(t, members, Options{})
+	want = "[{1 1 1 200 4 true} {2 2 3 264 8 true} {3 4 4 200 0 true}]"
+	if got := fmt.Sprint(again.Segments()); got != want || again.Stats().DataBytes != 12 {
+		t.Fatalf("after opening again: segments %v, wanted %v; %+v", got, want, again.Stats())
 	}
 	if err := l.Rotate(); !errors.Is(err, ErrClosed) {
 		t.Fatalf("Rotate after Close: %v", err)

@@ -129,6 +129,7 @@ type SegmentInfo struct {
 	ID          SegmentID
 	First, Last LSN   // Last is First - 1 while the segment holds no durable record
 	Bytes       int64 // of the file on each member, footer included once it is sealed
+	DataBytes   int64 // of these, Data of records
 	Sealed      bool
 }
 
@@ -169,6 +170,7 @@ type Stats struct {
 	Sealed   int64 // segments sealed since Open
 	Queued   int64 // bytes appended and not yet durable
 
+	DataBytes       int64 // of Bytes, Data of records
 	CheckpointLSN   LSN   // the checkpoint stands for the records up to here; 0: there is none
 	CheckpointBytes int64 // of the checkpoint's files on each member
 	DroppedSegments int   // ever

@@ -80,10 +80,10 @@ func (r *Reader) exact(off int64, n int) ([]byte, error) {
 	return r.small[:n], nil
 }
 
-// each calls fn with the bytes [off, off+n) in order, a piece at a time.
-func (r *Reader) each(off, n int64, fn func(p []byte)) error {
+// each calls fn with the bytes [off, off+n) in order, in pieces of at most so many bytes, which windowBytes bounds.
+func (r *Reader) each(off, n, piece int64, fn func(p []byte)) error {
 	for n > 0 {
-		p, err := r.bytes(off, int(min(n, windowBytes)))
+		p, err := r.bytes(off, int(min(n, piece)))
 		if err != nil {
 			return err
 		}
@@ -156,6 +156,16 @@ func (r *Reader) Table(dst []Entry, t *Trailer, first uint32) ([]Entry, error) {
 	return dst, nil
 }
 
+// DataBytes returns the sum of the lengths of Data that the footer's table names.
+func (r *Reader) DataBytes(t *Trailer) (sum int64, err error) {
+	err = r.each(int64(t.End), int64(t.Count)*EntryBytes, windowBytes/EntryBytes*EntryBytes, func(p []byte) {
+		for ; len(p) > 0; p = p[EntryBytes:] {
+			sum += int64(parseEntry(p).Data)
+		}
+	})
+	return sum, err
+}
+
 // RecordHeader reads the header of the record at off and checks that the record can lie in the file.
 func (r *Reader) RecordHeader(off int64) (RecordHeader, error) {
 	if off < HeaderBytes || off%Align != 0 || off > BytesMax {
@@ -202,7 +212,7 @@ func (r *Reader) Record(off int64) (RecordHeader, error) {
 
 func (r *Reader) checkSum(what string, off, n int64, want uint32) error {
 	var crc uint32
-	if err := r.each(off, n, func(p []byte) { crc = Checksum(crc, p) }); err != nil {
+	if err := r.each(off, n, windowBytes, func(p []byte) { crc = Checksum(crc, p) }); err != nil {
 		return err
 	}
 	if crc != want {
@@ -225,7 +235,7 @@ func (r *Reader) Meta(dst []byte, e Entry) (RecordHeader, []byte, error) {
 		return RecordHeader{}, dst, damaged("record at offset %d has %d and %d bytes, the table says %d and %d", e.Offset, h.Meta, h.Data, e.Meta, e.Data)
 	}
 	n, off := len(dst), int64(e.Offset)+RecordHeaderBytes
-	if err := r.each(off, int64(h.Meta), func(p []byte) { dst = append(dst, p...) }); err != nil {
+	if err := r.each(off, int64(h.Meta), windowBytes, func(p []byte) { dst = append(dst, p...) }); err != nil {
 		return RecordHeader{}, dst[:n], err
 	}
 	if crc := Checksum(0, dst[n:]); crc != h.MetaCRC {

@@ -24,12 +24,13 @@ type Writer struct {
 	header Header
 	seed   uint32
 	end    int64
+	data   int64
 	table  []Entry
 }
 
 // Reset starts a new segment. The caller writes the bytes of h, HeaderBytes long, before those of any record.
 func (w *Writer) Reset(h Header) {
-	w.header, w.seed, w.end, w.table = h, Seed(h.Store, h.ID), HeaderBytes, w.table[:0]
+	w.header, w.seed, w.end, w.data, w.table = h, Seed(h.Store, h.ID), HeaderBytes, 0, w.table[:0]
 }
 
 // End returns the offset at which the next record will lie.
@@ -37,6 +38,9 @@ func (w *Writer) End() int64 { return w.end }
 
 // Count returns the number of records laid out.
 func (w *Writer) Count() int { return len(w.table) }
+
+// DataBytes returns the sum of the lengths of Data laid out.
+func (w *Writer) DataBytes() int64 { return w.data }
 
 // Header returns what was given to Reset.
 func (w *Writer) Header() Header { return w.header }
@@ -68,6 +72,7 @@ func (w *Writer) Append(b *Buffers, r *Source, durable int64) uint32 {
 	}
 	w.table = append(w.table, Entry{Offset: h.Offset, Meta: h.Meta, Data: h.Data})
 	w.end = h.End()
+	w.data += r.DataLen
 	return uint32(h.DataOffset())
 }
 

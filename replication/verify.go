@@ -1,0 +1,503 @@
+package replication
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/internal/clock"
+	"pagevault/replication/segment"
+)
+
+// Problem is something that is not as it should be on one member.
+type Problem struct {
+	Member  int       // from 0
+	Dir     string    // the member's directory
+	File    string    // in it; "": the directory itself
+	Segment SegmentID // 0: File is no segment
+	Offset  int64     // in File, where the first byte that is wrong or missing may be
+	Reason  string
+	// Unfinished says that a crash leaves things so, and the next Open puts them right; it is no damage. Only VerifyMembers
+	// finds such.
+	Unfinished bool
+}
+
+// String returns where and what.
+func (p Problem) String() string {
+	where := p.Dir
+	if p.File != "" {
+		where += "/" + p.File
+	}
+	if p.Segment != 0 {
+		where += fmt.Sprintf(" offset %d", p.Offset)
+	}
+	return where + ": " + p.Reason
+}
+
+// VerifyOptions configures a verification. The zero value is sound and reports nothing.
+type VerifyOptions struct {
+	BytesPerSecond int64 // how fast to read, all members together. 0: as fast as it goes
+	// Progress is called every few MiB, and at the end with done == total, with bytes read and to be read in all.
+	Progress func(done, total int64)
+	// Report is called for every problem. Like Progress it is called by the goroutine that verifies.
+	Report func(Problem)
+}
+
+// Verify reads all that every member holds and reports what is not as it was written: headers, every byte of every durable
+// record, padding and footers, the files of the checkpoint, CHECKPOINT and MEMBER; files that are missing, files that should
+// not be there, and copies that differ. It may run beside everything else: what is appended after it has begun is left for
+// the next time, what is dropped meanwhile is no problem. It changes nothing, but a file of the checkpoint that it finds
+// damaged is written again with the next checkpoint. Problems are no error; an error says why it could not go on: that of
+// ctx, or ErrClosed.
+//
+// Of a log that is open for reading only it reports what VerifyMembers does.
+func (l *Log) Verify(ctx context.Context, o VerifyOptions) error {
+	v := newVerification(ctx, o, l.members)
+	if l.Failed() == ErrReadOnly {
+		return v.offline()
+	}
+	v.log, v.store = l, l.store
+	manifest := l.keeper.current()
+	all := l.index.all()
+	for i := range all {
+		v.total += all[i].length * int64(len(v.members))
+	}
+	v.total += manifest.Bytes() * int64(len(v.members))
+	l.verifyDirectories(v)
+	for i := range all {
+		s := &all[i]
+		w := wantedSegment{id: s.id, first: s.first, end: s.end, sealed: s.sealed}
+		if _, err := v.segment(w); err != nil {
+			return err
+		}
+	}
+	if err := v.checkpoint(&manifest); err != nil {
+		return err
+	}
+	return v.finish()
+}
+
+// verifyDirectories looks at what the members hold beside segments and files of the checkpoint.
+func (l *Log) verifyDirectories(v *verification) {
+	k := &l.keeper
+	k.turning.RLock() // so that no manifest is being replaced and no segment removed
+	defer k.turning.RUnlock()
+	k.mu.Lock()
+	manifest, attempted := k.mu.manifest, k.mu.attempted
+	k.mu.Unlock()
+	newest, _ := l.index.end()
+	sealed := map[SegmentID]bool{}
+	for _, s := range l.index.all() {
+		sealed[s.id] = s.sealed
+	}
+	for i := range v.members {
+		f, ok := v.look(i)
+		if !ok {
+			continue
+		}
+		v.identity(i, &f)
+		switch m := f.manifest; {
+		case f.damage != nil:
+			v.report(Problem{Member: i, File: segment.ManifestName, Reason: f.damage.Error()})
+		case m == nil && manifest.Sequence > 0:
+			v.report(Problem{Member: i, File: segment.ManifestName, Reason: "the file is missing"})
+		case m == nil:
+		case m.Store != v.store:
+			v.report(Problem{Member: i, File: segment.ManifestName, Reason: fmt.Sprintf("it is of log %v", m.Store)})
+		case m.Sequence < manifest.Sequence || m.Sequence > attempted:
+			v.report(Problem{Member: i, File: segment.ManifestName, Reason: fmt.Sprintf("it has number %d, not %d", m.Sequence, manifest.Sequence)})
+		case m.Sequence == manifest.Sequence && !sameManifest(m, &manifest):
+			v.report(Problem{Member: i, File: segment.ManifestName, Reason: "it says something else than was written"})
+		}
+		for id, n := range f.segments {
+			isSealed, there := sealed[id]
+			if n.sealed && !there && id <= newest {
+				v.report(Problem{Member: i, File: segment.Name(id, true), Segment: id, Reason: "the segment should not be there"})
+			}
+			if n.open && id <= newest && (!there || isSealed) {
+				v.report(Problem{Member: i, File: segment.Name(id, false), Segment: id, Reason: "the file should not be there"})
+			}
+		}
+	}
+}
+
+// VerifyMembers is Verify for members that nobody has open. It writes nothing and repairs nothing; it locks the members while
+// it looks, so that nobody begins to change them. Members that do not belong together are refused as Open does, with
+// ErrMembers; those that a process has open with ErrInUse. What Open would put right after a crash is reported as Unfinished.
+// A log that was never used has no problems.
+func VerifyMembers(ctx context.Context, members []Member, o VerifyOptions) (err error) {
+	var list []*member
+	for i, m := range members {
+		if m.FS == nil {
+			m.FS = vfs.Default
+		}
+		list = append(list, &member{fs: m.FS, dir: m.Dir, number: i})
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("%w: a log needs at least one directory", ErrMembers)
+	}
+	for _, m := range list {
+		unlock, err := m.lockToRead()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unlock.Close() }() // nothing was written
+	}
+	v := newVerification(ctx, o, list)
+	return v.offline()
+}
+
+// lockToRead keeps processes from opening the member. Where there is no LOCK file none has ever, and where it cannot be
+// written, none can.
+func (m *member) lockToRead() (io.Closer, error) {
+	nothing := io.NopCloser(nil)
+	name := m.path(segment.LockName)
+	if _, err := m.fs.Stat(name); errors.Is(err, fs.ErrNotExist) {
+		return nothing, nil
+	}
+	lock, err := m.fs.Lock(name)
+	switch {
+	case err == nil:
+		return lock, nil
+	case errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission):
+		return nothing, nil
+	}
+	return nil, fmt.Errorf("member %s is %w: stop it first, or have it verify: %w", m.dir, ErrInUse, err)
+}
+
+// offline is VerifyMembers for who holds the locks.
+func (v *verification) offline() error {
+	all := make([]found, len(v.members))
+	holds := false
+	for i := range v.members {
+		f, ok := v.look(i)
+		all[i] = f
+		v.absent[i] = !ok
+		holds = holds || f.holds()
+	}
+	if err := v.belong(all); err != nil {
+		return err
+	}
+	if !holds {
+		return v.finish()
+	}
+	manifest := v.manifests(all)
+	ids := v.plan(all, manifest)
+	next := LSN(1)
+	for _, w := range ids {
+		if r, ok := manifest.DroppedSegment(w.id - 1); ok && w.id > 1 {
+			next = r.Last + 1
+		}
+		w.first = next
+		var err error
+		if next, err = v.segment(w); err != nil {
+			return err
+		}
+	}
+	if err := v.checkpoint(manifest); err != nil {
+		return err
+	}
+	return v.finish()
+}
+
+// belong refuses members that are not those of one log, in order, and learns its name. A member whose MEMBER file cannot be
+// read is taken for what it was given as.
+func (v *verification) belong(all []found) error {
+	var one *segment.Identity
+	for _, f := range all {
+		if f.identity != nil {
+			one = f.identity
+		}
+	}
+	given := slices.Clone(all)
+	for i := range given {
+		if one != nil && (v.absent[i] || given[i].unnamed != nil) {
+			id := *one
+			id.Number = uint32(i + 1)
+			given[i].identity = &id
+		}
+	}
+	if err := checkMembers(v.members, given); err != nil {
+		return err
+	}
+	for i, f := range given {
+		if f.identity == nil && f.holds() {
+			v.report(Problem{Member: i, File: segment.IdentityName, Reason: "the file is missing"})
+		}
+	}
+	if one != nil {
+		v.store = one.Store
+	}
+	return nil
+}
+
+// manifests compares the members' manifests and returns the one that counts.
+func (v *verification) manifests(all []found) *segment.Manifest {
+	newest, err := newestManifest(v.members, all)
+	for i, f := range all {
+		p := Problem{Member: i, File: segment.ManifestName}
+		switch {
+		case v.absent[i]:
+			continue
+		case f.damage != nil:
+			p.Reason = f.damage.Error()
+		case f.manifest == nil && newest.Sequence > 0:
+			p.Reason, p.Unfinished = "the file is missing", len(newest.Dropped) == 0
+		case f.manifest == nil:
+			continue
+		case err != nil:
+			p.Reason = err.Error()
+		case f.manifest.Sequence < newest.Sequence:
+			p.Reason, p.Unfinished = fmt.Sprintf("it has number %d, another member's has %d", f.manifest.Sequence, newest.Sequence), true
+		default:
+			continue
+		}
+		v.report(p)
+	}
+	return newest
+}
+
+// plan says which segments there should be and reports what there should not be.
+func (v *verification) plan(all []found, manifest *segment.Manifest) (out []wantedSegment) {
+	last := SegmentID(0)
+	for i, f := range all {
+		for _, id := range slices.Sorted(maps.Keys(f.segments)) {
+			n := f.segments[id]
+			if _, dropped := manifest.DroppedSegment(id); dropped {
+				v.report(Problem{Member: i, File: segment.Name(id, n.sealed), Segment: id, Reason: "the segment was dropped", Unfinished: true})
+				continue
+			}
+			last = max(last, id)
+			if n.open && n.sealed {
+				v.report(Problem{Member: i, File: segment.Name(id, false), Segment: id, Reason: "the segment is there under both names", Unfinished: true})
+			}
+		}
+		v.extraFiles(i, &f, manifest)
+	}
+	if n := len(manifest.Dropped); n > 0 && manifest.Dropped[n-1].To > last {
+		last = manifest.Dropped[n-1].To
+	}
+	for id := SegmentID(1); id <= last && id != 0; id++ {
+		if r, dropped := manifest.DroppedSegment(id); dropped {
+			id = r.To
+			continue
+		}
+		w := wantedSegment{id: id, end: -1, isLast: id == last, names: make([]names, len(all))}
+		for i := range all {
+			w.names[i] = all[i].segments[id]
+			if info, err := v.members[i].fs.Stat(v.members[i].path(segment.Name(id, w.names[i].sealed))); err == nil {
+				v.total += info.Size()
+			}
+		}
+		out = append(out, w)
+	}
+	v.total += manifest.Bytes() * int64(len(v.members))
+	return out
+}
+
+// extraFiles reports what lies in the directory of the checkpoint beside its files.
+func (v *verification) extraFiles(i int, f *found, manifest *segment.Manifest) {
+	named := map[string]bool{}
+	for k := range manifest.Files {
+		named[manifest.Files[k].FileName()] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(f.files)) {
+		if !named[name] && isCheckpointFile(name) {
+			v.report(Problem{Member: i, File: segment.CheckpointDir + "/" + name, Reason: "the file is not of the checkpoint", Unfinished: true})
+		}
+	}
+}
+
+// verification is one run of Verify or VerifyMembers.
+type verification struct {
+	ctx     context.Context
+	o       VerifyOptions
+	members []*member
+	absent  []bool // members of which nothing can be read
+	store   segment.StoreID
+	log     *Log // nil: nobody has the members open
+
+	done, told, total int64
+	due               time.Time // when the next bytes may be read
+	timer             *time.Timer
+	stopped           error
+}
+
+func newVerification(ctx context.Context, o VerifyOptions, members []*member) *verification {
+	v := &verification{ctx: ctx, o: o, members: members, absent: make([]bool, len(members)), timer: time.NewTimer(0)}
+	if !v.timer.Stop() {
+		<-v.timer.C
+	}
+	return v
+}
+
+func (v *verification) report(p Problem) {
+	p.Dir = v.members[p.Member].dir
+	if v.o.Report != nil {
+		v.o.Report(p)
+	}
+}
+
+// look lists the member's directory; ok is false if that cannot be done, which is reported.
+func (v *verification) look(i int) (f found, ok bool) {
+	f, err := v.members[i].look()
+	if err != nil {
+		v.report(Problem{Member: i, Reason: err.Error()})
+		return found{}, false
+	}
+	if f.unnamed != nil {
+		v.report(Problem{Member: i, File: segment.IdentityName, Reason: f.unnamed.Error()})
+	}
+	return f, true
+}
+
+// identity checks the MEMBER file of a log that is open.
+func (v *verification) identity(i int, f *found) {
+	p := Problem{Member: i, File: segment.IdentityName}
+	switch id := f.identity; {
+	case id == nil && f.unnamed != nil:
+		return
+	case id == nil:
+		p.Reason = "the file is missing"
+	case id.Store != v.store || int(id.Number) != i+1 || int(id.Count) != len(v.members):
+		p.Reason = fmt.Sprintf("it names member %d of %d of log %v", id.Number, id.Count, id.Store)
+	default:
+		return
+	}
+	v.report(p)
+}
+
+// spend waits until n more bytes may be read. It returns an error when the verification is to end, which is kept in stopped.
+func (v *verification) spend(n int) error {
+	if v.stopped != nil {
+		return v.stopped
+	}
+	if v.stopped = v.ctx.Err(); v.stopped != nil {
+		return v.stopped
+	}
+	if v.log != nil {
+		if v.stopped = v.log.open4read(); v.stopped != nil {
+			return v.stopped
+		}
+	}
+	v.done += int64(n)
+	if v.done-v.told >= progressBytes {
+		v.tell(min(v.done, v.total))
+		v.told = v.done
+	}
+	if v.o.BytesPerSecond <= 0 {
+		return nil
+	}
+	now := clock.System.Now()
+	if v.due.Before(now) {
+		v.due = now
+	}
+	wait := v.due.Sub(now)
+	v.due = v.due.Add(time.Duration(float64(n) / float64(v.o.BytesPerSecond) * float64(time.Second)))
+	if wait <= 0 {
+		return nil
+	}
+	v.timer.Reset(wait)
+	select {
+	case <-v.timer.C:
+	case <-v.ctx.Done():
+		v.timer.Stop()
+		v.stopped = v.ctx.Err()
+	}
+	return v.stopped
+}
+
+// progressBytes is how much is read between two calls of Progress: at a full disk's speed, some hundred a second.
+const progressBytes = 4 << 20
+
+func (v *verification) tell(done int64) {
+	if v.o.Progress != nil {
+		v.o.Progress(done, v.total)
+	}
+}
+
+func (v *verification) finish() error {
+	if err := v.spend(0); err != nil {
+		return err
+	}
+	v.tell(v.total)
+	return nil
+}
+
+// pacedFile is a file that is read no faster than the verification may.
+type pacedFile struct {
+	vfs.File
+	v *verification
+}
+
+func (f pacedFile) Read(p []byte) (int, error) {
+	if err := f.v.spend(len(p)); err != nil {
+		return 0, err
+	}
+	return f.File.Read(p)
+}
+
+func (f pacedFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.v.spend(len(p)); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// checkpoint reads the files of the checkpoint on every member.
+func (v *verification) checkpoint(manifest *segment.Manifest) error {
+	buf := make([]byte, copyBytes)
+	for k := range manifest.Files {
+		f := &manifest.Files[k]
+		for i, m := range v.members {
+			if v.absent[i] {
+				continue
+			}
+			err := v.checkpointFile(m, f, buf)
+			if v.stopped != nil {
+				return v.stopped
+			}
+			if err == nil || v.log != nil && v.log.keeper.replaced(f) {
+				continue
+			}
+			if v.log != nil {
+				v.log.keeper.suspect(f)
+			}
+			v.report(Problem{Member: i, File: segment.CheckpointDir + "/" + f.FileName(), Reason: err.Error()})
+		}
+	}
+	return nil
+}
+
+func (v *verification) checkpointFile(m *member, f *segment.File, buf []byte) error {
+	file, err := m.fs.Open(m.checkpointPath(f.FileName()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return errors.New("the file is missing")
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close() // it is only read
+	r := &checkedReader{src: pacedFile{File: file, v: v}, left: f.Size, want: f.CRC}
+	for {
+		if _, err := r.Read(buf); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// replaced reports whether the checkpoint no longer has the file.
+func (k *keeper) replaced(f *segment.File) bool {
+	m := k.current()
+	return !slices.ContainsFunc(m.Files, func(g segment.File) bool { return g.Born == f.Born && g.Number == f.Number })
+}

@@ -1,0 +1,304 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"pagevault/replication/segment"
+)
+
+// wantedSegment is what a verification knows of a segment before it looks.
+type wantedSegment struct {
+	id     SegmentID
+	first  LSN     // 0: unknown
+	end    int64   // of the last durable record; -1: unknown
+	sealed bool    // the log has it open and says that it is sealed
+	isLast bool    // nobody has the log open, and this is where it ends: it may be as a crash leaves it
+	names  []names // of each member, if nobody has the log open
+}
+
+// segmentCheck is the verification of one segment: all copies are read side by side, record by record, so that what differs
+// is found as well as what is damaged.
+type segmentCheck struct {
+	v      *verification
+	w      wantedSegment
+	copies []copyState // one for each member; file is nil where there is none
+	gone   bool        // dropped meanwhile
+
+	header  *segment.Header
+	trailer *segment.Trailer
+	table   []segment.Entry // of trailer; nil: no member has a whole one
+	durable int64           // what records or a footer prove to have been on all disks
+	end     int64           // of the last record that any member has whole
+	count   int
+
+	pending []Problem // of a last segment: whether a crash leaves it so is known at its end
+}
+
+// segment verifies one segment on all members and returns the first record of the next, 0 if that is not known. An error is
+// that of the verification.
+func (v *verification) segment(w wantedSegment) (next LSN, err error) {
+	s := &segmentCheck{v: v, w: w, copies: make([]copyState, len(v.members))}
+	defer s.close()
+	for i := range v.members {
+		if s.look(i); v.stopped != nil || s.gone {
+			return 0, v.stopped
+		}
+	}
+	s.agree()
+	s.walk()
+	if w.end < 0 && v.stopped == nil {
+		s.tail()
+	}
+	if v.stopped != nil {
+		return 0, v.stopped
+	}
+	s.decide()
+	if s.first() == 0 {
+		return 0, nil
+	}
+	return s.first() + LSN(s.count), nil
+}
+
+func (s *segmentCheck) close() {
+	for i := range s.copies {
+		if f := s.copies[i].file; f != nil {
+			_ = f.Close() // it was only read
+		}
+	}
+}
+
+// first returns the LSN of the first record, as far as anybody knows.
+func (s *segmentCheck) first() LSN {
+	switch {
+	case s.w.first > 0:
+		return s.w.first
+	case s.header != nil:
+		return s.header.First
+	case s.trailer != nil:
+		return s.trailer.First
+	}
+	return 0
+}
+
+func (s *segmentCheck) problem(member int, off int64, format string, args ...any) {
+	p := Problem{Member: member, File: segment.Name(s.w.id, s.copies[member].names.sealed), Segment: s.w.id, Offset: off, Reason: fmt.Sprintf(format, args...)}
+	if s.w.isLast {
+		s.pending = append(s.pending, p)
+		return
+	}
+	s.v.report(p)
+}
+
+// look opens member i's copy and reads its header and footer.
+func (s *segmentCheck) look(i int) {
+	c, m, w := &s.copies[i], s.v.members[i], &s.w
+	if s.v.absent[i] {
+		return
+	}
+	c.names = names{open: !w.sealed, sealed: w.sealed}
+	if w.names != nil {
+		c.names = w.names[i]
+	}
+	file, err := m.openSegment(w.id, c.names.sealed)
+	if err != nil {
+		if s.gone = s.v.log != nil && !s.v.log.index.holds(w.id); s.gone {
+			return
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errors.New("the file is missing")
+		}
+		c.names.sealed = c.names.sealed || !c.names.open // the name that is missing, if there is none
+		s.problem(i, 0, "%v", err)
+		return
+	}
+	c.file = file
+	info, err := file.Stat()
+	if err != nil {
+		s.problem(i, 0, "%v", err)
+		return
+	}
+	c.size = info.Size()
+	c.reader = segment.NewReader(pacedFile{File: file, v: s.v}, c.size, s.v.store, w.id)
+	if h, err := c.reader.Header(); err == nil {
+		c.header = &h
+	} else if s.v.stopped == nil {
+		s.problem(i, 0, "header: %v", err)
+	}
+	s.footer(i)
+}
+
+// footer reads the footer of member i's copy. An unsealed one may have none, or an unfinished one.
+func (s *segmentCheck) footer(i int) {
+	c := &s.copies[i]
+	if s.v.log != nil && !s.w.sealed {
+		return // what lies behind the durable records is being written just now
+	}
+	t, err := c.reader.Trailer()
+	if err == nil {
+		c.trailer = &t
+		err = c.reader.CheckTable(&t)
+		c.tabled = err == nil
+	}
+	if err == nil || s.v.stopped != nil || !c.names.sealed {
+		return
+	}
+	off := max(c.size-segment.TrailerBytes, 0)
+	if c.trailer != nil {
+		off = int64(c.trailer.End)
+	}
+	s.problem(i, off, "footer: %v", err)
+}
+
+// agree finds the header and footer that the copies have in common and reports those that differ.
+func (s *segmentCheck) agree() {
+	for i := range s.copies {
+		c := &s.copies[i]
+		switch {
+		case c.header == nil:
+		case s.w.first > 0 && c.header.First != s.w.first:
+			s.problem(i, 0, "the header names record %d as the first, and it is %d", c.header.First, s.w.first)
+		case s.header == nil:
+			s.header = c.header
+		case *s.header != *c.header:
+			s.problem(i, 0, "the header is not that of other members")
+		}
+		switch {
+		case c.trailer == nil:
+		case s.w.first > 0 && c.trailer.First != s.w.first:
+			s.problem(i, int64(c.trailer.End), "the footer names record %d as the first, and it is %d", c.trailer.First, s.w.first)
+		case s.trailer == nil:
+			s.trailer = c.trailer
+		case *s.trailer != *c.trailer:
+			s.problem(i, int64(c.trailer.End), "the footer is not that of other members")
+		}
+	}
+	if s.trailer == nil {
+		return
+	}
+	s.durable = int64(s.trailer.End)
+	for i := range s.copies {
+		if c := &s.copies[i]; s.table == nil && c.tabled && *c.trailer == *s.trailer {
+			if table, err := c.reader.Table(nil, s.trailer, 0); err == nil {
+				s.table = table
+			}
+		}
+	}
+}
+
+// walk reads all records of all copies.
+func (s *segmentCheck) walk() {
+	end := s.w.end
+	if s.trailer != nil {
+		end = int64(s.trailer.End)
+	}
+	s.end = segment.HeaderBytes
+	for s.v.stopped == nil && (end < 0 || s.end < end) {
+		h, found := s.record(end >= 0)
+		switch {
+		case found:
+			s.inTable(&h)
+			s.durable = max(s.durable, int64(h.Durable))
+			s.end = h.End()
+		case end < 0:
+			return
+		case s.count < len(s.table):
+			s.end = s.table[s.count].End() // go on behind it
+		default:
+			return
+		}
+		s.count++
+	}
+}
+
+// inTable compares a record with its row in the footer.
+func (s *segmentCheck) inTable(h *segment.RecordHeader) {
+	if s.table == nil {
+		return
+	}
+	if s.count >= len(s.table) || s.table[s.count] != (segment.Entry{Offset: h.Offset, Meta: h.Meta, Data: h.Data}) {
+		for i := range s.copies {
+			if s.copies[i].tabled {
+				s.problem(i, int64(h.Offset), "record %d is not as the footer says", h.LSN)
+			}
+		}
+	}
+}
+
+// record reads the next record from every copy and reports those that do not have it as another has. If none has it, all are
+// reported, provided that it must be there.
+func (s *segmentCheck) record(must bool) (h segment.RecordHeader, found bool) {
+	lsn := s.first() + LSN(s.count)
+	errs := make([]error, len(s.copies))
+	of := 0
+	for i := range s.copies {
+		c := &s.copies[i]
+		if c.reader == nil {
+			continue
+		}
+		g, err := c.reader.Record(s.end)
+		switch {
+		case s.v.stopped != nil:
+			return h, false
+		case err == nil && lsn > 0 && g.LSN != lsn:
+			err = fmt.Errorf("%w: record %d where %d should be", segment.ErrDamaged, g.LSN, lsn)
+		case err == nil && !found:
+			h, found, of = g, true, i
+		case err == nil && g != h:
+			err = fmt.Errorf("not the record that %s holds", s.v.members[of].dir)
+		}
+		errs[i] = err
+	}
+	for i, err := range errs {
+		if err != nil && (found || must) {
+			s.problem(i, s.end, "record %d: %v", lsn, err)
+		}
+	}
+	return h, found
+}
+
+// tail looks at what lies behind the last whole record of a segment whose end nobody knows for sure.
+func (s *segmentCheck) tail() {
+	for i := range s.copies {
+		c := &s.copies[i]
+		if c.reader == nil || s.trailer != nil {
+			continue
+		}
+		durable, at, err := c.reader.Durable(s.end)
+		switch {
+		case s.v.stopped != nil:
+			return
+		case err != nil:
+			s.problem(i, s.end, "%v", err)
+		case durable > s.end:
+			s.durable = max(s.durable, durable)
+			s.problem(i, s.end, "record %d is whole on no member; a record at offset %d says that everything up to %d was durable",
+				s.first()+LSN(s.count), at, durable)
+		case c.size > s.end:
+			s.problem(i, s.end, "%d bytes of records that were not finished", c.size-s.end)
+		}
+	}
+	for i := range s.copies {
+		if c := &s.copies[i]; c.file != nil && !c.names.sealed {
+			s.problem(i, s.end, "the segment is not sealed")
+		}
+	}
+}
+
+// decide reports what was put off: a last segment may lack what was not durable, and its seal.
+func (s *segmentCheck) decide() {
+	for _, p := range s.pending {
+		file := s.copies[p.Member].file
+		switch {
+		case s.copies[p.Member].names.sealed && file != nil:
+		case p.Offset < segment.HeaderBytes:
+			p.Unfinished = s.count == 0 && s.trailer == nil
+		case s.trailer != nil:
+			p.Unfinished = p.Offset >= s.end
+		default:
+			p.Unfinished = p.Offset >= s.durable
+		}
+		s.v.report(p)
+	}
+}
