@@ -107,12 +107,12 @@ func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err 
 }
 
 // leaveVolume ends the blob's use of its volume. If snapshots still show it, a row counts them from now on, and the last
-// of them takes the volume with it; otherwise it goes at once.
+// of them takes the volume with it; what no snapshot shows goes now. Otherwise the volume goes at once.
 func (c *blobChange) leaveVolume() error {
 	if c.row.snaps.volume == 0 {
 		return c.tx.Drop(c.row.volume)
 	}
 	c.tx.Set(appendVolumeKey(nil, c.row.volume), appendNumberRow(nil, c.row.snaps.volume))
 	c.row.snaps.volume = 0
-	return nil
+	return c.tx.Truncate(c.row.volume, 0)
 }

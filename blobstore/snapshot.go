@@ -80,14 +80,14 @@ func snapshotRows(id containerID, name string) (from, to []byte) {
 	return appendBlobRows(nil, id, name), appendBlobKey(nil, id, name, 0)
 }
 
-// dropSnapshot removes the row of a snapshot. blob is the row of its blob, whose counts go down; the volume goes too if
-// it was the last user. The caller stores the blob's row.
+// dropSnapshot removes the row of a snapshot and lets go of what only it shows. blob is the row of its blob, whose counts
+// go down; the volume goes too if it was the last user. The caller stores the blob's row.
 func dropSnapshot(tx *pagestore.Tx, key []byte, snap, blob *blobRow) error {
 	tx.Delete(key)
 	blob.snaps.all--
 	if snap.volume == blob.volume {
 		blob.snaps.volume--
-		return nil
+		return tx.Thaw(snap.volume, snap.gen)
 	}
 	counter := appendVolumeKey(nil, snap.volume)
 	value, ok, err := tx.Get(counter)
@@ -103,7 +103,7 @@ func dropSnapshot(tx *pagestore.Tx, key []byte, snap, blob *blobRow) error {
 	}
 	if n > 1 {
 		tx.Set(counter, appendNumberRow(nil, n-1))
-		return nil
+		return tx.Thaw(snap.volume, snap.gen)
 	}
 	tx.Delete(counter)
 	return tx.Drop(snap.volume)

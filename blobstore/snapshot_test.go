@@ -1,6 +1,7 @@
 package blobstore
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
 )
 
 func TestSnapshot(t *testing.T) {
@@ -156,4 +158,67 @@ func TestDeleteManySnapshots(t *testing.T) {
 	equal(t, "rows", f.rowCount(tableBlob), 2)
 	equal(t, "the neighbour's", f.info(snap("c", stay)).Size, 512)
 	equal(t, "volumes", f.volumes(), 1)
+}
+
+// generation returns where the pages of a blob or snapshot are.
+func (f *fixture) generation(r BlobRef) (pagestore.VolumeID, pagestore.Gen) {
+	f.t.Helper()
+	v := value(f.store.View())(f.t)
+	defer v.Close()
+	id, err := r.check()
+	ok(f.t, err)
+	var s scratch
+	_, row, err := s.findBlob(v, &r, id)
+	ok(f.t, err)
+	return row.volume, row.gen
+}
+
+// TestSnapshotLetsGo: with a snapshot goes what only it shows, and with the blob what no snapshot shows, though the volume
+// stays.
+func TestSnapshotLetsGo(t *testing.T) {
+	f := newFixture(t)
+	shown := func(vol pagestore.VolumeID, g pagestore.Gen) (pages string, err error) {
+		v := value(f.store.View())(t)
+		defer v.Close()
+		err = v.Ranges(vol, g, pagestore.AllPages, func(r pagestore.Range) bool {
+			pages += fmt.Sprintf("[%d,%d)", r.Start, r.End)
+			return true
+		})
+		return pages, err
+	}
+	let := func(what string, vol pagestore.VolumeID, g pagestore.Gen) {
+		t.Helper()
+		if _, err := shown(vol, g); !errors.Is(err, pagestore.ErrNoGeneration) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	f.create("b", 4)
+	f.put("b", 0, 1, 'a')
+	s1 := f.snapshot("b")
+	f.put("b", 0, 2, 'b')
+	s2 := f.snapshot("b")
+	f.put("b", 0, 3, 'c')
+	s3 := f.snapshot("b")
+	f.put("b", 3, 4, 'd')
+	vol, g1 := f.generation(snap("b", s1))
+	_, g2 := f.generation(snap("b", s2))
+	pages, err := shown(vol, g1)
+	equal(t, "first snapshot", pages, "[0,1)")
+	ok(t, err)
+
+	ok(t, f.DeleteBlob(snap("b", s1), &Access{}, SnapshotsNone))
+	let("snapshot of the blob's volume", vol, g1)
+	f.create("b", 1)
+	pages, err = shown(vol, pagestore.GenHead)
+	equal(t, "what the blob held", pages, "")
+	ok(t, err)
+	ok(t, f.store.Reap(t.Context()))
+	equal(t, "others stay", f.letters(snap("b", s2))+" "+f.letters(snap("b", s3)), "bb.. ccc.")
+	ok(t, f.DeleteBlob(snap("b", s2), &Access{}, SnapshotsNone))
+	let("snapshot of an older volume", vol, g2)
+	ok(t, f.store.Reap(t.Context()))
+	equal(t, "the last one stays", f.letters(snap("b", s3)), "ccc.")
+	equal(t, "volumes", f.volumes(), 2)
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsInclude))
+	equal(t, "volumes", f.volumes(), 0)
 }

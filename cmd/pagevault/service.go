@@ -34,6 +34,7 @@ func openService(p *plan, home *layout) (*blobstore.Service, error) {
 				IndexRebuilt: func(r pagestore.RebuildResult) {
 					log.Warn("made the index anew", "reason", r.Reason, "checkpoint", r.Checkpoint, "replayed", r.Replayed)
 				},
+				ReapFailed:  func(err error) { log.Error("what was dropped stays", "error", err) },
 				SummaryLost: func(err error) { log.Warn("the file of fingerprints", "error", err) },
 				Replayed:    func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
 			}
