@@ -1,47 +1,32 @@
 package bench
 
 import (
-	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
+	"net/url"
 	"strings"
 )
 
 // adminAnswerMax bounds how much is read of an answer of the admin listener.
 const adminAnswerMax = 16 << 20
 
-// adminOccupied reads from a server's metrics what an account takes.
+// adminOccupied asks a server what an account takes.
 func adminOccupied(ctx context.Context, admin, account string) (Occupied, error) {
-	body, err := adminDo(ctx, http.MethodGet, admin+"/metrics")
+	body, err := adminDo(ctx, http.MethodGet, admin+"/accounts?account="+url.QueryEscape(account))
 	if err != nil {
 		return Occupied{}, err
 	}
-	m := accountMetrics(body, account)
-	stored, ok := m["pagevault_log_data_bytes"]
-	if !ok {
-		return Occupied{}, fmt.Errorf("%s/metrics says nothing about account %s", admin, account)
+	var list struct{ Accounts []Occupied }
+	if err := json.Unmarshal(body, &list); err != nil {
+		return Occupied{}, fmt.Errorf("%s/accounts: %w", admin, err)
 	}
-	return Occupied{
-		StoredBytes:   int64(stored),
-		UniqueBytes:   int64(m["pagevault_unique_bytes"]),
-		MetadataBytes: int64(m["pagevault_log_bytes"] - stored + m["pagevault_index_bytes"]),
-		IndexBytes:    int64(m["pagevault_index_bytes"]),
-	}, nil
-}
-
-// accountMetrics returns the metrics of one account out of the text that Prometheus reads.
-func accountMetrics(text, account string) map[string]float64 {
-	out := map[string]float64{}
-	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
-		name, value, ok := strings.Cut(lines.Text(), `{account="`+account+`"} `)
-		if v, err := strconv.ParseFloat(value, 64); ok && err == nil {
-			out[name] = v
-		}
+	if len(list.Accounts) != 1 {
+		return Occupied{}, fmt.Errorf("%s/accounts tells of %d accounts", admin, len(list.Accounts))
 	}
-	return out
+	return list.Accounts[0], nil
 }
 
 // adminMaintain has a server do all its background work now, and waits until it is done.
@@ -51,26 +36,26 @@ func adminMaintain(ctx context.Context, admin string) error {
 }
 
 // adminDo makes a request to the admin listener and returns the body of the answer.
-func adminDo(ctx context.Context, method, url string) (string, error) {
+func adminDo(ctx context.Context, method, url string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, adminAnswerMax))
 	if err != nil {
-		return "", fmt.Errorf("%s %s: %w", method, url, err)
+		return nil, fmt.Errorf("%s %s: %w", method, url, err)
 	}
 	if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusMethodNotAllowed {
-		return "", fmt.Errorf("%s %s: %w", method, url, errNotApplicable)
+		return nil, fmt.Errorf("%s %s: %w", method, url, errNotApplicable)
 	}
 	if resp.StatusCode != http.StatusOK {
 		line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
-		return "", fmt.Errorf("%s %s: %w", method, url, &StatusError{Status: resp.StatusCode, Message: line})
+		return nil, fmt.Errorf("%s %s: %w", method, url, &StatusError{Status: resp.StatusCode, Message: line})
 	}
-	return string(body), nil
+	return body, nil
 }

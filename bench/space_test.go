@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -172,9 +173,10 @@ func TestSpaceServer(t *testing.T) {
 			stored = 500
 			return
 		}
-		w.Write([]byte(strings.NewReplacer("N", map[int]string{1000: "1000", 500: "500"}[stored]).Replace(
-			"# HELP x\npagevault_log_data_bytes{account=\"devstoreaccount1\"} N\npagevault_log_data_bytes{account=\"other\"} 7\n" +
-				"pagevault_log_bytes{account=\"devstoreaccount1\"} 1.1e+03\npagevault_index_bytes{account=\"devstoreaccount1\"} 10\n")))
+		if r.URL.String() != "/accounts?account=devstoreaccount1" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		fmt.Fprintf(w, `{"accounts":[{"name":"devstoreaccount1","storedBytes":%d,"uniqueBytes":2000,"metadataBytes":110,"indexBytes":10}]}`, stored)
 	}))
 	defer admin.Close()
 	var progress []string
@@ -184,7 +186,7 @@ func TestSpaceServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := rep.Archives[0]
-	if want := (Occupied{StoredBytes: 1000, MetadataBytes: 110, IndexBytes: 10}); a.Ingested != want || !a.Rewrites || a.Rewritten.StoredBytes != 500 {
+	if want := (Occupied{StoredBytes: 1000, UniqueBytes: 2000, MetadataBytes: 110, IndexBytes: 10}); a.Ingested != want || !a.Rewrites || a.Rewritten.StoredBytes != 500 {
 		t.Errorf("%+v", a)
 	}
 	// 384 KiB of a at 4 MiB, 388 KiB of b at 0: one Put Page each
