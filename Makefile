@@ -15,9 +15,11 @@ MODEL_OPS ?= 100000
 CI_FUZZTIME ?= 5s
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
+# 850 GB at 4 KiB
+SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench corpus space cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -89,6 +91,10 @@ corpus: ## five disk images in DIR (build/corpus) to measure space on; needs roo
 space: build corpus ## what the images in DIR take, beside borg and restic, in about fifteen minutes (docs/space.md)
 	@.ci/deps borg:borgbackup restic:restic
 	$(BINARY) bench space --images $(DIR) --with restic,borg --dir $(BUILD) $(ARGS)
+
+scale: ## a store of 850 GB in 4 KiB chunks, as its index tells, beside an empty one: 10 GB in build/scale, ten minutes (docs/scale.md)
+	PAGEVAULT_SCALE_CHUNKS=$(SCALE_CHUNKS) PAGEVAULT_SCALE_DIR=$(abspath $(BUILD))/scale \
+		$(GO) test -count=1 -p 1 -v -timeout 40m -run '^TestScale$$' ./pagestore ./bench
 
 cover: ## which lines the tests reach: build/cover.html
 	@mkdir -p $(BUILD)

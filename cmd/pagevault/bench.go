@@ -76,7 +76,7 @@ func newBench() *cobra.Command {
 	p.StringVar(&f.dir, "dir", ".", "directory on the disk to measure; what is made there is removed")
 	p.StringVar(&f.json, "json", "", "write the report as JSON to this `file` too; - prints it instead of the table")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the data (default random)")
-	c.AddCommand(newBenchSpace(), nullServerCommand())
+	c.AddCommand(newBenchSpace(), nullServerCommand(), synthesizeCommand())
 	return c
 }
 

@@ -108,6 +108,9 @@ func NewServer(t testing.TB, o ServerOptions) *Server {
 // Data returns the data directory, "" with Memory.
 func (s *Server) Data() string { return s.options.Data }
 
+// PID returns the id of the process that runs now, or the last one.
+func (s *Server) PID() int { return s.run.cmd.Process.Pid }
+
 // URL returns the address of the blob service of the default account, without a slash at the end.
 func (s *Server) URL() string { return s.run.blob }
 
