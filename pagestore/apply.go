@@ -74,6 +74,13 @@ type applier struct {
 	names  *summary
 	state  state
 
+	mismatch func(at replication.LSN, what string) // called when counts are first seen to be wrong; nil: nothing
+
+	refs      refs
+	named     named
+	unflushed bool            // regions may have entries that were not written
+	lsn       replication.LSN // of the record that is being applied, or was last
+
 	batch   *pebble.Batch
 	it      *pebble.Iterator // over page map rows as they were before the batch; nil until one is needed
 	volumes map[VolumeID]*volumeState
@@ -88,8 +95,8 @@ type applier struct {
 	value   []byte
 	entry   pagemap.Entry
 	masked  pagemap.Entry
+	runs    pagemap.Entry
 	spare   []*regionState
-	f       frameRow
 	sought  struct { // what seek last found: the first region of volume at or after from with an entry is found
 		volume      VolumeID
 		from, found uint64
@@ -113,7 +120,7 @@ type volumeState struct {
 }
 
 func newApplier(db *pebble.DB, names *summary, l limits, s state) *applier {
-	return &applier{
+	a := &applier{
 		db:      db,
 		names:   names,
 		limits:  l,
@@ -122,6 +129,8 @@ func newApplier(db *pebble.DB, names *summary, l limits, s state) *applier {
 		regions: make(map[regionKey]*regionState),
 		changes: make(map[changeKey]pagemap.Bitmap),
 	}
+	a.initRefs()
+	return a
 }
 
 // record applies one record to the batch. After an error the applier is not used again.
@@ -140,6 +149,7 @@ func (a *applier) record(r *replication.Record) (err error) {
 	if a.batch == nil {
 		a.batch = a.db.NewBatch()
 	}
+	a.lsn = r.LSN
 	if r.LSN == 1 {
 		err = a.genesis(r.Meta)
 	} else {
@@ -185,7 +195,9 @@ func (a *applier) operations(r *replication.Record) error {
 	if d.err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, d.err)
 	}
-	a.state.DuplicateBytes += (a.state.LogicalBytes - logical) - (a.state.ZeroBytes - zero) - stored
+	if a.state.LogicalBytes > logical { // else the frames are those of a fold
+		a.state.DuplicateBytes += (a.state.LogicalBytes - logical) - (a.state.ZeroBytes - zero) - stored
+	}
 	return nil
 }
 
@@ -210,8 +222,12 @@ func (a *applier) operation(o *op) error {
 		return a.session(o)
 	case opReap:
 		return a.reap(o)
-	case opMove, opFree, opFold:
-		return fmt.Errorf("%w: unknown operation %d", ErrCorrupt, o.kind)
+	case opMove:
+		return a.move(&o.frame)
+	case opFree:
+		return a.free(&o.frame)
+	case opFold:
+		return a.fold(o)
 	}
 	v, err := a.volume(o.volume)
 	if err != nil {
@@ -291,6 +307,7 @@ func (a *applier) commit() error {
 	clear(a.volumes)
 	clear(a.regions)
 	clear(a.changes)
+	a.named.clear()
 	if err == nil && a.flushes.due() {
 		err = a.flushes.start(a.db)
 	}
@@ -299,18 +316,11 @@ func (a *applier) commit() error {
 
 // writeRows writes the rows that the maps hold, and the state.
 func (a *applier) writeRows() error {
-	for k, r := range a.regions {
-		if !r.dirty {
-			continue
-		}
-		if r.exists {
-			if err := a.writeEntry(k, r); err != nil {
-				return err
-			}
-		}
-		if err := a.markScattered(k, r); err != nil {
-			return err
-		}
+	if err := a.flushRegions(); err != nil {
+		return err
+	}
+	if err := a.writeRefs(); err != nil {
+		return err
 	}
 	for k, b := range a.changes {
 		a.key = appendChangeKey(a.key[:0], k.volume, k.gen, k.no)

@@ -2,8 +2,10 @@ package pagestore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -26,7 +28,8 @@ type regionState struct {
 
 	newest    Gen  // of the rows there were before the batch; 0: there were none
 	left      bool // the batch has left an older row in place that it had found or made
-	scattered bool // the region has a scattered row
+	scattered bool // the region may have a scattered row
+	folded    bool // the entry is what a fold left behind
 }
 
 // set makes runs the entry of the region in the current generation. touched are the pages that were written or
@@ -44,7 +47,8 @@ func (a *applier) set(k regionKey, v *volumeState, runs pagemap.Entry, touched p
 			return err
 		}
 	}
-	r.exists, r.gen, r.dirty, r.runs = true, v.gen, true, append(r.runs[:0], runs...)
+	r.exists, r.gen, r.dirty, r.folded, r.runs = true, v.gen, true, false, append(r.runs[:0], runs...)
+	a.unflushed = true
 	if len(runs) == 0 {
 		older, err := a.hasOlder(k, r)
 		if err != nil {
@@ -197,6 +201,7 @@ func (a *applier) writeEntry(k regionKey, r *regionState) error {
 
 // putEntry stores an entry where the row now holds old, nothing if old is empty.
 func (a *applier) putEntry(k regionKey, g Gen, old, runs pagemap.Entry) error {
+	a.replaced(old, runs)
 	a.key = appendMapKey(a.key[:0], k.volume, k.no, g)
 	a.value = pagemap.AppendEntry(a.value[:0], runs)
 	return a.batch.Set(a.key, a.value, nil)
@@ -204,19 +209,63 @@ func (a *applier) putEntry(k regionKey, g Gen, old, runs pagemap.Entry) error {
 
 // deleteEntry deletes a row, which holds old.
 func (a *applier) deleteEntry(k regionKey, g Gen, old pagemap.Entry) error {
+	a.replaced(old, nil)
 	a.key = appendMapKey(a.key[:0], k.volume, k.no, g)
 	return a.batch.Delete(a.key, nil)
 }
 
-// markScattered sets or deletes the row that says that the newest entry of a region has many runs.
+// markScattered sets or deletes the row that says that the newest entry of a region has many runs. What a fold leaves
+// behind cannot be folded any better, however many runs it has; it is not listed until something is written there.
 func (a *applier) markScattered(k regionKey, r *regionState) error {
-	scattered := len(r.runs) > foldRuns
-	if scattered == r.scattered {
-		return nil
-	}
+	was := r.scattered
+	r.scattered = len(r.runs) > foldRuns && !r.folded
 	a.key = appendScatteredKey(a.key[:0], k.volume, k.no)
-	if scattered {
+	switch {
+	case r.scattered: // perhaps it is listed already: that is not known of an entry that was read
 		return a.batch.Set(a.key, nil, nil)
+	case was:
+		return a.batch.Delete(a.key, nil)
 	}
-	return a.batch.Delete(a.key, nil)
+	return nil
+}
+
+// flushRegions writes the entries that the batch has changed so far.
+func (a *applier) flushRegions() error {
+	for k, r := range a.regions {
+		if !r.dirty {
+			continue
+		}
+		if r.exists {
+			if err := a.writeEntry(k, r); err != nil {
+				return err
+			}
+		}
+		if err := a.markScattered(k, r); err != nil {
+			return err
+		}
+		r.dirty = false
+	}
+	a.unflushed = false
+	return nil
+}
+
+// fold replaces the newest entry of a region by one that shows the same, if it is the one that was folded.
+func (a *applier) fold(o *op) error {
+	for _, r := range o.runs {
+		if r.Frame >= a.state.nextFrame {
+			return fmt.Errorf("%w: fold of volume %d region %d: run %v of a frame to come", ErrCorrupt, o.volume, o.region, r)
+		}
+	}
+	if _, err := a.volume(o.volume); errors.Is(err, ErrNoVolume) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	r, err := a.load(regionKey{o.volume, o.region})
+	if err != nil || !r.exists || r.gen != o.gen || !slices.Equal(r.runs, o.old) {
+		return err
+	}
+	r.runs, r.dirty, r.folded = append(r.runs[:0], o.runs...), true, true
+	a.unflushed = true
+	return nil
 }

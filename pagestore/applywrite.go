@@ -22,10 +22,7 @@ func (a *applier) write(o *op, v *volumeState) error {
 			}
 		}
 		if g.name != nil {
-			a.names.add(g.name)
-			a.key = appendDigestKey(a.key[:0], rowRegion, g.name)
-			a.value = pagemap.AppendEntry(a.value[:0], g.runs)
-			if err := a.batch.Set(a.key, a.value, nil); err != nil {
+			if err := a.nameRegion(g.name, g.runs); err != nil {
 				return err
 			}
 		}

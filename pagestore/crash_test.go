@@ -302,6 +302,7 @@ func checkCrash(t *testing.T, c crash, writers []*crashWriter) {
 // checkWriters checks that each writer's volume is what it was after some update that can have been the last.
 func checkWriters(t *testing.T, s *Store, c crash, writers []*crashWriter) {
 	t.Helper()
+	wantMark(t, s)
 	for i, w := range writers {
 		id, _ := w.state(0)
 		if id == 0 {

@@ -788,6 +788,7 @@ func (m *modelTest) reopen() {
 	m.o.Events = &Events{Replayed: func(from, to replication.LSN) { m.counts["replayed"] += int(to - from + 1) }}
 	m.s = openTest(m.t, m.o)
 	sameRows(m.t, allRows(m.t, m.s), before)
+	wantMark(m.t, m.s)
 }
 
 // allRows returns every row of the index.

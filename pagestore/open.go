@@ -118,6 +118,7 @@ func (s *Store) start(empty bool) error {
 		return err
 	}
 	a := newApplier(s.db, &s.names, s.limits, st)
+	a.mismatch = s.o.Events.Mismatch
 	a.flushes = flushes{every: s.o.flushBytes, broken: s.broken}
 	if err := s.replay(a); err != nil {
 		return err

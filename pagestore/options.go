@@ -66,6 +66,9 @@ type Events struct {
 	DamagedCopy func(member int, at replication.Position, n int, err error)
 	// Replayed: opening the store applied the records [from, to] of the log to the index.
 	Replayed func(from, to replication.LSN)
+	// Mismatch: counts of what refers to stored blocks were found to be wrong when record at was applied, or one before it
+	// that was applied with it. The store goes on, and from now on nothing is freed. Called once.
+	Mismatch func(at replication.LSN, what string)
 	// Failed: the store takes no more updates, because of err. Called once.
 	Failed func(err error)
 	// IndexRebuilt: opening the store made the index anew.

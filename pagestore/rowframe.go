@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"math/bits"
 
 	"pagevault/pagestore/pagemap"
+	"pagevault/pagestore/refcount"
 	"pagevault/replication"
 )
 
@@ -23,7 +23,7 @@ type frameRow struct {
 	frame
 	at     replication.Position
 	moved  bool // was stored anew since it was written
-	counts [maxBlocks]uint64
+	counts refcount.Counts
 }
 
 const rowMoved = 0x80 // beside the codec
@@ -31,19 +31,9 @@ const rowMoved = 0x80 // beside the codec
 // blocks returns the number of blocks of the frame, absent ones included.
 func (f *frameRow) blocks() int { return blocks(int(f.pages)) }
 
-// used returns the set of the blocks that something uses.
-func (f *frameRow) used() (set uint16) {
-	for i, n := range f.counts {
-		if n > 0 {
-			set |= 1 << i
-		}
-	}
-	return set
-}
-
 // live returns how many of the stored bytes are of blocks that something uses: their share of the present blocks.
 func (f *frameRow) live() uint64 {
-	return uint64(f.stored) * uint64(bits.OnesCount16(f.used())) / uint64(bits.OnesCount16(f.present))
+	return refcount.LiveBytes(f.stored, f.counts.Live(), refcount.Set(f.present))
 }
 
 // fast returns the stored bytes of a frame that was stored in a hurry, and may be smaller if it is stored anew.
@@ -67,16 +57,7 @@ func appendFrameRow(dst []byte, f *frameRow) []byte {
 	for _, c := range f.crcs {
 		dst = binary.LittleEndian.AppendUint32(dst, c)
 	}
-	for n := f.blocks(); n > 0; {
-		at := f.blocks() - n
-		same := 1
-		for same < n && f.counts[at+same] == f.counts[at] {
-			same++
-		}
-		dst = binary.AppendUvarint(binary.AppendUvarint(dst, uint64(same)), f.counts[at])
-		n -= same
-	}
-	return dst
+	return f.counts.Append(dst, f.blocks())
 }
 
 // decodeFrameRow decodes p into f, reusing f.crcs. It does not set f.id.
@@ -126,29 +107,11 @@ func decodeFrameRow(f *frameRow, p []byte) error {
 	for range f.units() {
 		f.crcs, p = append(f.crcs, binary.LittleEndian.Uint32(p)), p[4:]
 	}
-	return f.decodeCounts(p)
-}
-
-// decodeCounts decodes the counts, which end the row.
-func (f *frameRow) decodeCounts(p []byte) (err error) {
-	for at := 0; at < f.blocks(); {
-		var n, count uint64
-		if p, err = uvarints(p, &n, &count); err != nil {
-			return err
-		}
-		if n == 0 || n > uint64(f.blocks()-at) || at > 0 && f.counts[at-1] == count {
-			return fmt.Errorf("count %d of %d blocks from block %d on", count, n, at)
-		}
-		for range n {
-			f.counts[at] = count
-			at++
-		}
+	if err := f.counts.Decode(p, f.blocks()); err != nil {
+		return err
 	}
-	if len(p) != 0 {
-		return errRowCut
-	}
-	if f.used()&^f.present != 0 {
-		return fmt.Errorf("blocks %#x are used, %#x are present", f.used(), f.present)
+	if live := uint16(f.counts.Live()); live&^f.present != 0 {
+		return fmt.Errorf("blocks %#x are used, %#x are present", live, f.present)
 	}
 	return nil
 }

@@ -121,13 +121,14 @@ func (s *Store) Log() *replication.Log { return s.log }
 type Stats struct {
 	Counters          // as of the last applied record
 	Applied    uint64 // LSN of that record
+	Mismatch   uint64 // LSN of the record at which counts of references were found to be wrong, 0: none were
 	IndexBytes uint64 // on disk, everything Pebble has there
 }
 
 // Stats returns the counters and sizes of the store.
 func (s *Store) Stats() Stats {
 	st := s.state.Load()
-	out := Stats{Counters: st.Counters, Applied: uint64(st.applied)}
+	out := Stats{Counters: st.Counters, Applied: uint64(st.applied), Mismatch: uint64(st.mismatch)}
 	if s.hold() == nil {
 		out.IndexBytes = s.db.Metrics().DiskSpaceUsage()
 		s.letGo()
