@@ -14,6 +14,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"pagevault/internal/testkit"
+	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
 )
@@ -86,7 +88,12 @@ type damageTest struct {
 const damagePages = 2048
 
 func newDamageTest(t *testing.T, rng *rand.Rand) *damageTest {
-	d := &damageTest{t: t, o: testOptions(vfs.NewMem(), 3), p: randomBytes(rng, damagePages*PageSize)}
+	return newDamageTestOf(t, testOptions(vfs.NewMem(), 3), randomBytes(rng, damagePages*PageSize))
+}
+
+// newDamageTestOf stores p, of damagePages.
+func newDamageTestOf(t *testing.T, o Options, p []byte) *damageTest {
+	d := &damageTest{t: t, o: o, p: p}
 	d.o.Events = &Events{DamagedCopy: func(member int, at replication.Position, n int, err error) {
 		if !errors.Is(err, errChecksum) {
 			t.Errorf("member %d: %v", member, err)
@@ -176,6 +183,55 @@ func TestDamage(t *testing.T) {
 	}
 	if err := d.read(all); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestDamageOfForms flips single bits of frames that are compressed, sealed or both. What is kept expanded in memory is
+// forgotten first: it is right whatever happens on the disks.
+func TestDamageOfForms(t *testing.T) {
+	rng := rand.New(rand.NewPCG(testkit.Seed(t), 0))
+	for _, key := range []MasterKey{{}, testMasterKey(1)} {
+		o := testOptions(vfs.NewMem(), 3)
+		o.MasterKey = key
+		d := newDamageTestOf(t, o, mixed(rng, damagePages*PageSize, "some text"))
+		extents := locations(t, d.s, d.v, Range{0, damagePages})
+		forms := make(map[framing.Codec]int)
+		for range 120 {
+			e := extents[rng.IntN(len(extents))]
+			forms[e.header.Codec]++
+			off, bit := rng.IntN(e.size), rng.IntN(8)
+			first, end := PageNo(e.from/PageSize), PageNo(e.to/PageSize)
+			hit := first + PageNo(rng.IntN(int(end-first))) // any page of a compressed frame
+			if e.header.Codec == framing.Raw {
+				unit := pagemap.ChunkBytes
+				if e.header.Session != 0 {
+					unit += 16
+				}
+				hit = min(first+PageNo(off/unit*pagemap.ChunkPages), end-1)
+			}
+			broken := rng.Perm(3)[:1+rng.IntN(3)]
+			d.flip(broken, e, off, bit)
+			for _, pages := range []Range{{0, damagePages}, {first, end}, {hit, hit + 1}, {hit - min(hit, 300), min(hit+300, damagePages)}} {
+				d.forget()
+				d.check(pages, e, broken)
+			}
+			d.flip(broken, e, off, bit)
+		}
+		t.Log(key, forms)
+		if forms[framing.Raw] == 0 || forms[framing.S2] == 0 {
+			t.Fatalf("forms met: %v", forms)
+		}
+		d.forget()
+		if err := d.read(Range{0, damagePages}); err != nil || len(d.reported) > 0 {
+			t.Fatal(err, d.reported)
+		}
+	}
+}
+
+// forget empties the cache of frames.
+func (d *damageTest) forget() {
+	for i := range d.s.frames.shards {
+		d.s.frames.shards[i].frames = nil
 	}
 }
 

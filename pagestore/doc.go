@@ -2,7 +2,7 @@
 // content once. It knows pages, fingerprints and an index, and has never heard of the protocol above it; below it, a
 // replicated log makes records durable and knows nothing of pages.
 //
-//	Prepare   hash, find zeros, look fingerprints up            outside any lock, in the caller's goroutine
+//	Prepare   find zeros, hash, look up, compress, seal         outside any lock, in the caller's goroutine
 //	   │
 //	Update    fn(tx) ─► resolve against what is in flight       one at a time: the sequencer
 //	   │                ─► one record ─► log.Append
@@ -21,10 +21,12 @@
 //
 // # Chunks, frames, regions
 //
-// A chunk is 8 aligned pages, the unit that is fingerprinted. What one write adds to one region of 128 aligned pages,
-// that is the chunks nobody has stored yet and the ragged ends that are no whole chunk, is one frame: consecutive bytes
-// of the record's Data, checksummed in blocks of 4 KiB. The page map of a region lists which pages of which frames fill
-// it. A region written as a whole has a fingerprint too, which is looked up first: half of all regions repeat.
+// A chunk is 8 aligned pages, the unit that is fingerprinted. What one write adds, that is the chunks nobody has stored
+// yet and the ragged ends that are no whole chunk, is packed into frames of up to 128 pages, each consecutive bytes of
+// the record's Data. A frame is compressed and sealed as one, or, where compression does not pay, stored in blocks of
+// 4 KiB that are sealed and checksummed one by one; package frame has the details, package seal the keys. The page map
+// of a region of 128 aligned pages lists which pages of which frames fill it. A region written as a whole has a
+// fingerprint too, which is looked up first: half of all regions repeat.
 //
 // # Generations
 //
@@ -37,6 +39,6 @@
 //
 //   - Update returns nil only when the record is durable on every member and applied.
 //   - A view shows applied changes only, hence durable ones, all of an update or nothing.
-//   - No byte is returned whose checksum was not checked on this read. A damaged copy is read from another member.
+//   - No byte is returned whose checksum was not checked when it was fetched. A damaged copy is read from another member.
 //   - Chunks are stored once however many writers bring them at once, and the counters of Stats are exact.
 package pagestore

@@ -16,6 +16,7 @@ type packer struct {
 	arena  []byte  // stored forms of all frames that are not bytes of the caller
 	gather []byte  // the content of a frame whose pieces are not side by side
 	names  nameTable
+	look   lookup
 }
 
 // prepared is a frame in its stored form. Whether all of it is needed turns out when it is enqueued.

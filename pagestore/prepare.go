@@ -180,7 +180,7 @@ func (c *Content) prepare() error {
 
 // work digests parts and packs what is new of them.
 func (c *Content) work(parts []part, k *packer) error {
-	if err := c.digest(parts); err != nil {
+	if err := c.digest(parts, &k.look); err != nil {
 		return err
 	}
 	c.askFlight(parts)
@@ -189,9 +189,9 @@ func (c *Content) work(parts []part, k *packer) error {
 }
 
 // digest finds zeros, names the others and looks the names up.
-func (c *Content) digest(parts []part) error {
-	look := c.s.newLookup()
-	defer look.close()
+func (c *Content) digest(parts []part, look *lookup) error {
+	look.begin(c.s)
+	defer look.end()
 	for i := range parts {
 		p := &parts[i]
 		data := c.data[p.off : p.off+int(p.to-p.from)*PageSize]
@@ -211,7 +211,7 @@ func (c *Content) digest(parts []part) error {
 			}
 		}
 		for j := range p.pieces {
-			if err := c.digestPiece(&look, &p.pieces[j]); err != nil {
+			if err := c.digestPiece(look, &p.pieces[j]); err != nil {
 				return err
 			}
 		}
@@ -271,8 +271,9 @@ func (c *Content) digestPiece(look *lookup, q *piece) (err error) {
 // refresh looks up again what the index did not know. It is for contents so old that the flight no longer remembers
 // all that was enqueued since; see flight.forget. What is packed stays packed; the sequencer leaves out what is known.
 func (c *Content) refresh() error {
-	look := c.s.newLookup()
-	defer look.close()
+	look := &c.packers[0].look
+	look.begin(c.s)
+	defer look.end()
 	for i := range c.parts {
 		p := &c.parts[i]
 		if p.kind != partPieces {
@@ -308,22 +309,26 @@ type lookup struct {
 	gone   *condemned
 	it     *pebble.Iterator // nil until one is needed: rarely, where little repeats
 	frames *pebble.Iterator // of the same moment; nil until one is needed
-	frame  frameRow         // the last it found
+	frame  frameRow         // the last it found; kept for its memory
 	key    [1 + digest.Size]byte
+	fkey   [1 + 8]byte
 }
 
-// newLookup returns a lookup. The content it looks for must have entered the flight.
-func (s *Store) newLookup() lookup {
-	return lookup{db: s.db, names: &s.names, gone: s.condemned.Load()}
+// begin readies the lookup for a content, which must have entered the flight.
+func (l *lookup) begin(s *Store) {
+	l.db, l.names, l.gone = s.db, &s.names, s.condemned.Load()
+	l.frame.id = pagemap.ZeroFrame
 }
 
-func (l *lookup) close() {
+// end lets go of the index.
+func (l *lookup) end() {
 	if l.frames != nil {
 		l.frames.Close()
 	}
 	if l.it != nil {
 		l.it.Close()
 	}
+	l.db, l.names, l.gone, l.it, l.frames = nil, nil, nil, nil, nil
 }
 
 // get returns the value of a row named by a digest, valid until the next call.
@@ -409,9 +414,8 @@ func (l *lookup) findFrame(id pagemap.FrameID) (bool, error) {
 		}
 	}
 	l.frame.id = pagemap.ZeroFrame
-	var key [1 + 8]byte
-	appendFrameKey(key[:0], id)
-	if !l.frames.SeekPrefixGE(key[:]) || !bytes.Equal(l.frames.Key(), key[:]) {
+	appendFrameKey(l.fkey[:0], id)
+	if !l.frames.SeekPrefixGE(l.fkey[:]) || !bytes.Equal(l.frames.Key(), l.fkey[:]) {
 		return false, l.frames.Error()
 	}
 	value, err := l.frames.ValueAndErr()
