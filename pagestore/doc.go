@@ -30,10 +30,14 @@
 //
 // # Generations
 //
-// A volume's page map is kept by generation. Freeze ends the current one, which costs one row, and makes it readable
-// for good; the next write to a region stores the region's new map beside the frozen one. Large clears and truncations
-// are erasures, one row for any number of pages; see erasure. Which pages each generation wrote or cleared is recorded
-// by region, so that Diff costs what changed.
+// A volume's page map is kept by generation. Freeze ends the current one, which costs a row or two, and makes it readable
+// until it is thawed; the next write to a region stores the region's new map beside the frozen one. Large clears and
+// truncations are erasures, one row for any number of pages; see erasure. Which pages each generation wrote or cleared is
+// recorded by region, so that Diff costs what changed.
+//
+// Dropping a volume, thawing a generation and erasing pages are small records. What nobody can read after them is deleted
+// by passes over the volume's page map in the background, in records of bounded size; see reaper. Entries are never deleted
+// unseen, since account is kept of what they refer to.
 //
 // # Promises
 //
