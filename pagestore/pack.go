@@ -75,33 +75,24 @@ func (k *packer) choose(c *Content, parts []part) {
 		n += len(parts[i].pieces)
 	}
 	k.names.reset(n)
-	ragged := [2]int32{-1, -1} // of a write, only the first and the last piece can be
 	for i := range parts {
 		p := &parts[i]
-		if p.kind != partPieces {
-			continue
-		}
 		for j := range p.pieces {
-			q, number := &p.pieces[j], int32(p.first+j)
-			switch q.kind {
-			case pieceFresh:
-				if same := k.names.add(c.pieces, number); same >= 0 {
-					q.kind, q.same = pieceSame, same
-				} else {
-					k.order = append(k.order, number)
-				}
-			case pieceRagged:
-				if ragged[0] < 0 {
-					ragged[0] = number
-				} else {
-					ragged[1] = number
-				}
+			if q := &p.pieces[j]; p.kind != partPieces || q.kind != pieceFresh {
+				continue
+			} else if same := k.names.add(c.pieces, int32(p.first+j)); same >= 0 {
+				q.kind, q.same = pieceSame, same
+			} else {
+				k.order = append(k.order, int32(p.first+j))
 			}
 		}
 	}
-	for _, number := range ragged {
-		if number >= 0 {
-			k.order = append(k.order, number)
+	for i := range parts {
+		p := &parts[i]
+		for j := 0; j < len(p.pieces); j += max(1, len(p.pieces)-1) { // only the first and the last of a part can be ragged
+			if p.kind == partPieces && p.pieces[j].kind == pieceRagged {
+				k.order = append(k.order, int32(p.first+j))
+			}
 		}
 	}
 }

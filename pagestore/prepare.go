@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pagevault/internal/digest"
+	"pagevault/internal/invariant"
 	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
 )
@@ -21,6 +22,7 @@ type Content struct {
 	data    []byte // borrowed from the caller of Prepare until Release
 	pages   Range
 	parts   []part
+	length  int       // of the data of all parts
 	pieces  []piece   // of all parts; a part owns parts[i].pieces of them
 	packers []*packer // one for each goroutine that prepares; those behind len are kept for their memory
 
@@ -91,9 +93,41 @@ func (s *Store) Prepare(first PageNo, p []byte) (*Content, error) {
 		return nil, err
 	}
 	defer s.letGo()
+	pages := Range{first, first + n}
+	return s.prepareParts(p, pages, func(c *Content) { c.cut(pages) })
+}
+
+// span is some pages of one region: [from, to), up to 128.
+type span struct {
+	no       uint64
+	from, to uint8
+}
+
+// prepareSpans is Prepare for the pages of spans, ascending, which may leave pages out, also within a region. data is
+// their bytes, one after the other. What comes of it has a part for each span and is not for Tx.Write.
+func (s *Store) prepareSpans(data []byte, of []span) (*Content, error) {
+	if err := s.unusable(); err != nil {
+		return nil, err
+	}
+	if err := s.hold(); err != nil {
+		return nil, err
+	}
+	defer s.letGo()
+	return s.prepareParts(data, Range{}, func(c *Content) {
+		for _, p := range of {
+			c.addPart(p.no, int(p.from), int(p.to))
+		}
+	})
+}
+
+// prepareParts prepares a content whose parts add adds. The index is held.
+func (s *Store) prepareParts(data []byte, pages Range, add func(c *Content)) (*Content, error) {
 	c := s.contents.Get().(*Content)
-	c.s, c.data, c.pages = s, p, Range{first, first + n}
-	c.cut()
+	c.s, c.data, c.pages = s, data, pages
+	c.parts, c.pieces, c.length = c.parts[:0], c.pieces[:0], 0
+	add(c)
+	invariant.Check(c.length == len(data), "parts of %d bytes for %d", c.length, len(data))
+	c.sharePieces()
 	s.flight.enter(c)
 	if err := c.prepare(); err != nil {
 		c.Release()
@@ -113,36 +147,43 @@ func (c *Content) Release() {
 	s.contents.Put(c)
 }
 
-// cut lays out the parts and the pieces, so that parts can be worked on independently.
-func (c *Content) cut() {
-	first, end := regionRange(c.pages)
-	c.parts, c.pieces = c.parts[:0], c.pieces[:0]
+// cut adds the parts of pages.
+func (c *Content) cut(pages Range) {
+	first, end := regionRange(pages)
 	for no := first; no < end; no++ {
-		from, to := regionPart(c.pages, no)
-		if len(c.parts) < cap(c.parts) {
-			c.parts = c.parts[:len(c.parts)+1] // keeps the memory of runs
-		} else {
-			c.parts = append(c.parts, part{})
-		}
-		p := &c.parts[len(c.parts)-1]
-		p.kind, p.whole, p.from, p.to, p.no = partPieces, to-from == pagemap.RegionPages, uint8(from), uint8(to), no
-		p.off = int(PageNo(no*pagemap.RegionPages)+PageNo(from)-c.pages.Start) * PageSize
-		for at := from; at < to; {
-			next := min((at/pagemap.ChunkPages+1)*pagemap.ChunkPages, to)
-			kind := pieceFresh
-			if next-at < pagemap.ChunkPages {
-				kind = pieceRagged
-			}
-			c.pieces = append(c.pieces, piece{kind: kind, from: uint8(at), to: uint8(next), off: p.off + (at-from)*PageSize})
-			at = next
-		}
+		from, to := regionPart(pages, no)
+		c.addPart(no, from, to)
 	}
-	rest, number := c.pieces, 0 // only now does it not move any more
-	for i := range c.parts {
+}
+
+// addPart adds a part with its pieces, of the bytes that follow those of the parts before.
+func (c *Content) addPart(no uint64, from, to int) {
+	if len(c.parts) < cap(c.parts) {
+		c.parts = c.parts[:len(c.parts)+1] // keeps the memory of runs
+	} else {
+		c.parts = append(c.parts, part{})
+	}
+	p := &c.parts[len(c.parts)-1]
+	p.kind, p.whole, p.from, p.to, p.no = partPieces, to-from == pagemap.RegionPages, uint8(from), uint8(to), no
+	p.off, p.first = c.length, len(c.pieces)
+	c.length += (to - from) * PageSize
+	for at := from; at < to; {
+		next := min((at/pagemap.ChunkPages+1)*pagemap.ChunkPages, to)
+		kind := pieceFresh
+		if next-at < pagemap.ChunkPages {
+			kind = pieceRagged
+		}
+		c.pieces = append(c.pieces, piece{kind: kind, from: uint8(at), to: uint8(next), off: p.off + (at-from)*PageSize})
+		at = next
+	}
+}
+
+// sharePieces gives each part its pieces. Only when all are there, they do not move any more.
+func (c *Content) sharePieces() {
+	end := len(c.pieces)
+	for i := len(c.parts) - 1; i >= 0; i-- {
 		p := &c.parts[i]
-		n := (int(p.to)+pagemap.ChunkPages-1)/pagemap.ChunkPages - int(p.from)/pagemap.ChunkPages
-		p.pieces, p.first, rest = rest[:n:n], number, rest[n:]
-		number += n
+		p.pieces, end = c.pieces[p.first:end:end], p.first
 	}
 }
 

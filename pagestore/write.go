@@ -211,7 +211,8 @@ func (b *builder) content(meta []byte, o *txOp) []byte {
 	}
 	b.regions = b.regions[:0]
 	for i := range c.parts {
-		b.part(c, &c.parts[i])
+		name, runs := b.part(c, &c.parts[i])
+		b.regions = appendWriteRegion(b.regions, name, runs)
 	}
 	meta = appendWriteOp(meta, o.volume, c.pages)
 	return append(meta, b.regions...)
@@ -302,32 +303,28 @@ func (b *builder) beginSession(meta []byte) []byte {
 	return appendSessionOp(meta, s.session.Number(), &salt)
 }
 
-// part adds one region to b.regions.
-func (b *builder) part(c *Content, p *part) {
+// part returns what fills a part, and its name if that is to be remembered. Both are valid until the next call.
+func (b *builder) part(c *Content, p *part) (name *digest.Digest, runs pagemap.Entry) {
 	fl := &b.tx.s.flight.mu
 	switch p.kind {
 	case partZero:
 		b.runs = append(b.runs[:0], pagemap.Run{First: p.from, Pages: p.to - p.from})
-		b.regions = appendWriteRegion(b.regions, nil, b.runs)
-		return
+		return nil, b.runs
 	case partKnown:
-		b.regions = appendWriteRegion(b.regions, nil, p.runs)
-		return
+		return nil, p.runs
 	}
 	if p.whole {
 		if runs, ok := fl.regions[p.name]; ok && !b.gone.runs(runs) {
-			b.regions = appendWriteRegion(b.regions, nil, runs)
-			return
+			return nil, runs
 		}
 	}
 	b.fill(c, p)
 	if !p.whole {
-		b.regions = appendWriteRegion(b.regions, nil, b.runs)
-		return
+		return nil, b.runs
 	}
-	b.regions = appendWriteRegion(b.regions, &p.name, b.runs)
 	fl.regions[p.name] = b.keep(b.runs)
 	b.p.names.regions = append(b.p.names.regions, p.name)
+	return &p.name, b.runs
 }
 
 // fill makes b.runs what fills the part. All pieces that were packed have their places.
