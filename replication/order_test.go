@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,9 @@ import (
 //	append COUNT...   groups of records of one byte of Meta and data bytes of Data. The records of a group are queued
 //	                  together, as by many callers while a batch is written; a group follows when Next has returned the one
 //	                  before
+//	rotate
+//	save NAME...      a checkpoint of all records, with these files; each holds its name and has it as its key
+//	drop ID...
 //	close
 //	kill              end without sealing, as a killed process does
 //	cut member=N file=NAME [at=BYTES] [junk=BYTES]   shorten or lengthen a file; without at or junk, remove it
@@ -71,6 +75,10 @@ func (o *transcript) run(d *datadriven.TestData) string {
 		}
 	case "append":
 		o.append(d)
+	case "rotate", "save", "drop":
+		if err := o.keep(d); err != nil {
+			return err.Error()
+		}
 	case "close", "kill":
 		end := o.l.Close
 		if d.Cmd == "kill" {
@@ -112,6 +120,29 @@ func (o *transcript) append(d *datadriven.TestData) {
 			o.ops[m] = append(o.ops[m], fmt.Sprintf("visible %d to %d", int(last)-n+1, last))
 		}
 	}
+}
+
+// keep rotates, saves a checkpoint or drops segments.
+func (o *transcript) keep(d *datadriven.TestData) error {
+	files := cpFiles{}
+	var ids []SegmentID
+	for _, a := range d.CmdArgs {
+		files[a.Key] = a.Key
+		if d.Cmd == "drop" {
+			id, err := strconv.Atoi(a.Key)
+			if err != nil {
+				o.t.Fatal(err)
+			}
+			ids = append(ids, SegmentID(id))
+		}
+	}
+	switch d.Cmd {
+	case "rotate":
+		return o.l.Rotate()
+	case "save":
+		return o.l.SaveCheckpoint(o.l.Stats().Last, files.list())
+	}
+	return o.l.Drop(ids...)
 }
 
 func (o *transcript) cut(d *datadriven.TestData) {
