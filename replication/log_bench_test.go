@@ -183,3 +183,56 @@ func BenchmarkAgainstRaw(b *testing.B) {
 		b.ReportMetric(float64(before.Records)/float64(before.Batches), "records/batch")
 	})
 }
+
+// BenchmarkOpenManySegments opens a log of 4,000 sealed segments, a terabyte's worth, on three members: opening reads each
+// one's header and footer on every member, and no records.
+func BenchmarkOpenManySegments(b *testing.B) {
+	const n = 4000
+	members := memMembers(3)
+	l, err := Open(members, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for range n {
+		append1(b, l, "meta", "data")
+		if err := l.Rotate(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		b.Fatal(err)
+	}
+	dir := b.TempDir()
+	var onDisk []Member
+	for i, m := range members {
+		files := imageOf(b, m)
+		d := Member{FS: vfs.Default, Dir: filepath.Join(dir, fmt.Sprint(i))}
+		if err := os.Mkdir(d.Dir, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		for name, content := range files {
+			if err := os.WriteFile(filepath.Join(d.Dir, name), []byte(content), 0o644); err != nil {
+				b.Fatal(err)
+			}
+		}
+		onDisk = append(onDisk, d)
+	}
+	for name, members := range map[string][]Member{"memory": members, "disk": onDisk} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				l, err := Open(members, Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if got := l.Stats().Segments; got != n {
+					b.Fatalf("%d segments", got)
+				}
+				b.StopTimer()
+				if err := l.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}
