@@ -19,7 +19,16 @@
 //	                                                    └─► member 2: write, sync ─┘
 //
 // One goroutine, the commit loop, takes what is queued and lays it out; one goroutine for each member writes it and syncs;
-// when all of them have, the batch is visible. Append, Next, ReadAt and ReadMemberAt are safe for concurrent use.
+// when all of them have, the batch is visible. All methods are safe for concurrent use, but for what is said at each.
+//
+// # What goes again
+//
+// A log grows until somebody saves a checkpoint, files on every member that stand for the records up to some number; then
+// Drop takes segments away that hold only such records. What they held can be had no more: reads and Replay say ErrDropped,
+// and who needs it restores the checkpoint. See the file checkpoint.go for the order in which that reaches the disks. A
+// checkpoint that cannot be written leaves the one before, and the log as it is.
+//
+// Opening believes headers, footers and lengths. Verify reads everything.
 //
 // The bytes on disk are the business of package segment. Left to others: what records mean, which of them are still
 // needed, and the checksum of what is read by position.

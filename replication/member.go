@@ -19,9 +19,9 @@ import (
 // writeCategory is how the operating system's file system accounts our writes.
 const writeCategory vfs.DiskWriteCategory = "pagevault-log"
 
-// member is one copy's home and the goroutine that writes it. The goroutine, run, is the only one that writes files of
-// the member while the log is open; it takes one step at a time, so file and err belong to it during a step and to the
-// commit loop between steps.
+// member is one copy's home and the goroutine that writes it. The goroutine, run, is the only one that writes segments of the
+// member while the log is open; files of checkpoints are written by who saves them. It takes one step at a time, so file and
+// err belong to it during a step and to the commit loop between steps.
 type member struct {
 	fs     vfs.FS
 	dir    string

@@ -90,7 +90,9 @@ func TestManifestRefusals(t *testing.T) {
 	}{
 		"no manifest, and a segment missing": {func(im image) { delete(im, "CHECKPOINT") }, ErrCorrupt},
 		"a segment that was not dropped":     {func(im image) { delete(im, "0000000003.seg") }, ErrCorrupt},
-		"the end that the checkpoint is of":  {func(im image) { maps.DeleteFunc(im, func(name, _ string) bool { return name > "0000000002" && name < "1" }) }, ErrCorrupt},
+		"the end that the checkpoint is of": {func(im image) {
+			maps.DeleteFunc(im, func(name, _ string) bool { return name > "0000000002" && name < "1" })
+		}, ErrCorrupt},
 		"other records were dropped": {func(im image) {
 			im["CHECKPOINT"] = changed(im["CHECKPOINT"], func(m *segment.Manifest) { m.Dropped[0].Last++ })
 		}, ErrCorrupt},
