@@ -412,6 +412,7 @@ func (m *modelTest) reapAll() {
 	if err := m.s.Reap(m.t.Context()); err != nil {
 		m.t.Fatal(err)
 	}
+	wantMark(m.t, m.s)
 	for key := range allRows(m.t, m.s) {
 		switch key[0] {
 		case rowPass:
@@ -486,7 +487,7 @@ func (m *modelTest) checkNeeded(id VolumeID, v *modelVolume) {
 	}
 }
 
-// dropAll drops every volume and carries out all passes.
+// dropAll drops every volume and carries out all passes. Then no page is mapped and no block is used.
 func (m *modelTest) dropAll() {
 	m.update(func(tx *Tx) error {
 		for id := range m.volumes {
@@ -498,6 +499,10 @@ func (m *modelTest) dropAll() {
 	})
 	clear(m.volumes)
 	m.reapAll()
+	wantMark(m.t, m.s)
+	if st := m.s.Stats(); st.MappedBytes != 0 || st.UniqueBytes != 0 || st.LiveBytes != 0 || st.Mismatch != 0 {
+		m.t.Fatalf("with all volumes gone: %+v", st)
+	}
 }
 
 func (v *modelVolume) clear(r Range) {
