@@ -85,7 +85,7 @@ func (f *frame) storedFits(n uint64) bool {
 	if f.codec == codecRaw {
 		return n == raw+seal
 	}
-	return seal < n && n <= raw+seal
+	return seal < n && n < raw+seal
 }
 
 func appendFrameOp(dst []byte, f *frame) []byte {
