@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -117,16 +118,26 @@ func (w *crashWriter) step(t *testing.T, s *Store) {
 			next.pages[no] = modelPage{true, seed}
 		}
 	}
-	c, err := s.Prepare(r.Start, p)
-	if err != nil {
-		t.Error(err)
-		return
+	size := len(p)
+	if kind < 2 { // page by page
+		size = PageSize
 	}
-	defer c.Release()
+	var contents []*Content
+	for at := 0; at < len(p); at += size {
+		c, err := s.Prepare(r.Start+PageNo(at/PageSize), p[at:at+size])
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Release()
+		contents = append(contents, c)
+	}
 	if err := s.Update(func(tx *Tx) (err error) {
 		switch {
 		case kind < 7:
-			err = tx.Write(id, c)
+			for i := range contents { // the last first
+				err = errors.Join(err, tx.Write(id, contents[len(contents)-1-i]))
+			}
 		case kind == 7:
 			maps.DeleteFunc(next.pages, func(no PageNo, _ modelPage) bool { return no >= r.Start && no < r.End })
 			err = tx.Clear(id, r)
@@ -241,6 +252,11 @@ func crashRun(t *testing.T, fs vfs.FS, writers []*crashWriter, ops int) {
 		wg.Go(func() {
 			for range ops {
 				w.step(t, s)
+				if w.rng.IntN(2) == 0 {
+					if _, err := s.foldOnce(t.Context()); err != nil {
+						t.Error(err)
+					}
+				}
 			}
 		})
 	}
@@ -272,6 +288,7 @@ func checkCrash(t *testing.T, c crash, writers []*crashWriter) {
 	if err := s.Reap(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	foldAll(t, s)
 	checkWriters(t, s, c, writers)
 	// The store goes on.
 	fresh := newVolume(t, s)

@@ -201,6 +201,8 @@ func (m *modelTest) step() {
 		{m.freezes, "freeze", m.freeze},
 		{m.freezes, "thaw", m.thaw},
 		{5, "reap", m.reap},
+		{6, "scatter", m.scatter},
+		{6, "fold", func() { foldAll(m.t, m.s) }},
 		{2, "drop", m.drop},
 		{3, "create", m.create},
 		{60, "rows", m.setRows},
@@ -324,6 +326,35 @@ func (m *modelTest) write() {
 			r := m.span(100)
 			todo = append(todo, func(tx *Tx) error { return m.clearIn(tx, id, v, r) })
 		}
+	}
+	m.update(func(tx *Tx) error {
+		for _, do := range todo {
+			if err := do(tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// scatter writes many single pages of one region, in one update.
+func (m *modelTest) scatter() {
+	id, v := m.pick()
+	base := PageNo(m.rng.Uint64N(uint64(m.size))) / pagemap.RegionPages * pagemap.RegionPages
+	var todo []func(tx *Tx) error
+	for range 10 + m.rng.IntN(60) {
+		r := Range{base + PageNo(m.rng.IntN(pagemap.RegionPages)), 0}
+		r.End = r.Start + 1
+		seeds, p := m.contents(r)
+		c, err := m.s.Prepare(r.Start, p)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		defer c.Release()
+		todo = append(todo, func(tx *Tx) error {
+			v.pages[r.Start], v.touched[r.Start] = modelPage{true, seeds[0]}, true
+			return tx.Write(id, c)
+		})
 	}
 	m.update(func(tx *Tx) error {
 		for _, do := range todo {

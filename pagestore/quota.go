@@ -148,7 +148,7 @@ func (tx *Tx) effect() (grows, frees bool) {
 	for i := range tx.ops {
 		o := &tx.ops[i]
 		if o.content != nil {
-			grows = true
+			grows = grows || o.folds == nil // a fold makes metadata less, if not at once
 			continue
 		}
 		switch opKind(tx.buf[o.from]) {

@@ -49,6 +49,7 @@ type Store struct {
 	flight    flight
 	condemned atomic.Pointer[condemned]
 	reaper    reaper
+	folder    folder
 	quota     quota
 
 	state      atomic.Pointer[state]

@@ -38,6 +38,7 @@ type Tx struct {
 type txOp struct {
 	content  *Content
 	volume   VolumeID
+	folds    []folding // what to do with the content instead of writing it
 	from, to int
 	data     []byte // of a move; unchanged until the record is applied
 	sealed   bool   // data is sealed in the store's session

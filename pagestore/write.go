@@ -209,6 +209,9 @@ func (b *builder) content(meta []byte, o *txOp) []byte {
 			meta = b.frame(meta, c, &k.frames[i])
 		}
 	}
+	if o.folds != nil {
+		return b.folds(meta, o)
+	}
 	b.regions = b.regions[:0]
 	for i := range c.parts {
 		name, runs := b.part(c, &c.parts[i])

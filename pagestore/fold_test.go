@@ -1,0 +1,272 @@
+package pagestore
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/pagestore/pagemap"
+)
+
+// foldAll folds until the list has been gone through twice: what is left cannot be folded.
+func foldAll(t testing.TB, s *Store) {
+	t.Helper()
+	for range 2 {
+		for more := true; more; {
+			var err error
+			if more, err = s.foldOnce(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// entriesOf returns the newest entry of each region of a volume.
+func entriesOf(t testing.TB, s *Store, id VolumeID) map[uint64]pagemap.Entry {
+	t.Helper()
+	out := make(map[uint64]pagemap.Entry)
+	withView(t, s, func(v *View) {
+		w := regionWalk{volume: id}
+		if err := w.open(v.snap, 0, maxRegions); err != nil {
+			t.Fatal(err)
+		}
+		defer w.close()
+		for {
+			ok, err := w.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ok {
+				return
+			}
+			out[w.no] = slices.Clone(w.entries[0].runs)
+		}
+	})
+	return out
+}
+
+// listed returns how many regions are listed to be folded.
+func listed(t testing.TB, s *Store) (n int) {
+	t.Helper()
+	withView(t, s, func(v *View) {
+		it, err := newRowIter(v.snap, rowScattered)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer it.Close()
+		for ok := it.First(); ok; ok = it.Next() {
+			n++
+		}
+	})
+	return n
+}
+
+// pictureOf returns all that can be seen of a volume.
+func pictureOf(t testing.TB, s *Store, id VolumeID, pages PageNo, gens ...Gen) string {
+	t.Helper()
+	var out bytes.Buffer
+	withView(t, s, func(v *View) {
+		t.Helper()
+		p := make([]byte, int(pages)*PageSize)
+		for i, g := range gens {
+			if err := v.Read(id, g, 0, p); err != nil {
+				t.Fatal(err)
+			}
+			out.Write(p)
+			if err := v.Ranges(id, g, AllPages, func(r Range) bool { fmt.Fprintln(&out, r); return true }); err != nil {
+				t.Fatal(err)
+			}
+			if i == 0 {
+				continue
+			}
+			if err := v.Diff(id, gens[i-1], g, AllPages, func(r Range, cleared bool) bool { fmt.Fprintln(&out, r, cleared); return true }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	return out.String()
+}
+
+// TestFold scatters a volume by small writes, over several generations, and folds it.
+func TestFold(t *testing.T) {
+	for _, size := range []int{PageSize, pagemap.ChunkBytes, 3 * PageSize} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(uint64(envInt(t, "PAGESTORE_SEED", 7)), uint64(size)))
+			o := testOptions(vfs.NewMem(), 2)
+			o.passive = true
+			s := openTest(t, o)
+			id := newVolume(t, s)
+			const pages = 40 * pagemap.RegionPages
+			base := randomBytes(rng, pages*PageSize)
+			clear(base[5<<16 : 7<<16])
+			write(t, s, id, 0, base)
+			var gens []Gen
+			p := randomBytes(rng, size)
+			for i := range 6000 {
+				p[rng.IntN(len(p))]++
+				write(t, s, id, PageNo(rng.IntN(pages*PageSize/size))*PageNo(size/PageSize), p)
+				if i%2500 == 2400 {
+					update(t, s, func(tx *Tx) error {
+						g, err := tx.Freeze(id)
+						gens = append(gens, g)
+						return err
+					})
+				}
+			}
+			update(t, s, func(tx *Tx) error { return tx.Clear(id, Range{130, 135}) })
+			gens = append(gens, GenHead)
+			before, logged := pictureOf(t, s, id, pages, gens...), s.Stats().Records
+			counters := s.Stats().Counters
+			if size != pagemap.ChunkBytes && listed(t, s) < 20 {
+				t.Fatalf("%d regions are listed", listed(t, s))
+			}
+			foldAll(t, s)
+			for no, e := range entriesOf(t, s, id) {
+				if most := max(foldRuns, pieces(e.Pages())); len(e) > most {
+					t.Errorf("region %d has %d runs: %v", no, len(e), e)
+				}
+			}
+			if n := listed(t, s); n > 0 {
+				t.Errorf("%d regions are listed", n)
+			}
+			if after := pictureOf(t, s, id, pages, gens...); after != before {
+				t.Error("the volume has changed")
+			}
+			wantMark(t, s)
+			got := s.Stats().Counters
+			if got.LogicalBytes != counters.LogicalBytes || got.ZeroBytes != counters.ZeroBytes || got.DuplicateBytes != counters.DuplicateBytes || got.MappedBytes != counters.MappedBytes {
+				t.Errorf("counters %+v, want %+v", got, counters)
+			}
+			// Whole chunks have names again: the same content elsewhere is stored already.
+			q := make([]byte, pages*PageSize)
+			withView(t, s, func(v *View) {
+				if err := v.Read(id, GenHead, 0, q); err != nil {
+					t.Fatal(err)
+				}
+			})
+			if size == PageSize {
+				write(t, s, newVolume(t, s), 0, q)
+				if n := s.Stats().StoredBytes - got.StoredBytes; n > 20*pagemap.RegionBytes/10 { // only few regions were not scattered enough
+					t.Errorf("%d bytes are stored for a copy", n)
+				}
+			}
+			t.Logf("%d records for the folds", s.Stats().Records-logged)
+		})
+	}
+}
+
+// TestFoldYields folds regions that are written, frozen, cleared and dropped after they were read.
+func TestFoldYields(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	o := testOptions(vfs.NewMem(), 1)
+	o.passive = true
+	s := openTest(t, o)
+	scatter := func(id VolumeID, no PageNo) {
+		for i := range PageNo(30) {
+			write(t, s, id, no*pagemap.RegionPages+4*i, randomBytes(rng, PageSize))
+		}
+	}
+	a, b := newVolume(t, s), newVolume(t, s)
+	write(t, s, a, 0, randomBytes(rng, 5*pagemap.RegionBytes))
+	write(t, s, b, 0, randomBytes(rng, pagemap.RegionBytes))
+	for no := range PageNo(5) {
+		scatter(a, no)
+	}
+	scatter(b, 0)
+	j, err := s.planFold(nil)
+	if err != nil || len(j.regions) != 6 || j.next != nil {
+		t.Fatalf("%d regions, next %x (%v)", len(j.regions), j.next, err)
+	}
+	write(t, s, a, 3, randomBytes(rng, PageSize))
+	update(t, s, func(tx *Tx) error { return tx.Clear(a, Range{pagemap.RegionPages, pagemap.RegionPages + 9}) })
+	update(t, s, func(tx *Tx) error { _, err := tx.Freeze(a); return err })
+	write(t, s, a, 2*pagemap.RegionPages+1, randomBytes(rng, PageSize))
+	update(t, s, func(tx *Tx) error { return tx.Drop(b) })
+	before := pictureOf(t, s, a, 5*pagemap.RegionPages, s.frozenOf(t, a), GenHead)
+	if err := s.fold(j); err != nil {
+		t.Fatal(err)
+	}
+	if after := pictureOf(t, s, a, 5*pagemap.RegionPages, s.frozenOf(t, a), GenHead); after != before {
+		t.Error("the volume has changed")
+	}
+	for no, e := range entriesOf(t, s, a) {
+		folded := no >= 3 // the others were touched
+		if folded != (len(e) <= pagemap.RegionPages/pagemap.ChunkPages) {
+			t.Errorf("region %d has %d runs", no, len(e))
+		}
+	}
+	if n := listed(t, s); n != 4 { // three, and that of the dropped volume
+		t.Errorf("%d regions are listed", n)
+	}
+	wantMark(t, s)
+	foldAll(t, s)
+	if n := listed(t, s); n != 1 {
+		t.Errorf("%d regions are listed", n)
+	}
+	if after := pictureOf(t, s, a, 5*pagemap.RegionPages, s.frozenOf(t, a), GenHead); after != before {
+		t.Error("the volume has changed")
+	}
+	if err := s.Reap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := listed(t, s); n != 0 {
+		t.Errorf("%d regions are listed", n)
+	}
+	wantMark(t, s)
+}
+
+// frozenOf returns the newest frozen generation of a volume.
+func (s *Store) frozenOf(t testing.TB, id VolumeID) (g Gen) {
+	t.Helper()
+	withView(t, s, func(v *View) {
+		gens, err := readGenerations(v.snap, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g = gens[len(gens)-1]
+	})
+	return g
+}
+
+// TestFoldHoles folds regions in which nothing can be gained, and some in which a little can.
+func TestFoldHoles(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	o := testOptions(vfs.NewMem(), 1)
+	o.passive = true
+	s := openTest(t, o)
+	id := newVolume(t, s)
+	for i := range PageNo(64) { // every other page
+		write(t, s, id, 2*i, randomBytes(rng, PageSize))
+	}
+	for i := range PageNo(128) { // all but a few
+		if i%20 != 7 {
+			write(t, s, id, 128+i, randomBytes(rng, PageSize))
+		}
+	}
+	before := pictureOf(t, s, id, 256, GenHead)
+	frames := s.Stats().Frames
+	foldAll(t, s)
+	entries := entriesOf(t, s, id)
+	if len(entries[0]) != 64 || len(entries[1]) > 16+6 || s.Stats().Frames > frames+2 || listed(t, s) != 0 {
+		t.Errorf("%d and %d runs, %d frames more, %d listed", len(entries[0]), len(entries[1]), s.Stats().Frames-frames, listed(t, s))
+	}
+	// A write lists the region again, in vain.
+	write(t, s, id, 0, randomBytes(rng, PageSize))
+	if n := listed(t, s); n != 1 {
+		t.Errorf("%d regions are listed", n)
+	}
+	frames = s.Stats().Frames
+	foldAll(t, s)
+	if s.Stats().Frames != frames || listed(t, s) != 0 {
+		t.Errorf("%d frames more, %d listed", s.Stats().Frames-frames, listed(t, s))
+	}
+	write(t, s, id, 0, randomBytes(rng, PageSize))
+	if after := pictureOf(t, s, id, 256, GenHead); len(after) != len(before) || after[PageSize:] != before[PageSize:] {
+		t.Error("the volume has changed")
+	}
+	wantMark(t, s)
+}
