@@ -350,3 +350,74 @@ func TestRowsInFlight(t *testing.T) {
 		}
 	})
 }
+
+// TestGenerationsInFlight freezes and thaws generations that are not in the index yet. What is known of them comes from
+// the flight, and a refusal because of it waits until it is durable.
+func TestGenerationsInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := new(gate)
+		o := testOptions(&gateFS{vfs.NewMem(), g}, 1)
+		o.passive = true
+		s := openTest(t, o)
+		v := newVolume(t, s)
+		answered := make(chan error, 10)
+		do := func(fn func(tx *Tx) error) {
+			go func() { answered <- s.Update(fn) }()
+			synctest.Wait()
+			if len(answered) > 0 {
+				t.Fatalf("answered before it was durable: %v", <-answered)
+			}
+		}
+		wantAnswers := func(n int, wrong error) {
+			t.Helper()
+			for range n {
+				if err := <-answered; err != nil && !errors.Is(err, wrong) {
+					t.Fatal(err)
+				} else if err != nil {
+					wrong = nil
+				}
+			}
+			if wrong != nil {
+				t.Errorf("no update was refused with %v", wrong)
+			}
+		}
+		thaw := func(gen Gen) func(tx *Tx) error { return func(tx *Tx) error { return tx.Thaw(v, gen) } }
+		freeze := func(tx *Tx) error { _, err := tx.Freeze(v); return err }
+
+		open := g.shut()
+		do(freeze)
+		do(thaw(2)) // not reached
+		open()
+		wantAnswers(2, ErrNoGeneration)
+
+		open = g.shut()
+		do(freeze)  // 2
+		do(thaw(2)) // while its freeze is in flight
+		do(thaw(1)) // from the index
+		do(thaw(1)) // thawed in flight
+		do(freeze)  // 3
+		open()
+		wantAnswers(5, ErrNoGeneration)
+		withView(t, s, func(view *View) {
+			for gen, want := range map[Gen]error{1: ErrNoGeneration, 2: ErrNoGeneration, 3: nil, 4: nil} {
+				if err := view.Read(v, gen, 0, make([]byte, PageSize)); !errors.Is(err, want) {
+					t.Errorf("generation %d: %v", gen, err)
+				}
+			}
+		})
+		if n := len(s.flight.mu.gens); n != 0 {
+			t.Errorf("%d generations left in flight", n)
+		}
+		if err := s.Update(func(tx *Tx) error {
+			if err := tx.Drop(v); err != nil {
+				return err
+			}
+			return tx.Thaw(v, 3)
+		}); !errors.Is(err, ErrNoVolume) {
+			t.Errorf("thaw of a volume dropped before: %v", err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

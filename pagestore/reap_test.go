@@ -282,3 +282,37 @@ func TestReapNothing(t *testing.T) {
 		t.Errorf("%d entries, want none", n)
 	}
 }
+
+// TestReapFailed: with the store the reaper ends, and what it was at is done when the store is opened again.
+func TestReapFailed(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	o := testOptions(mem, 1)
+	o.Events = &Events{ReapFailed: func(err error) { t.Errorf("reported once more: %v", err) }}
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := newVolume(t, s)
+	scatter(t, s, v, 2*reapWork)
+	s.reaper.mu.Lock() // it gets no further than to the next step
+	update(t, s, func(tx *Tx) error { return tx.Drop(v) })
+	s.breakIndex(errInjected)
+	s.reaper.mu.Unlock()
+	<-s.reaper.done
+	if err := s.Reap(t.Context()); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("%v", err)
+	}
+	if err := s.Close(); !errors.Is(err, errInjected) {
+		t.Errorf("close: %v", err)
+	}
+	o.FS = mem.CrashClone(vfs.CrashCloneCfg{})
+	o.Members[0].FS = o.FS
+	s = openTest(t, o)
+	if err := s.Reap(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := countRows(t, s, rowMap) + countRows(t, s, rowPass); n != 0 {
+		t.Errorf("%d rows are left", n)
+	}
+	wantMark(t, s)
+}
