@@ -39,6 +39,15 @@
 // by passes over the volume's page map in the background, in records of bounded size; see reaper. Entries are never deleted
 // unseen, since account is kept of what they refer to.
 //
+// # What is in use
+//
+// The index counts how many runs of page map entries, of all volumes and generations, touch each block of each frame, as
+// entries change: see package refcount and applier.refs. Blocks that nothing touches are garbage; from the counts follow
+// also what each segment of the log is worth and what the store holds in all. A mark works all of it out from the page
+// maps alone and compares. If they ever disagree while records are applied, nothing is freed any more.
+//
+// Regions scattered by small writes are folded in the background: see foldOnce, which also says what small writes cost.
+//
 // # Promises
 //
 //   - Update returns nil only when the record is durable on every member and applied.

@@ -19,12 +19,12 @@ import (
 // nobody has stored yet are stored together. What holds unchanged chunks keeps them. A region all of whose pages are
 // valid has at most 16 runs after that; one with holes has one for each piece of a chunk between them.
 //
-// What a random write costs beside its content, stated and measured in TestSmallWriteCost, with one copy and no
-// encryption: some 100 bytes of the log, header and padding included; in the index some 40 bytes for the frame, 30 for
-// the name of a whole chunk, and 8 to 16 for its run, until the fold takes the frame out of the page map and the
-// collection of garbage takes away the rows. The rows written to the index for it are these and the region's entry anew,
-// at most 8 bytes for each run that it has. An entry never has more than 128 runs, which is 1 KiB, and no more than
-// foldRuns and what comes in until the background gets there.
+// What a random write costs beside its content, as TestSmallWriteCost measures, for one copy that is not encrypted: a
+// write of 512 bytes adds 71 bytes to the log, header included, and 32 to the rows of the index; one of 4 KiB, which has
+// a name, 88 and 51. Sealing adds up to 25 bytes to the log. The rows last until the collection of garbage takes the
+// frame away. What is written to the index for it is these rows, those of the frame that lost a block and of the segment,
+// and the region's entry anew, of some 8 bytes for each run. An entry never has more than 128 runs, which is 1 to 1.6
+// KiB, and not more than foldRuns for longer than the background takes to get there.
 
 // foldRegions is how many regions are folded by one record: 2 MiB of content are read and perhaps stored.
 const foldRegions = 32

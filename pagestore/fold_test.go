@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -269,4 +270,48 @@ func TestFoldHoles(t *testing.T) {
 		t.Error("the volume has changed")
 	}
 	wantMark(t, s)
+}
+
+// TestSmallWriteCost measures what random small writes cost beside their content, in the log and in the index, and holds
+// it to what fold.go promises. One copy, nothing encrypted, nothing that compresses, every write by itself.
+func TestSmallWriteCost(t *testing.T) {
+	const writes = 4000
+	for _, c := range []struct{ size, log, rows, folded int }{
+		{PageSize, 90, 40, 40},
+		{pagemap.ChunkBytes, 110, 60, 60},
+	} {
+		t.Run(fmt.Sprint(c.size), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, uint64(c.size)))
+			o := testOptions(vfs.NewMem(), 1)
+			o.passive = true
+			s := openTest(t, o)
+			id := newVolume(t, s)
+			const pages = 64 * pagemap.RegionPages // so that each region has its share
+			write(t, s, id, 0, randomBytes(rng, pages*PageSize))
+			measure := func() (log, index int) {
+				for k, v := range allRows(t, s) {
+					index += len(k) + len(v)
+				}
+				return int(s.log.Stats().Bytes) - int(s.Stats().StoredBytes), index
+			}
+			log, index := measure()
+			p := randomBytes(rng, c.size)
+			most := 0
+			for i := range writes {
+				binary.LittleEndian.PutUint64(p, uint64(i)+1)
+				write(t, s, id, PageNo(rng.IntN(pages*PageSize/c.size))*PageNo(c.size/PageSize), p)
+			}
+			for _, e := range entriesOf(t, s, id) {
+				most = max(most, len(pagemap.AppendEntry(nil, e)))
+			}
+			log2, index2 := measure()
+			foldAll(t, s)
+			_, index3 := measure()
+			got := [...]int{(log2 - log) / writes, (index2 - index) / writes, (index3 - index) / writes}
+			t.Logf("%d bytes: %d bytes of the log, %d of rows, %d when folded; the largest entry has %d bytes", c.size, got[0], got[1], got[2], most)
+			if got[0] > c.log || got[1] > c.rows || got[2] > c.folded || most > 1024 {
+				t.Errorf("want at most %d, %d, %d, and 1024", c.log, c.rows, c.folded)
+			}
+		})
+	}
 }

@@ -24,7 +24,8 @@ import (
 //	"g" volume u64 · generation u32   empty: a frozen generation of the volume that can be read
 //	"m" volume u64 · region u64 · ^generation u32
 //	                                  page map of a region as the generation left it; newest first
-//	"h" volume u64 · region u64       empty: the newest page map entry of the region has more than foldRuns runs
+//	"h" volume u64 · region u64       empty: the newest page map entry of the region has more than foldRuns runs,
+//	                                  and something was written there since it was folded
 //	"d" volume u64 · generation u32 · region u64
 //	                                  bitmap [16] of the pages that were written or cleared in the generation; kept once
 //	                                  the volume has a frozen generation to compare with
