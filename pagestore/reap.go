@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,49 +105,67 @@ func (r *reaper) run(s *Store) {
 
 // Reap carries out every pass that is due, instead of leaving it to the background: after it nothing is stored that no
 // volume or generation shows, as far as it was dropped before the call. It returns the error of ctx when that ends.
+//
+// A volume whose page map is damaged does not keep it from the others: the first such error is returned in the end.
 func (s *Store) Reap(ctx context.Context) error {
+	var first error
+	failed := make(map[VolumeID]bool)
 	for {
-		if more, err := s.reapOnce(ctx); err != nil || !more {
-			return err
+		volume, more, err := s.reapStep(ctx)
+		switch {
+		case err == nil && !more:
+			return first
+		case err == nil:
+		case volume == 0 || failed[volume]: // no volume is to blame, or its turn has come again
+			return cmp.Or(first, err)
+		default:
+			failed[volume], first = true, cmp.Or(first, err)
 		}
 	}
 }
 
-// reapOnce carries out one step of a pass. more is false if no pass is due.
+// reapOnce carries out one step of a pass. more is false if no pass is due. After an error because of damage in one
+// volume, the next call goes on with another.
 func (s *Store) reapOnce(ctx context.Context) (more bool, err error) {
+	_, more, err = s.reapStep(ctx)
+	return more, err
+}
+
+// reapStep is reapOnce. It names the volume if an error is due to it.
+func (s *Store) reapStep(ctx context.Context) (volume VolumeID, more bool, err error) {
 	r := &s.reaper.mu
 	r.Lock()
 	defer r.Unlock()
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	if err := s.unusable(); err != nil {
-		return false, err
+	if err := cmp.Or(ctx.Err(), s.unusable()); err != nil {
+		return 0, false, err
 	}
 	step, err := s.planStep(&r.pass, r.last)
-	if err != nil || r.volume == 0 {
-		return false, err
+	if volume = r.volume; err != nil && volume != 0 {
+		r.pass, r.last = pass{}, volume
+	}
+	if err != nil || volume == 0 {
+		return volume, false, err
 	}
 	if step.to > step.from {
 		if err := s.Update(func(tx *Tx) error {
 			tx.add(appendReapOp(tx.buf, r.volume, step.from, step.to, r.due))
 			return nil
 		}); err != nil {
-			return false, err
+			return 0, false, err
 		}
 	}
 	if r.from = step.next; r.from == maxRegions {
-		r.pass, r.last = pass{}, r.volume
+		r.pass, r.last = pass{}, volume
 	}
-	return true, nil
+	return volume, true, nil
 }
 
-// reapStep is what a step does: the regions [from, to) are to be reaped, none if from == to; the pass goes on at next.
-type reapStep struct{ from, to, next uint64 }
+// passStep is what a step does: the regions [from, to) are to be reaped, none if from == to; the pass goes on at next.
+type passStep struct{ from, to, next uint64 }
 
 // planStep looks for the next regions in which there is something to do. If no pass is under way it begins one, over a
 // volume behind last if there is one, and leaves p.volume 0 if none is due.
-func (s *Store) planStep(p *pass, last VolumeID) (step reapStep, err error) {
+func (s *Store) planStep(p *pass, last VolumeID) (step passStep, err error) {
 	v, err := s.View()
 	if err != nil {
 		return step, err
@@ -187,7 +206,7 @@ func (s *Store) planStep(p *pass, last VolumeID) (step reapStep, err error) {
 }
 
 // look reads on from where the pass is, until there is enough to do.
-func (s *Store) look(from reader, p *pass, rules *reapRules) (step reapStep, err error) {
+func (s *Store) look(from reader, p *pass, rules *reapRules) (step passStep, err error) {
 	enough := reapWork
 	if s.flight.busy() {
 		enough = reapWorkBusy

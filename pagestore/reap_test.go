@@ -230,14 +230,16 @@ func TestReapInBackground(t *testing.T) {
 	}
 }
 
-// TestReapDamage: damage in the page map ends passes with an error, and the store goes on.
+// TestReapDamage: damage in the page map of a volume ends passes over it with an error. Other volumes have theirs, and the
+// store goes on.
 func TestReapDamage(t *testing.T) {
 	o := testOptions(vfs.NewMem(), 1)
 	failed := make(chan error, 100)
 	o.Events = &Events{ReapFailed: func(err error) { failed <- err }}
 	s := openTest(t, o)
-	v := newVolume(t, s)
+	v, w := newVolume(t, s), newVolume(t, s)
 	scatter(t, s, v, 5)
+	scatter(t, s, w, 5)
 	if err := s.db.Set(appendMapKey(nil, v, 2, 1), []byte{1}, pebble.NoSync); err != nil {
 		t.Fatal(err)
 	}
@@ -245,8 +247,12 @@ func TestReapDamage(t *testing.T) {
 	if err := <-failed; !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "volume 1 region 2 generation 1") {
 		t.Errorf("%v", err)
 	}
+	update(t, s, func(tx *Tx) error { return tx.Drop(w) })
 	if err := s.Reap(t.Context()); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("%v", err)
+	}
+	if n := countRows(t, s, rowMap); n != 5 {
+		t.Errorf("%d entries, want those of the damaged volume", n)
 	}
 	newVolume(t, s)
 }
