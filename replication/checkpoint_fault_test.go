@@ -144,6 +144,9 @@ func (f *keepFault) run() {
 	f.look(members, what()+", tried again")
 	v := verifier{t: t, name: what(), members: members}
 	v.equal()
+	if list, err := members[0].FS.List(members[0].Dir + "/checkpoint"); err != nil || len(list) != len(f.records.saved.files) {
+		t.Fatalf("%s: left in checkpoint/: %q %v", what(), list, err)
+	}
 	if err := l.Close(); err != nil {
 		t.Fatalf("%s: %v", what(), err)
 	}

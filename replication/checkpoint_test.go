@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"pagevault/internal/clock"
 	"pagevault/replication/segment"
 )
@@ -311,4 +313,45 @@ func TestCheckpointWhileAppending(t *testing.T) {
 	}
 	l = mustOpen(t, members, Options{})
 	mustRestore(t, l, cpFiles{"state": "state at 500", "same": "always the same"})
+}
+
+// lateFS opens a file, says so on opened, and gives it to the caller when it hears from proceed.
+type lateFS struct {
+	vfs.FS
+	name            string
+	opened, proceed chan struct{}
+}
+
+func (l *lateFS) Open(name string, o ...vfs.OpenOption) (vfs.File, error) {
+	f, err := l.FS.Open(name, o...)
+	if l.FS.PathBase(name) == l.name {
+		l.opened <- struct{}{}
+		<-l.proceed
+	}
+	return f, err
+}
+
+// TestDropWhileOpening drops a segment just when a reader has opened its file: the reader has its bytes, and the file is not
+// kept open, so that the disk has its blocks back.
+func TestDropWhileOpening(t *testing.T) {
+	late := &lateFS{FS: vfs.NewMem(), name: segment.Name(1, true), opened: make(chan struct{}), proceed: make(chan struct{})}
+	l := mustOpen(t, []Member{{FS: late, Dir: "one"}}, Options{})
+	r := fill(t, l, 2)[0]
+	mustSave(t, l, 1, nil)
+	read := make(chan error)
+	got := make([]byte, 6)
+	go func() { read <- l.ReadAt(got, r.At) }()
+	<-late.opened
+	if err := l.Drop(1); err != nil {
+		t.Fatal(err)
+	}
+	late.proceed <- struct{}{}
+	if err := <-read; err != nil || string(got) != "data 1" {
+		t.Fatalf("read %q: %v", got, err)
+	}
+	l.files.mu.Lock()
+	defer l.files.mu.Unlock()
+	if n := len(l.files.mu.open); n != 0 {
+		t.Fatalf("%d files are kept open", n)
+	}
 }
