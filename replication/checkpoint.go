@@ -61,6 +61,12 @@ func (k *keeper) current() segment.Manifest {
 	return k.mu.manifest
 }
 
+// settle waits for what is being written, which sees that the log is closing.
+func (k *keeper) settle() {
+	k.writing.Lock()
+	defer k.writing.Unlock()
+}
+
 // Checkpoint describes the checkpoint that the members hold; ok is false if there is none.
 func (l *Log) Checkpoint() (info CheckpointInfo, ok bool) {
 	m := l.keeper.current()

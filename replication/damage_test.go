@@ -699,7 +699,11 @@ func FuzzOpen(f *testing.F) {
 	f.Fuzz(func(t *testing.T, tail string) {
 		im := maps.Clone(seeds.members[0])
 		im[name] = tail
+		damage := slices.ContainsFunc(verify(t, membersOf(t, []image{im})), func(p Problem) bool { return !p.Unfinished })
 		l, members, err := openImages(t, []image{im})
+		if damage != (err != nil) {
+			t.Fatalf("damage found: %v; Open: %v", damage, err)
+		}
 		if err != nil {
 			if !maps.Equal(imageOf(t, members[0]), im) {
 				t.Fatal("files were changed although the log was refused")

@@ -180,8 +180,7 @@ func (l *Log) Close() error {
 		l.work.Signal()
 		l.space.Broadcast()
 		<-l.stopped
-		l.keeper.writing.Lock() // what is being written there sees that the log is closing
-		l.keeper.writing.Unlock()
+		l.keeper.settle()
 		for _, m := range l.members {
 			close(m.steps)
 		}

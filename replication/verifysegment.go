@@ -33,6 +33,7 @@ type segmentCheck struct {
 	end     int64           // of the last record that any member has whole
 	count   int
 
+	begun   bool      // a copy is longer than a header, so that all had theirs on disk
 	pending []Problem // of a last segment: whether a crash leaves it so is known at its end
 }
 
@@ -121,11 +122,17 @@ func (s *segmentCheck) look(i int) {
 	}
 	c.size = info.Size()
 	c.reader = segment.NewReader(pacedFile{File: file, v: s.v}, c.size, s.v.store, w.id)
-	if h, err := c.reader.Header(); err == nil {
+	h, err := c.reader.Header()
+	switch {
+	case s.v.stopped != nil:
+		return
+	case err == nil:
 		c.header = &h
-	} else if s.v.stopped == nil {
+	default:
 		s.problem(i, 0, "header: %v", err)
+		s.begun = s.begun || !errors.Is(err, segment.ErrDamaged) // of another log: no crash does that
 	}
+	s.begun = s.begun || c.size > segment.HeaderBytes
 	s.footer(i)
 }
 
@@ -292,8 +299,10 @@ func (s *segmentCheck) decide() {
 		file := s.copies[p.Member].file
 		switch {
 		case s.copies[p.Member].names.sealed && file != nil:
+		case file == nil: // not made yet, or removed already, since the segment holds no record
+			p.Unfinished = s.count == 0 && s.trailer == nil && s.durable == 0
 		case p.Offset < segment.HeaderBytes:
-			p.Unfinished = s.count == 0 && s.trailer == nil
+			p.Unfinished = !s.begun
 		case s.trailer != nil:
 			p.Unfinished = p.Offset >= s.end
 		default:
