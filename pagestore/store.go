@@ -57,6 +57,7 @@ type Store struct {
 	brokeIndex atomic.Pointer[error] // why the index can no longer be trusted to take rows
 	corrupt    atomic.Bool           // a file of the index was found damaged
 	closing    atomic.Bool
+	readOnly   bool          // opened by OpenReadOnly: nothing runs, nothing is written
 	broken     chan struct{} // closed when brokeIndex is set
 	stopped    chan struct{} // closed when the applying goroutine has ended
 	stopFill   chan struct{} // closed to end the goroutine that fills the summary
@@ -76,6 +77,9 @@ type Store struct {
 func (s *Store) Close() error {
 	if s.closing.Swap(true) {
 		return ErrClosed
+	}
+	if s.readOnly {
+		return s.closeReadOnly()
 	}
 	s.flight.wake()
 	// Whoever had the sequencer has enqueued its record, and nobody enqueues another.

@@ -105,6 +105,7 @@ type Server struct {
 	metrics    *metrics
 	date       dater
 	serving    atomic.Int64 // connections with a goroutine of fasthttp
+	checking   sync.Mutex   // held while an account is checked: one at a time
 
 	pristine     fasthttp.ResponseHeader // of a reply that nothing was said of yet
 	pristineOnce sync.Once

@@ -37,9 +37,23 @@ func memoryLayout() *layout {
 	return &layout{fs: vfs.NewMem(), index: "index", members: []string{"replica-1"}}
 }
 
-// diskLayout says where stores live on disk, and refuses what cannot work. It makes nothing: opening the stores makes what
-// is missing. replicas are the members' folders; none means folders below data.
+// diskLayout is findLayout for those who are going to write there: it refuses folders in which nothing can be made.
 func diskLayout(data string, replicas []string) (*layout, error) {
+	l, err := findLayout(data, replicas)
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range append([]string{l.index}, l.members...) {
+		if err := checkWritable(dir); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// findLayout says where stores live on disk, and refuses what cannot work. It makes nothing: opening the stores makes what
+// is missing. replicas are the members' folders; none means folders below data.
+func findLayout(data string, replicas []string) (*layout, error) {
 	given := data
 	data, err := filepath.Abs(data)
 	if err != nil {
@@ -63,11 +77,6 @@ func diskLayout(data string, replicas []string) (*layout, error) {
 	}
 	if err := l.checkApart(); err != nil {
 		return nil, err
-	}
-	for _, dir := range append([]string{l.index}, l.members...) {
-		if err := checkWritable(dir); err != nil {
-			return nil, err
-		}
 	}
 	return l, nil
 }

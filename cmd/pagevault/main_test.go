@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -37,13 +38,20 @@ const patience = 30 * time.Second
 //
 //	server NAME [args]   starts pagevault serve with these arguments and free ports, waits until it serves, and sets
 //	                     $NAME_url, $NAME_admin, $NAME_port; what it prints goes to the files NAME.out and NAME.err
-//	stop NAME [SIGNAL]   sends it the signal, TERM if none, and waits; it must end with status 0 (KILL: by the signal)
+//	end NAME [SIGNAL]    sends it the signal, TERM if none, and waits; it must end with status 0 (KILL: by the signal)
 //	busy VARIABLE        takes a port for the length of the script
 //	get URL              GETs it; status and body are stdout; with ! anything but 200 is expected
 //	failure ARGS         runs pagevault, which must end with 1 and one line on stderr
 //	usage ARGS           runs pagevault, which must end with 2 and one line on stderr
 //	certificate C K      makes a certificate for 127.0.0.1 and its key
+//
+// and those of checkCommands.
 func TestScript(t *testing.T) {
+	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"server": startServer, "end": stopServer, "busy": takePort, "get": get, "certificate": makeCertificate,
+		"failure": expectExit(exitFailure), "usage": expectExit(exitUsage),
+	}
+	maps.Copy(commands, checkCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -52,10 +60,7 @@ func TestScript(t *testing.T) {
 			env.Values[processesKey{}] = map[string]*process{}
 			return nil
 		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"server": startServer, "stop": stopServer, "busy": takePort, "get": get, "certificate": makeCertificate,
-			"failure": expectExit(exitFailure), "usage": expectExit(exitUsage),
-		},
+		Cmds: commands,
 	})
 }
 
@@ -158,7 +163,7 @@ func (p *process) await(ts *testscript.TestScript, name string, ok func(out stri
 
 func stopServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 || len(args) > 2 {
-		ts.Fatalf("usage: stop NAME [SIGNAL]")
+		ts.Fatalf("usage: end NAME [SIGNAL]")
 	}
 	p := processes(ts)[args[0]]
 	sig := syscall.SIGTERM

@@ -1,0 +1,274 @@
+package blobstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
+)
+
+// check checks the account and returns the problems, a line each, sorted.
+func (f *fixture) check(level CheckLevel) (problems []Problem, summary CheckSummary) {
+	f.t.Helper()
+	summary, err := f.Check(context.Background(), CheckOptions{Level: level, Found: func(p *Problem) { problems = append(problems, *p) }})
+	ok(f.t, err)
+	if summary.Problems != len(problems) || !summary.Complete || summary.Account != "acct" {
+		f.t.Fatalf("summary %+v of %d problems", summary, len(problems))
+	}
+	return problems, summary
+}
+
+// problemLines returns problems as lines.
+func problemLines(problems []Problem) string {
+	var lines []string
+	for i := range problems {
+		lines = append(lines, problems[i].String()+"\n")
+	}
+	return strings.Join(lines, "")
+}
+
+// wantClean fails the test if a full check finds anything.
+func (f *fixture) wantClean(what string) CheckSummary {
+	f.t.Helper()
+	problems, summary := f.check(CheckFull)
+	if len(problems) > 0 {
+		f.t.Fatalf("%s: a check finds\n%s", what, problemLines(problems))
+	}
+	return summary
+}
+
+// populate makes blobs of all kinds: written, with snapshots on this volume and another, empty, and being removed.
+func (f *fixture) populate() (snapshot string) {
+	f.t.Helper()
+	f.create("a", 300)
+	f.put("a", 0, 200, 'x')
+	snapshot = f.snapshot("a")
+	f.put("a", 10, 20, 'y')
+	f.wipe("a", 100, 130)
+	f.snapshot("a")
+	f.create("b", 100)
+	f.put("b", 0, 16, 'z')
+	f.snapshot("b")
+	f.create("b", 100) // another volume; the snapshot keeps the old one
+	f.create("empty", 0)
+	must(f.t)(f.CreateContainer("other", nil))
+	return snapshot
+}
+
+func TestCheckClean(t *testing.T) {
+	f := newBareFixture(t, nil)
+	f.wantClean("nothing")
+	must(t)(f.CreateContainer("cont", nil))
+	f.populate()
+	s := f.wantClean("with blobs")
+	if s.Containers != 2 || s.Blobs != 3 || s.Snapshots != 3 || s.Volumes != 4 || s.Frames == 0 || s.Chunks == 0 || s.Rows == 0 || s.Bytes == 0 {
+		t.Errorf("summary %+v", s)
+	}
+	f.reopen()
+	f.wantClean("opened again")
+	ok(t, f.DeleteContainer("cont", &Access{}))
+	f.wantClean("while its blobs are removed, or after that")
+	<-f.reaped
+	f.wantClean("when its blobs are gone")
+	problems, q := f.check(CheckQuick)
+	if len(problems) > 0 || q.Bytes != 0 || q.Frames != 0 || q.Level != "quick" {
+		t.Errorf("quick: %v, %+v", problems, q)
+	}
+}
+
+// provoked are the kinds of problems that tests of this package have seen; see TestCheckKinds.
+func allKinds() []pagestore.Kind {
+	return []pagestore.Kind{KindUserRowUnknown, KindUserRowDamaged, KindContainerIDs, KindContainerMissing, KindBlobMissing, KindSnapshotCount,
+		KindVolumeMissing, KindVolumeShared, KindVolumeLeaked, KindGenMissing, KindGenLeaked, KindPagesBeyond, KindTotalsWrong}
+}
+
+// TestCheckKinds provokes each kind of problem of the blob service's rows, and wants it named with container and blob.
+func TestCheckKinds(t *testing.T) {
+	seen := map[pagestore.Kind]bool{}
+	f := func(name string, spoil func(f *fixture, tx *pagestore.Tx) error, want ...string) {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.populate()
+			f.wantClean("before")
+			ok(t, f.update(func(tx *pagestore.Tx) error { return spoil(f, tx) }))
+			problems, _ := f.check(CheckFull)
+			lines := problemLines(problems)
+			for _, w := range want {
+				if !strings.Contains(lines, w) {
+					t.Errorf("want %q in\n%s", w, lines)
+				}
+			}
+			if len(problems) != len(want) {
+				t.Errorf("%d problems, want %d:\n%s", len(problems), len(want), lines)
+			}
+			for i := range problems {
+				seen[problems[i].Kind] = true
+			}
+		})
+	}
+	blob := func(name string, snapshot snapshotID) []byte { return appendBlobKey(nil, 1, name, snapshot) }
+	// edit changes the row of a blob.
+	edit := func(name string, change func(r *blobRow)) func(*fixture, *pagestore.Tx) error {
+		return func(_ *fixture, tx *pagestore.Tx) error {
+			value, _, err := tx.Get(blob(name, 0))
+			if err != nil {
+				return err
+			}
+			row, err := decodeBlobRow(bytes.Clone(value))
+			if err != nil {
+				return err
+			}
+			change(&row)
+			tx.Set(blob(name, 0), row.append(nil))
+			return nil
+		}
+	}
+	set := func(key []byte, value ...byte) func(*fixture, *pagestore.Tx) error {
+		return func(_ *fixture, tx *pagestore.Tx) error { tx.Set(key, value); return nil }
+	}
+	remove := func(key []byte) func(*fixture, *pagestore.Tx) error {
+		return func(_ *fixture, tx *pagestore.Tx) error { tx.Delete(key); return nil }
+	}
+
+	f("a row of another table", set([]byte("zebra"), 1), "error: blob-row-unknown: account acct: rows of table 'z'")
+	f("a container that cannot be read", set(appendContainerKey(nil, "other"), 9), "error: blob-row-damaged: account acct container other: ", "totals-wrong")
+	f("two containers of one id", func(_ *fixture, tx *pagestore.Tx) error {
+		row, _, err := tx.Get(appendContainerKey(nil, "cont"))
+		tx.Set(appendContainerKey(nil, "aaa"), bytes.Clone(row))
+		return err
+	}, `container-id: account acct container aaa: its id 1 is also that of "cont"`, "totals-wrong")
+	f("an id that comes again", set(nextIDKey, appendNumberRow(nil, 2)...), "container-id: account acct container other: its id 2 would be given out again: the next one is 2")
+	f("the next id cannot be read", set(nextIDKey, 9), "blob-row-damaged: account acct: row 6e", "container-id", "container-id")
+	f("a tomb that cannot be read", set(appendTombKey(nil, 77), 9), "blob-row-damaged: account acct: row 74")
+	f("service properties that cannot be read", set(propertiesKey, rowVersion, '<'), "blob-row-damaged: account acct: row 70")
+	f("blobs without a container", remove(appendContainerKey(nil, "cont")),
+		"error: container-missing: account acct container #1 blob a: ", "container #1 blob b: ", "container #1 blob empty: ", "totals-wrong")
+	f("a blob that cannot be read", set(blob("empty", 0), 9), "error: blob-row-damaged: account acct container cont blob empty: ", "volume-leaked", "totals-wrong")
+	f("snapshots without their blob", remove(blob("a", 0)), "blob-missing: account acct container cont blob a: 2 snapshots of a blob that does not exist",
+		"snapshot-count: account acct container cont blob a: volume 1 has 2 snapshots and no row that counts them", "totals-wrong")
+	f("a blob that counts its snapshots wrong", edit("a", func(r *blobRow) { r.snaps.all++ }), "snapshot-count: account acct container cont blob a: it counts 3 snapshots, 2 of its present volume")
+	f("a volume that counts its snapshots wrong", set(appendVolumeKey(nil, 2), appendNumberRow(nil, 5)...), "snapshot-count: account acct container cont blob b: volume 2 has 1 snapshots, its row counts 5")
+	f("a volume counted for nobody", set(appendVolumeKey(nil, 1), appendNumberRow(nil, 1)...), "snapshot-count: account acct volume 1: a row counts 1 snapshots of a volume that none has")
+	f("a count that cannot be read", set(appendVolumeKey(nil, 2), 9), "blob-row-damaged: account acct: row 76")
+	f("no volume", edit("empty", func(r *blobRow) { r.volume = 99 }), "error: volume-missing: account acct container cont blob empty: volume 99", "volume-leaked: account acct volume 4: ")
+	f("one volume, two blobs", edit("empty", func(r *blobRow) { r.volume = 3 }), "volume-shared: account acct container cont blob empty: volume 3", "volume-leaked: account acct volume 4: ")
+	f("a volume of nobody", func(_ *fixture, tx *pagestore.Tx) error { tx.CreateVolume(); return nil }, "warning: volume-leaked: account acct volume 5: ")
+	f("a generation of nobody", func(_ *fixture, tx *pagestore.Tx) error { _, err := tx.Freeze(1); return err }, "warning: generation-leaked: account acct container cont blob a: generation ")
+	f("no generation", func(f *fixture, tx *pagestore.Tx) error { return tx.Thaw(2, 1) }, "error: generation-missing: account acct container cont blob b: generation 1 of volume 2")
+	f("pages behind the end", edit("a", func(r *blobRow) { r.size = 150 * PageSize }), "error: pages-beyond-size: account acct container cont blob a: it ends at byte 76800, and its pages from byte 76800 on are valid", "totals-wrong")
+	f("totals", set(totalsKey, appendTotalsRow(nil, &Totals{Blobs: 1})...), "error: totals-wrong: account acct: the row of totals says {Containers:0 Blobs:1")
+	f("totals that cannot be read", set(totalsKey, 9), "blob-row-damaged: account acct: row 61")
+	f("no totals", remove(totalsKey), "totals-wrong: account acct: there is no row of totals, and a recount gives {Containers:2 Blobs:3 Snapshots:3")
+	for _, k := range allKinds() {
+		if !seen[k] {
+			t.Errorf("no case provokes %s", k)
+		}
+	}
+}
+
+// TestCheckNamesBlobs damages stored bytes: the problem names every blob and snapshot that shows them, and the bytes.
+func TestCheckNamesBlobs(t *testing.T) {
+	f := newFixture(t)
+	f.create("a b", 64)
+	f.create("copy", 64)
+	body := bytes.Repeat([]byte{0}, 32*PageSize)
+	r := seeded(t)
+	for i := range body {
+		body[i] = byte(r.Uint32())
+	}
+	putAt := func(name string, page int64, p []byte) {
+		t.Helper()
+		must(t)(f.PutPages(ref(name), &PutPages{Range: header.Range{Start: page * PageSize, End: page*PageSize + int64(len(p))}, Body: p}))
+	}
+	putAt("a b", 0, body)
+	s := f.snapshot("a b")
+	putAt("copy", 8, body)
+	putAt("a b", 8, body[:8*PageSize]) // the snapshot alone shows the second chunk now, beside the copy
+	f.wantClean("before")
+	f.damage("member-2", body[4096+100:4096+164])
+	problems, summary := f.check(CheckFull)
+	var got []string
+	for _, p := range problems {
+		if p.Kind != pagestore.KindFrameCopy {
+			continue
+		}
+		if p.Member != 2 || p.Segment == 0 || p.Frame == 0 || p.Container != "cont" || p.Severity != pagestore.SeverityWarning {
+			t.Errorf("%+v", p)
+		}
+		got = append(got, fmt.Sprintf("%s %s [%d,%d)", p.Blob, p.Snapshot, p.Offset, p.Offset+p.Length))
+	}
+	slices.Sort(got)
+	for _, want := range []string{"a b " + s + " [", "copy  ["} {
+		if !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, want) }) {
+			t.Errorf("nothing begins with %q in %q", want, got)
+		}
+	}
+	if summary.Kinds[pagestore.KindFrameCopy] != len(got) || len(got) < 2 {
+		t.Errorf("%+v, %q", summary.Kinds, got)
+	}
+	if lines := problemLines(problems); !strings.Contains(lines, `blob "a b" snapshot `+s+" bytes [") {
+		t.Errorf("no line quotes the name:\n%s", lines)
+	}
+	f.damage("member-1", body[4096+100:4096+164])
+	f.damage("member-3", body[4096+100:4096+164])
+	problems, _ = f.check(CheckFull)
+	if lines := problemLines(problems); !strings.Contains(lines, "error: frame-lost: account acct container cont blob copy bytes [") {
+		t.Errorf("with all copies damaged:\n%s", lines)
+	}
+}
+
+// TestCheckEvents writes events and reads them again.
+func TestCheckEvents(t *testing.T) {
+	problem := Problem{Severity: "error", Kind: KindVolumeLeaked, Account: "acct", Container: "c", Blob: "<b>", Snapshot: "s", Offset: 512, Length: 1024,
+		Volume: 7, Member: 2, Segment: 3, SegmentOffset: 4, SegmentLength: 5, Frame: 6, Text: "text"}
+	progress := CheckProgress{Account: "acct", Phase: "rows", Bytes: 1, Total: 2, Rows: 3}
+	summary := CheckSummary{Account: "acct", Level: "full", Complete: true, Problems: 1, Kinds: map[pagestore.Kind]int{KindVolumeLeaked: 1}, Rows: 9, Seconds: 0.5}
+	var b bytes.Buffer
+	for _, e := range []any{&problem, progress, &summary, nil} {
+		ok(t, WriteCheckEvent(&b, e))
+	}
+	whole := b.String()
+	if lines := strings.Split(whole, "\n"); len(lines) != 5 || !strings.HasPrefix(lines[0], `{"type":"problem","severity":"error","kind":"volume-leaked"`) || !strings.Contains(lines[0], `"blob":"<b>"`) {
+		t.Fatalf("%s", whole)
+	}
+	var got []string
+	read := func(text string) error {
+		got = nil
+		return ReadCheckEvents(strings.NewReader(text), CheckEvents{
+			Problem:  func(p *Problem) { got = append(got, fmt.Sprintf("%+v", *p)) },
+			Progress: func(p CheckProgress) { got = append(got, fmt.Sprintf("%+v", p)) },
+			Summary:  func(s *CheckSummary) { got = append(got, fmt.Sprintf("%+v", *s)) },
+		})
+	}
+	ok(t, read(whole))
+	want := []string{fmt.Sprintf("%+v", problem), fmt.Sprintf("%+v", progress), fmt.Sprintf("%+v", summary)}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for n := range len(whole) - len("\n") {
+		if err := read(whole[:n]); err == nil {
+			t.Fatalf("cut at %d of %d bytes: no error", n, len(whole))
+		}
+	}
+	ok(t, read(`{"type":"later"}`+"\n"+`{"type":"end"}`))
+	if err := read(`{"type":"summary","kinds":3}`); err == nil || len(got) > 0 {
+		t.Errorf("a summary that is none: %v, %q", err, got)
+	}
+}
+
+// TestCheckCancelled: a check that is cancelled says so, and what it found stays.
+func TestCheckCancelled(t *testing.T) {
+	f := newFixture(t)
+	f.populate()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	summary, err := f.Check(ctx, CheckOptions{})
+	if err != context.Canceled && err == nil || summary.Complete || summary.Error == "" {
+		t.Errorf("%v, %+v", err, summary)
+	}
+}

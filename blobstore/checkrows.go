@@ -1,0 +1,414 @@
+package blobstore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"slices"
+
+	"pagevault/internal/azure/xmlbody"
+	"pagevault/pagestore"
+)
+
+// The rows of this layer, checked table by table. Blobs are checked by group, a blob with its snapshots, since they share
+// volumes and the blob counts the snapshots. What is known of a group is forgotten when the next one begins.
+
+// phaseBlobs is what the progress of this part is called.
+const phaseBlobs = "blobs"
+
+// rows checks all rows of this layer.
+func (c *checker) rows() error {
+	c.claimed, c.counted = volumeSet{}, volumeSet{}
+	if err := c.loadContainers(); err != nil {
+		return err
+	}
+	tables := []struct {
+		table byte
+		check func(key, value []byte)
+	}{
+		{tableContainer, c.checkContainer},
+		{tableNextID, c.checkNextID},
+		{tableTomb, c.checkTomb},
+		{tableProperties, c.checkProperties},
+		{tableBlob, c.checkBlob},
+		{tableVolume, c.checkCounter},
+		{tableTotals, c.checkTotals}, // last: it compares what was counted before
+	}
+	known := map[byte]bool{}
+	for _, t := range tables {
+		known[t.table] = true
+		if err := c.table(t.table, t.check); err != nil {
+			return err
+		}
+		if t.table == tableBlob {
+			c.endGroup()
+		}
+	}
+	if !c.totalsRow && c.totals != (Totals{}) {
+		c.report(Problem{Severity: pagestore.SeverityError, Kind: KindTotalsWrong, Account: c.account,
+			Text: fmt.Sprintf("there is no row of totals, and a recount gives %+v", c.totals)})
+	}
+	if err := c.otherTables(known); err != nil {
+		return err
+	}
+	return c.leaks()
+}
+
+// table calls check for every row of a table.
+func (c *checker) table(table byte, check func(key, value []byte)) error {
+	from := []byte{table}
+	return scanView(c.view, from, appendAfter(nil, from), func(it *pagestore.Iter) (bool, error) {
+		check(it.Key(), it.Value())
+		if err := c.step(); err != nil {
+			return false, err
+		}
+		return it.Next(), nil
+	})
+}
+
+// step counts a row, tells how far the check is, and ends it if it was cancelled.
+func (c *checker) step() error {
+	if c.progress.Rows++; c.progress.Rows%1024 != 0 {
+		return nil
+	}
+	if c.o.Progress != nil {
+		c.progress.Account, c.progress.Phase = c.account, phaseBlobs
+		c.o.Progress(c.progress)
+	}
+	return c.ctx.Err()
+}
+
+// otherTables reports rows of tables that do not exist, one problem for each table.
+func (c *checker) otherTables(known map[byte]bool) error {
+	for at := []byte{}; ; {
+		found := false
+		var table byte
+		err := scanView(c.view, at, nil, func(it *pagestore.Iter) (bool, error) {
+			found = true
+			if key := it.Key(); len(key) > 0 {
+				table = key[0]
+			}
+			return false, nil
+		})
+		if err != nil || !found {
+			return err
+		}
+		if !known[table] {
+			c.report(Problem{Severity: pagestore.SeverityError, Kind: KindUserRowUnknown, Account: c.account,
+				Text: fmt.Sprintf("rows of table %q, which this build does not know", table)})
+		}
+		if table == math.MaxUint8 {
+			return nil
+		}
+		at = []byte{table + 1}
+	}
+}
+
+// loadContainers learns the names of all containers. What is wrong with their rows is left to checkContainer.
+func (c *checker) loadContainers() error {
+	c.blobIDs = 1
+	if value, ok, err := c.view.Get(nextIDKey); err != nil {
+		return err
+	} else if id, err := decodeNumberRow(value); ok && err == nil {
+		c.blobIDs = containerID(id)
+	}
+	err := c.table(tableContainer, func(key, value []byte) {
+		if row, err := decodeContainerRow(value); err == nil {
+			c.containers[row.id] = containerState{name: string(key[1:])}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return c.table(tableTomb, func(key, value []byte) {
+		if len(key) == 9 && len(value) > 0 {
+			c.containers[containerID(binary.BigEndian.Uint64(key[1:]))] = containerState{string(value[1:]), true}
+		}
+	})
+}
+
+func (c *checker) damagedRow(key []byte, err error) {
+	p := Problem{Severity: pagestore.SeverityError, Kind: KindUserRowDamaged, Account: c.account, Text: fmt.Sprintf("row %x: %v", key, err)}
+	switch at, bad := parseBlobName(key); {
+	case bad == nil:
+		p.Container, p.Blob, p.Snapshot = c.containerName(at.container), at.name, at.snapshot.String()
+	case key[0] == tableContainer:
+		p.Container = string(key[1:])
+	}
+	c.report(p)
+}
+
+func (c *checker) checkContainer(key, value []byte) {
+	row, err := decodeContainerRow(value)
+	if err == nil {
+		_, err = decodeMetadata(row.meta)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+		return
+	}
+	c.summary.Containers++
+	c.totals.Containers++
+	name := string(key[1:])
+	if other := c.containers[row.id]; other.name != name || other.tomb {
+		c.report(Problem{Severity: pagestore.SeverityError, Kind: KindContainerIDs, Account: c.account, Container: name,
+			Text: fmt.Sprintf("its id %d is also that of %q", uint64(row.id), other.name)})
+	}
+	if row.id >= c.blobIDs {
+		c.report(Problem{Severity: pagestore.SeverityError, Kind: KindContainerIDs, Account: c.account, Container: name,
+			Text: fmt.Sprintf("its id %d would be given out again: the next one is %d", uint64(row.id), uint64(c.blobIDs))})
+	}
+}
+
+func (c *checker) checkNextID(key, value []byte) {
+	if _, err := decodeNumberRow(value); err != nil || len(key) != 1 {
+		c.damagedRow(key, firstError(err, badKey(key)))
+	}
+}
+
+func (c *checker) checkTomb(key, value []byte) {
+	if len(key) != 9 || len(value) < 1 || value[0] != rowVersion {
+		c.damagedRow(key, badRow("tomb", value))
+	}
+}
+
+func (c *checker) checkProperties(key, value []byte) {
+	var err error
+	if len(key) != 1 || len(value) < 1 || value[0] != rowVersion {
+		err = badRow("service properties", value)
+	} else if _, e := xmlbody.ParseServiceProperties(value[1:]); e != nil {
+		err = fmt.Errorf("%w: %w", badRow("service properties", value), e)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+	}
+}
+
+// checkTotals compares the totals that are kept with those that were counted.
+func (c *checker) checkTotals(key, value []byte) {
+	c.totalsRow = true
+	kept, err := decodeTotalsRow(value)
+	if err == nil && len(key) != 1 {
+		err = badKey(key)
+	}
+	switch {
+	case err != nil:
+		c.damagedRow(key, err)
+	case kept != c.totals:
+		c.report(Problem{Severity: pagestore.SeverityError, Kind: KindTotalsWrong, Account: c.account,
+			Text: fmt.Sprintf("the row of totals says %+v, a recount gives %+v", kept, c.totals)})
+	}
+}
+
+// checkCounter checks the row that counts the snapshots of a volume that no blob has any more.
+func (c *checker) checkCounter(key, value []byte) {
+	n, err := decodeNumberRow(value)
+	if err == nil && len(key) != 9 {
+		err = badKey(key)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+		return
+	}
+	if v := pagestore.VolumeID(binary.BigEndian.Uint64(key[1:])); !c.counted.has(v) {
+		c.report(Problem{Severity: pagestore.SeverityError, Kind: KindSnapshotCount, Account: c.account, Volume: uint64(v),
+			Text: fmt.Sprintf("a row counts %d snapshots of a volume that none has, or that a blob has too", n)})
+	}
+}
+
+// blobGroup is a blob with its snapshots.
+type blobGroup struct {
+	at      blobName
+	any     bool // rows were read
+	base    *blobRow
+	volumes []groupVolume
+	newest  snapshotID
+	count   uint64 // of snapshots
+	broken  bool   // a row of it is damaged, so that counts mean nothing
+}
+
+// groupVolume is a volume that a group uses.
+type groupVolume struct {
+	id    pagestore.VolumeID
+	head  bool            // the blob itself does
+	gens  []pagestore.Gen // of snapshots
+	sizes []int64         // of the same snapshots
+}
+
+func (g *blobGroup) volume(id pagestore.VolumeID) *groupVolume {
+	for i := range g.volumes {
+		if g.volumes[i].id == id {
+			return &g.volumes[i]
+		}
+	}
+	g.volumes = append(g.volumes, groupVolume{id: id})
+	return &g.volumes[len(g.volumes)-1]
+}
+
+// checkBlob takes the row of a blob or a snapshot.
+func (c *checker) checkBlob(key, value []byte) {
+	at, err := parseBlobName(key)
+	if err != nil {
+		c.damagedRow(key, err)
+		return
+	}
+	g := &c.group
+	if g.any && (g.at.container != at.container || g.at.name != at.name) {
+		c.endGroup()
+	}
+	g.any, g.at.container, g.at.name = true, at.container, at.name
+	row, err := decodeBlobRow(value)
+	if err == nil {
+		_, _, err = decodeProps(row.props)
+	}
+	if err == nil && (row.gen == pagestore.GenHead) != (at.snapshot == 0) {
+		err = badRow("blob (a generation that does not go with the key)", value)
+	}
+	if err == nil && (row.size%PageSize != 0 || row.volume == 0 && row.typ == PageBlob) {
+		err = badRow("blob (size or volume)", value)
+	}
+	if err != nil {
+		g.broken = true
+		c.damagedRow(key, err)
+		return
+	}
+	row.props = nil
+	if v := g.volume(row.volume); at.snapshot != 0 {
+		c.summary.Snapshots++
+		c.totals.Snapshots++
+		g.count, g.newest = g.count+1, at.snapshot
+		v.gens, v.sizes = append(v.gens, row.gen), append(v.sizes, row.size)
+	} else {
+		c.summary.Blobs++
+		c.totals.Blobs++
+		c.totals.ProvisionedBytes += uint64(row.size)
+		g.base, v.head = &row, true
+	}
+}
+
+// endGroup checks the group that was read last and forgets it.
+func (c *checker) endGroup() {
+	g := &c.group
+	defer func() { c.group = blobGroup{} }()
+	if !g.any {
+		return
+	}
+	state, there := c.containers[g.at.container]
+	if !there {
+		c.report(c.blobProblem(pagestore.SeverityError, KindContainerMissing, &g.at, 0,
+			"its container, of id %d, is neither there nor being removed", uint64(g.at.container)))
+	}
+	for i := range g.volumes {
+		c.checkVolume(g, &g.volumes[i], state.tomb)
+	}
+	if !state.tomb && !g.broken {
+		c.checkCounts(g)
+	}
+}
+
+// checkCounts compares what the blob says of its snapshots with what there is.
+func (c *checker) checkCounts(g *blobGroup) {
+	if g.base == nil {
+		c.report(c.blobProblem(pagestore.SeverityError, KindBlobMissing, &g.at, 0, "%d snapshots of a blob that does not exist", g.count))
+		return
+	}
+	own := uint64(len(g.volume(g.base.volume).gens))
+	if s := &g.base.snaps; s.all != g.count || s.volume != own || s.last < g.newest {
+		c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, g.base.volume,
+			"it counts %d snapshots, %d of its present volume, the last %q; there are %d, %d, the last %q",
+			s.all, s.volume, s.last, g.count, own, g.newest))
+	}
+}
+
+// checkVolume checks a volume of a group: that it is there, that nobody else has it, and which generations it has.
+func (c *checker) checkVolume(g *blobGroup, v *groupVolume, tomb bool) {
+	if !c.claimed.add(v.id) {
+		c.report(c.blobProblem(pagestore.SeverityError, KindVolumeShared, &g.at, v.id, "volume %d is that of another blob too", v.id))
+	}
+	if !v.head {
+		c.counted.add(v.id)
+		if !tomb {
+			c.compareCounter(g, v)
+		}
+	}
+	if c.view.Ranges(v.id, pagestore.GenHead, pagestore.Range{}, nil) != nil {
+		// Of a deleted container, what only snapshots use goes with the first of them; see bury.
+		if !tomb || v.head {
+			c.report(c.blobProblem(pagestore.SeverityError, KindVolumeMissing, &g.at, v.id, "volume %d, which holds its pages, is not there", v.id))
+		}
+		return
+	}
+	c.compareGenerations(g, v, tomb)
+	if v.head {
+		c.checkSize(g, v.id, pagestore.GenHead, g.base.size)
+	}
+	for i, gen := range v.gens {
+		c.checkSize(g, v.id, gen, v.sizes[i])
+	}
+}
+
+// compareCounter compares the row that counts the snapshots of a volume with these.
+func (c *checker) compareCounter(g *blobGroup, v *groupVolume) {
+	value, ok, err := c.view.Get(appendVolumeKey(nil, v.id))
+	if err == nil && ok {
+		var n uint64
+		if n, err = decodeNumberRow(value); err == nil && n == uint64(len(v.gens)) || err != nil {
+			return // a damaged row is reported in its turn
+		}
+		c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, v.id,
+			"volume %d has %d snapshots, its row counts %d", v.id, len(v.gens), n))
+		return
+	}
+	c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, v.id,
+		"volume %d has %d snapshots and no row that counts them", v.id, len(v.gens)))
+}
+
+// compareGenerations compares the generations that snapshots show with those that the volume keeps.
+func (c *checker) compareGenerations(g *blobGroup, v *groupVolume, tomb bool) {
+	want := slices.Sorted(slices.Values(v.gens))
+	missing := func(gen pagestore.Gen) {
+		c.report(c.blobProblem(pagestore.SeverityError, KindGenMissing, &g.at, v.id, "generation %d of volume %d, which a snapshot shows, is not there", gen, v.id))
+	}
+	err := c.view.Frozen(v.id, func(gen pagestore.Gen) bool {
+		for len(want) > 0 && want[0] < gen {
+			missing(want[0])
+			want = want[1:]
+		}
+		if len(want) > 0 && want[0] == gen {
+			want = want[1:]
+		} else if !tomb {
+			c.report(c.blobProblem(pagestore.SeverityWarning, KindGenLeaked, &g.at, v.id, "generation %d of volume %d is kept for no snapshot", gen, v.id))
+		}
+		return true
+	})
+	if err != nil {
+		return // the store below has reported the row
+	}
+	for _, gen := range want {
+		missing(gen)
+	}
+}
+
+// checkSize reports valid pages behind the end of a blob: they would show if it grew.
+func (c *checker) checkSize(g *blobGroup, v pagestore.VolumeID, gen pagestore.Gen, size int64) {
+	first := true
+	_ = c.view.Ranges(v, gen, pagestore.Range{Start: pageNo(size), End: pagestore.AllPages.End}, func(r pagestore.Range) bool {
+		if first {
+			c.report(c.blobProblem(pagestore.SeverityError, KindPagesBeyond, &g.at, v,
+				"it ends at byte %d, and its pages from byte %d on are valid", size, int64(r.Start)*PageSize))
+		}
+		first = false
+		return false
+	}) // an error is one of the store below, which has reported it
+}
+
+// leaks reports volumes that no blob has.
+func (c *checker) leaks() error {
+	return c.view.Volumes(func(v pagestore.VolumeID) bool {
+		if !c.claimed.has(v) {
+			c.report(Problem{Severity: pagestore.SeverityWarning, Kind: KindVolumeLeaked, Account: c.account, Volume: uint64(v),
+				Text: "its pages belong to no blob and no snapshot"})
+		}
+		return true
+	})
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// checkCommands are the commands of scripts about checks:
+//
+//	put URL PAGES        makes a page blob of PAGES pages at URL, whose container is made if need be, and fills it with
+//	                     bytes that follow from its name
+//	fingerprint DIR FILE writes names, lengths and checksums of all files below DIR, but for locks, to FILE
+//	problems ARGS        runs a command, which must end with 1 and nothing on stderr
+//	unchecked ARGS       runs a command, which must end with 2 and one line on stderr
+//	flip FILE OFFSET     changes a byte of a file; a negative offset counts from the end
+var checkCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
+	"put": putBlob, "fingerprint": fingerprint, "problems": expectProblems, "unchecked": expectUnchecked, "flip": flipByte,
+}
+
+// putBlob speaks the protocol with the standard library alone.
+func putBlob(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: put URL PAGES")
+	}
+	u, err := url.Parse(args[0])
+	ts.Check(err)
+	pages, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	size := pages * 512
+	container := *u
+	container.Path = u.Path[:strings.LastIndex(u.Path, "/")]
+	container.RawQuery = "restype=container"
+	send(ts, &container, nil, nil, 201, 409)
+	send(ts, u, map[string]string{"x-ms-blob-type": "PageBlob", "x-ms-blob-content-length": strconv.Itoa(size)}, nil, 201)
+	body := scriptBytes(u.Path, size)
+	u.RawQuery = "comp=page"
+	for at := 0; at < size; at += 1 << 20 {
+		end := min(at+1<<20, size)
+		send(ts, u, map[string]string{"x-ms-page-write": "update", "x-ms-range": fmt.Sprintf("bytes=%d-%d", at, end-1)}, body[at:end], 201)
+	}
+}
+
+// scriptBytes returns bytes that do not compress and follow from a name.
+func scriptBytes(name string, n int) []byte {
+	var out []byte
+	for i := 0; len(out) < n; i++ {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", name, i))
+		out = append(out, sum[:]...)
+	}
+	return out[:n]
+}
+
+// send puts a body with the well-known account's key and wants one of the given answers.
+func send(ts *testscript.TestScript, u *url.URL, headers map[string]string, body []byte, want ...int) {
+	r, err := http.NewRequest(http.MethodPut, u.String(), strings.NewReader(string(body)))
+	ts.Check(err)
+	r.Header.Set("x-ms-date", time.Now().UTC().Format(http.TimeFormat))
+	r.Header.Set("x-ms-version", "2021-12-02")
+	for k, v := range headers {
+		r.Header.Set(k, v)
+	}
+	signRequest(ts, r, len(body))
+	resp, err := (&http.Client{Timeout: patience}).Do(r)
+	ts.Check(err)
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	for _, code := range want {
+		if resp.StatusCode == code {
+			return
+		}
+	}
+	ts.Fatalf("PUT %s: %s\n%s", u, resp.Status, answer)
+}
+
+// signRequest adds SharedKey authorization.
+func signRequest(ts *testscript.TestScript, r *http.Request, length int) {
+	text := "PUT\n\n\n"
+	if length > 0 {
+		text += strconv.Itoa(length)
+	}
+	text += "\n\n\n\n\n\n\n\n\n"
+	for _, name := range []string{"x-ms-blob-content-length", "x-ms-blob-type", "x-ms-date", "x-ms-page-write", "x-ms-range", "x-ms-version"} {
+		if v := r.Header.Get(name); v != "" {
+			text += name + ":" + v + "\n"
+		}
+	}
+	text += "/" + wellKnownAccount + r.URL.EscapedPath()
+	for _, name := range []string{"comp", "restype"} {
+		if v := r.URL.Query().Get(name); v != "" {
+			text += "\n" + name + ":" + v
+		}
+	}
+	key, err := base64.StdEncoding.DecodeString(wellKnownKey)
+	ts.Check(err)
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(text))
+	r.Header.Set("Authorization", "SharedKey "+wellKnownAccount+":"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+}
+
+func fingerprint(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: fingerprint DIR FILE")
+	}
+	var b strings.Builder
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() == "LOCK" {
+			return err
+		}
+		fmt.Fprintf(&b, "%s", path)
+		if !d.IsDir() {
+			p, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&b, " %d %x", len(p), sha256.Sum256(p))
+		}
+		b.WriteByte('\n')
+		return nil
+	}))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(b.String()), 0o600))
+}
+
+// wantExit runs a command that must end with the code.
+func wantExit(ts *testscript.TestScript, neg bool, args []string, code int) (said string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("a command is wanted")
+	}
+	err := ts.Exec(args[0], args[1:]...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != code {
+		ts.Fatalf("%v: %v, want exit code %d\n%s%s", args, err, code, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+	return ts.ReadFile("stderr")
+}
+
+func expectProblems(ts *testscript.TestScript, neg bool, args []string) {
+	if said := wantExit(ts, neg, args, exitProblems); said != "" {
+		ts.Fatalf("%v: want nothing on stderr, got %q", args, said)
+	}
+}
+
+func expectUnchecked(ts *testscript.TestScript, neg bool, args []string) {
+	if said := wantExit(ts, neg, args, exitNotChecked); strings.Count(said, "\n") != 1 || !strings.HasPrefix(said, "pagevault: ") {
+		ts.Fatalf("%v: want one line of error, got %q", args, said)
+	}
+}
+
+func flipByte(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: flip FILE OFFSET")
+	}
+	name := ts.MkAbs(args[0])
+	p, err := os.ReadFile(name)
+	ts.Check(err)
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	if at < 0 {
+		at += len(p)
+	}
+	p[at] ^= 0x40
+	ts.Check(os.WriteFile(name, p, 0o600))
+}
