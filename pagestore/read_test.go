@@ -49,6 +49,43 @@ func TestReadsCoalesce(t *testing.T) {
 	f(0, all, 3)                                   // up to the hole, from the hole to the end of its frame, the rest
 }
 
+// TestSealedReadsCoalesce counts the same for a sealed store, where nothing goes straight into place: frames that follow
+// each other are fetched a MiB at a time. A part of a compressed frame is fetched once.
+func TestSealedReadsCoalesce(t *testing.T) {
+	var reads atomic.Int64
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileReadAt && strings.HasPrefix(op.Path, "replica") {
+			reads.Add(1)
+		}
+		return nil
+	}))
+	o := testOptions(fs, 3)
+	o.MasterKey = testMasterKey(1)
+	s := openTest(t, o)
+	v := newVolume(t, s)
+	p := mixed(rand.New(rand.NewPCG(1, 2)), 4<<20, "text")
+	half := len(p) / 2 / PageSize // the rest cannot be compressed
+	write(t, s, v, 0, p)
+	f := func(first, pages int, want int64) {
+		t.Helper()
+		reads.Store(0)
+		wantRead(t, s, v, GenHead, PageNo(first), p[first*PageSize:][:pages*PageSize])
+		if n := reads.Load(); n > want {
+			t.Errorf("pages [%d,%d): %d reads, want %d", first, first+pages, n, want)
+		}
+	}
+	f(0, 2*half, 4)        // 2 MiB in blocks, and a few bytes
+	f(half, half, 3)       // 2 MiB and their tags
+	f(half+1, half-2, 3)   // ends within blocks
+	f(half+128*3+5, 1, 1)  // a page of a raw frame
+	f(half+128*3+5, 1, 1)  // is fetched each time
+	f(128*3+5, 1, 1)       // a page of a compressed frame
+	f(128*3+5, 1, 0)       // is kept
+	f(128*3, 128, 0)       // with the others
+	f(128*2+100, 128*2, 1) // of three frames, of which the one in the middle is kept: but it lies between
+	f(128*2+100, 128*2, 0)
+}
+
 // TestReadArguments checks what is refused.
 func TestReadArguments(t *testing.T) {
 	s := openTest(t, testOptions(vfs.NewMem(), 1))
