@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -91,11 +92,17 @@ func BenchmarkUpdate(b *testing.B) {
 func BenchmarkPrepare(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var serial atomic.Uint64
+	var key MasterKey // of the stores
 	run := func(name string, size int, fresh bool) {
 		b.Run(name, func(b *testing.B) {
-			s := openBench(b)
+			o := benchOptions(b)
+			o.MasterKey = key
+			s := openTest(b, o)
 			v := newVolume(b, s)
 			p := randomBytes(rng, size)
+			if strings.Contains(name, "text") {
+				p = mixed(rng, 2*size, "")[:size]
+			}
 			write(b, s, v, 0, p)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
@@ -116,15 +123,32 @@ func BenchmarkPrepare(b *testing.B) {
 	run("4MiB-duplicate", 4<<20, false)
 	run("4KiB-new", 4096, true)
 	run("4KiB-duplicate", 4096, false)
+	run("4MiB-text", 4<<20, true)
+	key = testMasterKey(1)
+	run("4MiB-new-sealed", 4<<20, true)
+	run("4MiB-text-sealed", 4<<20, true)
+	run("4KiB-new-sealed", 4096, true)
 }
 
 func BenchmarkRead(b *testing.B) {
-	const volumeBytes = 256 << 20
+	b.Run("random", func(b *testing.B) { benchmarkRead(b, false, MasterKey{}) })
+	b.Run("text", func(b *testing.B) { benchmarkRead(b, true, MasterKey{}) })
+	b.Run("random-sealed", func(b *testing.B) { benchmarkRead(b, false, testMasterKey(1)) })
+	b.Run("text-sealed", func(b *testing.B) { benchmarkRead(b, true, testMasterKey(1)) })
+}
+
+func benchmarkRead(b *testing.B, text bool, key MasterKey) {
+	const volumeBytes = 64 << 20
 	rng := rand.New(rand.NewPCG(1, 2))
-	s := openBench(b)
+	o := benchOptions(b)
+	o.MasterKey = key
+	s := openTest(b, o)
 	v := newVolume(b, s)
 	var serial atomic.Uint64
 	p := randomBytes(rng, 4<<20)
+	if text {
+		p = mixed(rng, 8<<20, "")[:4<<20]
+	}
 	for at := 0; at < volumeBytes; at += len(p) {
 		renew(p, &serial)
 		write(b, s, v, PageNo(at/PageSize), p)

@@ -93,7 +93,8 @@ func (e *Encoder) compress(h *Header, dst, content []byte) (packed []byte) {
 	switch e.Method {
 	case Fast:
 		h.Codec = S2
-		packed = s2.Encode(room, content)
+		// A twentieth smaller than what Encode makes of disk images, at half its speed, which is that of some disks still.
+		packed = s2.EncodeBetter(room, content)
 	case Dense:
 		h.Codec = Zstd
 		z := zstdEncoders.Get().(*zstd.Encoder)
