@@ -51,7 +51,7 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 	}
 	if a.passDue {
 		a.passDue = false
-		s.reaper.kick()
+		s.maintenance.kick()
 	}
 	state := a.state
 	s.state.Store(&state)

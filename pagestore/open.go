@@ -98,7 +98,7 @@ func newStore(o *Options, log *replication.Log) *Store {
 	}
 	s.indexFS.FS = o.FS
 	s.flight.init()
-	s.reaper.init()
+	s.maintenance.init(o)
 	s.SetQuota(o.Quota)
 	s.views.mu.none = sync.NewCond(&s.views.mu)
 	s.contents.New = func() any { return new(Content) }
@@ -147,10 +147,10 @@ func (s *Store) start(empty bool) error {
 	s.flight.mu.nextFrame = state.nextFrame
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = state.applied, state.nextFrame, state.nextVolume
 	go s.run(a)
-	if !s.o.passive {
-		s.reaper.start(s)
-	}
 	go s.fillSummary()
+	if !s.o.passive {
+		s.maintenance.start(s)
+	}
 	return nil
 }
 

@@ -26,6 +26,8 @@ type Options struct {
 
 	Compression Compression // of content on its way in
 
+	Maintenance Maintenance // what is done in the background to give space back
+
 	Quota Quota // what the store may hold; see SetQuota. The zero value: any amount
 
 	Cache         *pebble.Cache // shared between stores; the caller keeps its reference. nil: an own one of 64 MiB
@@ -78,6 +80,11 @@ type Events struct {
 	SummaryLost func(err error)
 	// ReapFailed: deleting what was dropped has stopped at err, until more is dropped or the store is opened again.
 	ReapFailed func(err error)
+	// Compacted: a segment was rewritten: so many of its frames were stored anew, in so many bytes, and so many freed.
+	Compacted func(id replication.SegmentID, moved, freed int, bytes int64)
+	// MaintenanceFailed: a segment cannot be rewritten, or no checkpoint be made, because of err. What err does not name
+	// as the only thing concerned is not tried again until Maintain is called or the store is opened again.
+	MaintenanceFailed func(err error)
 	// IndexLog: a line of Pebble's own log.
 	IndexLog func(text string)
 }
@@ -121,6 +128,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.flushBytes == 0 {
 		o.flushBytes = defaultFlushBytes
 	}
+	o.Maintenance = o.Maintenance.withDefaults()
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits
 	}

@@ -3,7 +3,6 @@ package pagestore
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
@@ -27,12 +26,8 @@ const (
 	reapLook = 1 << 16
 )
 
-// reaper carries out passes: one goroutine, from start to stop.
+// reaper carries out passes, for one goroutine at a time.
 type reaper struct {
-	wake chan struct{} // holds a value while there may be something to do
-	quit chan struct{} // closed to make it stop
-	done chan struct{} // closed when it has; nil if it was not started
-
 	mu struct {
 		sync.Mutex // held during a step
 		pass
@@ -45,62 +40,6 @@ type pass struct {
 	volume VolumeID // 0: none
 	due    replication.LSN
 	from   uint64 // regions before this one are done
-}
-
-func (r *reaper) init() {
-	r.wake, r.quit = make(chan struct{}, 1), make(chan struct{})
-}
-
-// kick says that a pass is due.
-func (r *reaper) kick() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
-
-// start starts the goroutine, which begins with what an earlier one left.
-func (r *reaper) start(s *Store) {
-	r.done = make(chan struct{})
-	r.kick()
-	go r.run(s)
-}
-
-// stop makes the goroutine end after the step it is at, and waits for it. The log must be closed before, so that no step
-// waits for it.
-func (r *reaper) stop() {
-	if r.done != nil {
-		close(r.quit)
-		<-r.done
-	}
-}
-
-func (r *reaper) run(s *Store) {
-	defer close(r.done)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-r.quit:
-			cancel()
-		case <-ctx.Done():
-		}
-	}()
-	for {
-		select {
-		case <-r.quit:
-			return
-		case <-r.wake:
-		}
-		err := s.Reap(ctx)
-		switch {
-		case err == nil:
-		case errors.Is(err, ErrReadOnly) || errors.Is(err, ErrClosed) || ctx.Err() != nil:
-			return
-		case s.o.Events.ReapFailed != nil:
-			s.o.Events.ReapFailed(err)
-		}
-	}
 }
 
 // Reap carries out every pass that is due, instead of leaving it to the background: after it nothing is stored that no

@@ -304,7 +304,7 @@ func TestReapFailed(t *testing.T) {
 	update(t, s, func(tx *Tx) error { return tx.Drop(v) })
 	s.breakIndex(errInjected)
 	s.reaper.mu.Unlock()
-	<-s.reaper.done
+	<-s.maintenance.done
 	if err := s.Reap(t.Context()); !errors.Is(err, ErrReadOnly) {
 		t.Errorf("%v", err)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"pagevault/internal/digest"
 	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
@@ -249,4 +251,20 @@ func decodeSegmentRow(p []byte) (s segmentRow, err error) {
 		return segmentRow{}, fmt.Errorf("segment row: %d frames of %d bytes, %d live, %d fast", s.frames, s.stored, s.live, s.fast)
 	}
 	return s, nil
+}
+
+// readSegmentRow reads what lies in a segment; nothing if there is no row.
+func readSegmentRow(from reader, id replication.SegmentID) (s segmentRow, err error) {
+	value, closer, err := from.Get(appendSegmentKey(nil, id))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return s, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("index: segment %d: %w", id, err)
+	}
+	defer closer.Close()
+	if s, err = decodeSegmentRow(value); err != nil {
+		err = fmt.Errorf("%w: index: segment %d: %w", ErrCorrupt, id, err)
+	}
+	return s, err
 }

@@ -46,11 +46,12 @@ type Store struct {
 		session    bool // that of the store is in the log, or enqueued
 		tx         Tx
 	}
-	flight    flight
-	condemned atomic.Pointer[condemned]
-	reaper    reaper
-	folder    folder
-	quota     quota
+	flight      flight
+	condemned   atomic.Pointer[condemned]
+	reaper      reaper
+	folder      folder
+	maintenance maintainer
+	quota       quota
 
 	state      atomic.Pointer[state]
 	failed     atomic.Pointer[error] // why there are no more updates; wraps ErrReadOnly
@@ -82,6 +83,7 @@ func (s *Store) Close() error {
 		return s.closeReadOnly()
 	}
 	s.flight.wake()
+	s.maintenance.cancel() // no new step; one that is under way ends when it sees that, or that the log is closed
 	// Whoever had the sequencer has enqueued its record, and nobody enqueues another.
 	s.seq.Lock()
 	//lint:ignore SA2001 there is nothing to do but to have waited
@@ -91,9 +93,9 @@ func (s *Store) Close() error {
 	case <-s.stopped:
 	case <-s.broken: // the goroutine may hang in Pebble
 	}
-	s.reaper.stop()
 	close(s.stopFill)
 	<-s.filled
+	s.maintenance.stop()
 	err = errors.Join(err, s.awaitViews())
 	if broken := s.indexFailure(); broken != nil {
 		return errors.Join(err, fmt.Errorf("%w (left as it is; the next start brings it up to the log)", broken))

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
 )
 
 // View is a consistent picture of everything applied when it was opened, hence of durable changes only. It is safe for
@@ -22,8 +24,9 @@ type View struct {
 // picture is a snapshot of the index that all views opened between two batches share. Closing a snapshot makes Pebble
 // look for compactions, which costs more than a small read; so it is done once a batch, not once a view.
 type picture struct {
-	snap  *pebble.Snapshot
-	users int // views, and the store while it is the current one
+	snap    *pebble.Snapshot
+	applied replication.LSN // it shows every record up to here, and perhaps more
+	users   int             // views, and the store while it is the current one
 }
 
 // views keep account of who uses the index.
@@ -33,6 +36,7 @@ type views struct {
 		open    int        // views and others that hold the index open
 		none    *sync.Cond // open became 0
 		current *picture   // of the last batch; nil if no view was opened since
+		all     []*picture // that have users, in the order they were taken
 	}
 }
 
@@ -45,7 +49,9 @@ func (s *Store) View() (*View, error) {
 		return nil, err
 	}
 	if m.current == nil {
-		m.current = &picture{snap: s.db.NewSnapshot(), users: 1}
+		m.current = &picture{applied: s.state.Load().applied, users: 1}
+		m.current.snap = s.db.NewSnapshot() // not before applied was read
+		m.all = append(m.all, m.current)
 	}
 	m.current.users++
 	return &View{s: s, p: m.current, snap: m.current.snap}, nil
@@ -56,7 +62,7 @@ func (v *View) Close() error {
 	m := &v.s.views.mu
 	m.Lock()
 	defer m.Unlock()
-	err := v.p.leaveLocked()
+	err := v.s.views.leaveLocked(v.p)
 	v.s.letGoLocked()
 	return err
 }
@@ -75,14 +81,22 @@ func (s *Store) retireLocked() error {
 		return nil
 	}
 	s.views.mu.current = nil
-	return p.leaveLocked()
+	return s.views.leaveLocked(p)
 }
 
-func (p *picture) leaveLocked() error {
+func (v *views) leaveLocked(p *picture) error {
 	if p.users--; p.users > 0 {
 		return nil
 	}
+	v.mu.all = slices.DeleteFunc(v.mu.all, func(other *picture) bool { return other == p })
 	return p.snap.Close()
+}
+
+// allShow reports whether every picture that is in use shows all records up to lsn.
+func (v *views) allShow(lsn replication.LSN) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.mu.all) == 0 || v.mu.all[0].applied >= lsn
 }
 
 // hold keeps the index open until letGo: Close waits. It returns ErrClosed after Close.

@@ -34,7 +34,14 @@ func openService(p *plan, home *layout) (*blobstore.Service, error) {
 				IndexRebuilt: func(r pagestore.RebuildResult) {
 					log.Warn("made the index anew", "reason", r.Reason, "checkpoint", r.Checkpoint, "replayed", r.Replayed)
 				},
-				ReapFailed:  func(err error) { log.Error("what was dropped stays", "error", err) },
+				ReapFailed: func(err error) { log.Error("what was dropped stays", "error", err) },
+				Compacted: func(id replication.SegmentID, moved, freed int, bytes int64) {
+					log.Info("rewrote a segment", "segment", id, "moved", moved, "freed", freed, "bytes", bytes)
+				},
+				MaintenanceFailed: func(err error) { log.Error("space is not given back", "error", err) },
+				Mismatch: func(at replication.LSN, what string) {
+					log.Error("counts of what refers to stored blocks are wrong; nothing is freed any more", "record", at, "what", what)
+				},
 				SummaryLost: func(err error) { log.Warn("the file of fingerprints", "error", err) },
 				Replayed:    func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
 			}
