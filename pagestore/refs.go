@@ -311,8 +311,9 @@ func (a *applier) loadFrame(s *frameState, alone bool) error {
 		a.refs.it = it
 	}
 	it := a.refs.it
-	// What was stored together is used and given up together: the row is often the next one.
-	if it.Valid() && it.Next() && bytes.Equal(it.Key(), a.key) || it.SeekGE(a.key) && bytes.Equal(it.Key(), a.key) {
+	// What was stored together is used and given up together: the row is often the next one, and Pebble tries that first
+	// when it seeks forward. A plain Next would walk over all the versions that a row much used has in memory.
+	if it.SeekGE(a.key) && bytes.Equal(it.Key(), a.key) {
 		value, err := it.ValueAndErr()
 		if err != nil {
 			return err
