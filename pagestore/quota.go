@@ -80,7 +80,7 @@ func (s *Store) Quota() Quota { return *s.quota.bound.Load() }
 // publishLanded makes the state of the index, and stored bytes of content more than before, what admit goes by. Only the
 // applying goroutine calls it, and start before that runs.
 func (s *Store) publishLanded(st *state, stored int64) {
-	next := landed{live: int64(st.StoredBytes), since: stored}
+	next := landed{live: int64(st.LiveBytes), since: stored}
 	if before := s.quota.landed.Load(); before != nil {
 		next.since += before.since
 	}
