@@ -2,12 +2,16 @@ package pagestore
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/pagestore/pagemap"
@@ -313,5 +317,42 @@ func TestSmallWriteCost(t *testing.T) {
 				t.Errorf("want at most %d, %d, %d, and 1024", c.log, c.rows, c.folded)
 			}
 		})
+	}
+}
+
+// TestFoldDamaged folds two regions of which one cannot be read.
+func TestFoldDamaged(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	o := testOptions(vfs.NewMem(), 1)
+	o.passive = true
+	s := openTest(t, o)
+	id := newVolume(t, s)
+	for i := range PageNo(2 * pagemap.RegionPages) {
+		write(t, s, id, i, randomBytes(rng, PageSize))
+	}
+	lost := entriesOf(t, s, id)[0][7].Frame
+	if err := s.db.Delete(appendFrameKey(nil, lost), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.retire(); err != nil { // a view opened from now on sees it
+		t.Fatal(err)
+	}
+	more, err := s.foldOnce(t.Context())
+	if more || !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "region 0") {
+		t.Errorf("fold of damaged content: %v, more %v", err, more)
+	}
+	if e := entriesOf(t, s, id); len(e[0]) != pagemap.RegionPages || len(e[1]) != 1 || listed(t, s) != 1 {
+		t.Errorf("%d and %d runs, %d listed", len(e[0]), len(e[1]), listed(t, s))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if more, err := s.foldOnce(ctx); more || !errors.Is(err, context.Canceled) {
+		t.Errorf("fold that is ended: %v, more %v", err, more)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if more, err := s.foldOnce(t.Context()); more || !errors.Is(err, ErrClosed) {
+		t.Errorf("fold after Close: %v, more %v", err, more)
 	}
 }

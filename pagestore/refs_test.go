@@ -2,7 +2,9 @@ package pagestore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -454,4 +456,53 @@ func TestFoldOp(t *testing.T) {
 	if at.mismatches != nil {
 		t.Error(at.mismatches)
 	}
+}
+
+// TestMismatchOfStore makes the counts of a store wrong. It says so once, goes on, remembers it across restarts, and is
+// set right by a recount.
+func TestMismatchOfStore(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	o := testOptions(vfs.NewMem(), 1)
+	o.passive = true
+	var told []string
+	o.Events = &Events{Mismatch: func(at replication.LSN, what string) { told = append(told, fmt.Sprintf("%d: %s", at, what)) }}
+	s := openTest(t, o)
+	id := newVolume(t, s)
+	p := randomBytes(rng, pagemap.RegionBytes)
+	write(t, s, id, 0, p)
+	at := applyTest{t: t, db: s.db}
+	at.setCounts(1, refcount.Counts{0, 1, 1})
+	for range 2 {
+		p = randomBytes(rng, pagemap.RegionBytes)
+		write(t, s, id, 0, p)
+	}
+	wantRead(t, s, id, GenHead, 0, p)
+	if want := []string{"4: frame 1: blocks 0xfff9 are given up more often than taken up"}; !slices.Equal(told, want) || s.Stats().Mismatch != 4 {
+		t.Errorf("%q and %d, want %q", told, s.Stats().Mismatch, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	told = nil
+	s = openTest(t, o)
+	if s.Stats().Mismatch != 4 || told != nil {
+		t.Errorf("mismatch %d after a restart, told %q", s.Stats().Mismatch, told)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fail := func(err error) { t.Error(err) }
+	po := pebbleOptions(&o, nil, fail, fail)
+	po.FS = o.FS
+	db, err := pebble.Open(o.Dir, po)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = recount(t.Context(), db, func(d Difference) { t.Errorf("left: %v", d) })
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, o)
+	wantMark(t, s)
+	wantRead(t, s, id, GenHead, 0, p)
 }
