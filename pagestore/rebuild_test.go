@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -408,9 +409,12 @@ func TestRebuildCrash(t *testing.T) {
 	r := newRebuildTest(t)
 	writeFile(t, r.fs, "index/"+damagedMark, []byte("a test said so"))
 	start := r.on(t)
+	var mu sync.Mutex
 	var clones []*vfs.MemFS
 	rng := rand.New(rand.NewPCG(1, 2))
 	start.o.FS = &syncHookFS{start.fs, func() {
+		mu.Lock()
+		defer mu.Unlock()
 		clones = append(clones, start.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: len(clones) % 3 * 50, RNG: rng}))
 	}}
 	mustClose(t, start.open())
