@@ -229,6 +229,11 @@ func CheckFolders(ctx context.Context, account string, from pagestore.Options, o
 		began := c.o.Clock.Now()
 		below, err := pagestore.CheckUnopened(ctx, from, err, c.optionsBelow())
 		c.count(&below)
+		if err == nil {
+			summary, err := c.end(began, nil)
+			summary.Complete, summary.Error = false, "the store cannot be opened: "+below.Unopened
+			return summary, err
+		}
 		return c.end(began, err)
 	}
 	summary, err := CheckStore(ctx, account, store, o)

@@ -7,7 +7,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pagevault/pagestore/pagemap"
-	"pagevault/pagestore/refcount"
 	"pagevault/replication"
 )
 
@@ -22,8 +21,13 @@ func (c *checker) counts() error {
 			c.summary.Uncounted++
 		}
 	})
-	for i := range wrong {
-		c.difference(&wrong[i])
+	for len(wrong) > 0 {
+		n := 1
+		for n < len(wrong) && sameFrame(&wrong[0], &wrong[n]) {
+			n++
+		}
+		c.difference(wrong[:n])
+		wrong = wrong[n:]
 	}
 	if errors.Is(err, ErrCorrupt) { // by a row that was reported with the rows
 		c.errorf(KindCountsUnknown, "the counts cannot be checked before the rows can be read: %v", err)
@@ -35,13 +39,26 @@ func (c *checker) counts() error {
 // countsMax bounds the differences that are reported one by one: where there are so many, more say nothing.
 const countsMax = 1 << 16
 
-// difference reports what a mark has found.
-func (c *checker) difference(d *Difference) {
+// sameFrame reports whether two differences say the same of blocks of one frame.
+func sameFrame(a, b *Difference) bool {
+	return a.Kind == b.Kind && (a.Kind == DifferentCount || a.Kind == DanglingRun) &&
+		a.Frame == b.Frame && a.Volume == b.Volume && a.Region == b.Region && a.Gen == b.Gen
+}
+
+// difference reports what a mark has found: one difference, or several that say the same of blocks of one frame.
+func (c *checker) difference(list []Difference) {
+	d := &list[0]
 	p := Problem{Severity: SeverityError, Text: d.String()}
+	for _, d := range list {
+		p.blocks |= 1 << d.Block
+	}
 	switch d.Kind {
 	case DifferentCount:
-		p.Kind, p.Frame, p.blocks = KindCountWrong, pagemap.FrameID(d.Frame), 1<<d.Block
+		p.Kind, p.Frame = KindCountWrong, pagemap.FrameID(d.Frame)
 		p.Text = fmt.Sprintf("block %d counts %d uses, and has %d", d.Block, d.Got, d.Want)
+		if len(list) > 1 {
+			p.Text += fmt.Sprintf("; the counts of %d more of its blocks are wrong", len(list)-1)
+		}
 	case DifferentSegment:
 		p.Kind, p.At = KindSegmentTotals, replication.Position{Segment: d.Segment}
 		p.Text = fmt.Sprintf("%s is %d, and should be %d", d.Name, d.Got, d.Want)
@@ -63,21 +80,20 @@ func (c *checker) difference(d *Difference) {
 	c.found(p)
 }
 
-// dangling reports the pages of a page map entry that lead to a block which is not there.
+// dangling reports the pages of a page map entry that lead to blocks which are not there.
 func (c *checker) dangling(p *Problem, d *Difference) {
-	p.Text = fmt.Sprintf("the page map of generation %d leads to block %d, which is not there", d.Gen, d.Block)
+	p.Text = fmt.Sprintf("the page map of generation %d leads there, and it is not", d.Gen)
 	p.Volume, p.From, p.Until, p.Pages = d.Volume, d.Gen, c.newer(d.Volume, d.Region, d.Gen), regionPages(d.Region)
-	whole := p.Pages.Start
+	base := p.Pages.Start
 	c.get(appendMapKey(nil, d.Volume, d.Region, d.Gen), func(value []byte) {
 		entry, err := pagemap.DecodeEntry(nil, value)
 		if err != nil {
 			return
 		}
-		for _, run := range entry {
-			if uint64(run.Frame) == d.Frame && refcount.Touched(run).Has(d.Block) {
-				p.Pages = Range{whole + PageNo(run.First), whole + PageNo(run.End())}
-				c.found(*p)
-			}
+		pages, _ := pagesOf(entry, p.Frame, p.blocks)
+		for from, to := pages.Next(0); from < pagemap.RegionPages; from, to = pages.Next(to) {
+			p.Pages = Range{base + PageNo(from), base + PageNo(to)}
+			c.found(*p)
 		}
 	})
 }

@@ -49,7 +49,21 @@ func (c *checker) rows() error {
 			}
 		}
 	}
-	return c.otherRows(known)
+	if err := c.otherRows(known); err != nil {
+		return err
+	}
+	c.checkSummary()
+	return nil
+}
+
+// checkSummary reads the saved summary of names of a store that nobody has open: in an open one it is about to be replaced.
+func (c *checker) checkSummary() {
+	if !c.s.readOnly {
+		return
+	}
+	if _, err := loadSummary(&c.s.o, c.s.log.StoreID()); err != nil {
+		c.found(Problem{Kind: KindSummaryWrong, Severity: SeverityWarning, Text: fmt.Sprintf("the next start reads the names from the index instead: %v", err)})
+	}
 }
 
 // table calls check for every row of a kind, and reports the row if that returns an error.

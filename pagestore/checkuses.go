@@ -106,13 +106,8 @@ func (c *checker) showUses(waiting map[pagemap.FrameID][]Problem, shown map[page
 			continue
 		}
 		for _, p := range waiting[run.Frame] {
-			var pages pagemap.Bitmap
-			for _, r := range entry[i:] {
-				if touched := uint16(refcount.Touched(r)); r.Frame == run.Frame && (p.blocks == 0 || p.blocks&touched != 0) {
-					shown[run.Frame] |= touched
-					pages.Add(int(r.First), r.End())
-				}
-			}
+			pages, touched := pagesOf(entry, run.Frame, p.blocks)
+			shown[run.Frame] |= touched
 			p.Volume, p.From, p.Until = at.volume, at.gen, until
 			for from, to := pages.Next(0); from < pagemap.RegionPages; from, to = pages.Next(to) {
 				p.Pages = Range{base + PageNo(from), base + PageNo(to)}
@@ -120,4 +115,24 @@ func (c *checker) showUses(waiting map[pagemap.FrameID][]Problem, shown map[page
 			}
 		}
 	}
+}
+
+// pagesOf returns the pages of an entry that lie in some blocks of a frame, 0 for any, and which blocks these are.
+func pagesOf(entry pagemap.Entry, id pagemap.FrameID, blocks uint16) (pages pagemap.Bitmap, touched uint16) {
+	if blocks == 0 {
+		blocks = ^uint16(0)
+	}
+	for _, r := range entry {
+		if r.Frame != id {
+			continue
+		}
+		for i := range refcount.MaxBlocks {
+			from, to := max(int(r.Off), i*pagemap.ChunkPages), min(int(r.Off)+int(r.Pages), (i+1)*pagemap.ChunkPages)
+			if blocks>>i&1 != 0 && from < to {
+				touched |= 1 << i
+				pages.Add(int(r.First)+from-int(r.Off), int(r.First)+to-int(r.Off))
+			}
+		}
+	}
+	return pages, touched
 }

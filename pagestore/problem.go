@@ -154,7 +154,8 @@ type CheckSummary struct {
 	Volumes  int64
 	Took     time.Duration
 
-	Unfinished int  // files that a crash has left unfinished; the next opening completes them
-	Uncounted  int  // counts that are wrong beside those reported, of which there are many
-	Unnamed    bool // some problems could not be traced to the volumes that show them
+	Unopened   string // why nothing but files was looked at; "": more was
+	Unfinished int    // files that a crash has left unfinished; the next opening completes them
+	Uncounted  int    // counts that are wrong beside those reported, of which there are many
+	Unnamed    bool   // some problems could not be traced to the volumes that show them
 }

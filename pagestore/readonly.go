@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"pagevault/replication"
+	"pagevault/replication/segment"
 )
 
 // OpenReadOnly opens the store for looking at it, and changes nothing: neither is the log repaired, see
@@ -52,7 +53,7 @@ func (s *Store) openIndexReadOnly() error {
 		s.cache = pebble.NewCache(defaultCacheBytes)
 		cache = s.cache
 	}
-	p := pebbleOptions(&s.o, cache, func(error) {}, func(error) {})
+	p := pebbleOptions(&s.o, cache, func(error) {}, func(error) { s.corrupt.Store(true) })
 	p.FS, p.ReadOnly = s.o.FS, true
 	db, err := pebble.Open(s.o.Dir, p)
 	switch {
@@ -96,15 +97,19 @@ func (s *Store) closeReadOnly() error {
 // CheckUnopened reports as a problem why OpenReadOnly could not open the store, and what is wrong with the files of the
 // log. The error is the cause itself if nothing is wrong with what is stored: it is in use, say, or not there.
 func CheckUnopened(ctx context.Context, from Options, cause error, o CheckOptions) (CheckSummary, error) {
-	kind := KindLogLost
+	p := Problem{Severity: SeverityError, Text: cause.Error()}
 	switch {
 	case errors.Is(cause, ErrIndexUnusable):
-		kind = KindIndexDamaged
-	case !errors.Is(cause, ErrCorrupt):
+		p.Kind = KindIndexDamaged
+	case errors.Is(cause, ErrCorrupt):
+		p.Kind = KindLogLost
+	case errors.Is(cause, segment.ErrDamaged): // the file that says whose a directory is
+		p.Kind = KindLogFile
+	default:
 		return CheckSummary{}, cause
 	}
-	o.Found(Problem{Kind: kind, Severity: SeverityError, Text: cause.Error()})
-	var summary CheckSummary
+	o.Found(p)
+	summary := CheckSummary{Unopened: cause.Error()}
 	if o.Level == CheckFull {
 		err := verifyClosed(ctx, &from, &o, &summary)
 		return summary, err
