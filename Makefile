@@ -12,6 +12,7 @@ ARGS     ?=
 RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./bench/... ./internal/testkit/conform/...
 FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
+STATES ?= 100000
 CI_FUZZTIME ?= 5s
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
@@ -19,10 +20,10 @@ DIR ?= $(BUILD)/corpus
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz crash states states-long model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build/pagevault, the one binary
 	$(GO) build -trimpath -o $(BINARY) ./cmd/pagevault
@@ -34,7 +35,7 @@ deps: ## install what the tests need and is missing: Debian packages, and npm pa
 	@.ci/deps
 
 test: ## all tests, which is all that CI runs besides `make check`; installs what they need
-	@FUZZTIME=$(CI_FUZZTIME) .ci/steps deps unit model race e2e crash fuzz
+	@FUZZTIME=$(CI_FUZZTIME) .ci/steps deps unit model states race e2e crash fuzz
 
 unit: ## tests of all packages, with our own promises checked
 	$(GO) test -tags $(TAGS) ./...
@@ -55,6 +56,12 @@ e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK; co
 
 crash: deps ## kill -9 and power cuts under concurrent writers, on the real process
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Kill|PowerCut)' $(E2E)
+
+states: ## STATES crashes of the store, in memory, at every sync, rename and removal of a file (100,000; about 3 minutes)
+	PAGESTORE_CRASH_STATES=$(STATES) $(GO) test -tags $(TAGS) -count=1 -v -timeout 8h -run '^TestCrashAnywhere$$' ./pagestore
+
+states-long: ## a million crashes of the store (about half an hour)
+	@$(MAKE) --no-print-directory states STATES=1000000
 
 fuzz: ## each fuzzer for FUZZTIME (30s)
 	@.ci/fuzz $(FUZZTIME)

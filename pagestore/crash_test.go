@@ -14,8 +14,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// syncHookFS calls hook before and after every sync of a file or a directory: the moments between which a crash can
-// make a difference.
+// syncHookFS calls hook before and after every sync of a file or a directory, rename, link and removal: the moments
+// between which a crash can make a difference.
 type syncHookFS struct {
 	vfs.FS
 	hook func()
@@ -47,17 +47,29 @@ func (f *syncHookFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (v
 
 func (f *syncHookFS) OpenDir(name string) (vfs.File, error) { return f.wrap(f.FS.OpenDir(name)) }
 
+func (f *syncHookFS) Rename(old, name string) error {
+	return f.around(func() error { return f.FS.Rename(old, name) })
+}
+
+func (f *syncHookFS) Remove(name string) error {
+	return f.around(func() error { return f.FS.Remove(name) })
+}
+
+func (f *syncHookFS) Link(old, name string) error {
+	return f.around(func() error { return f.FS.Link(old, name) })
+}
+
 func (f *syncHookFS) Unwrap() vfs.FS { return f.FS }
 
-func (f *syncHookFile) around(sync func() error) error {
-	f.fs.hook()
-	err := sync()
-	f.fs.hook()
+func (f *syncHookFS) around(do func() error) error {
+	f.hook()
+	err := do()
+	f.hook()
 	return err
 }
 
-func (f *syncHookFile) Sync() error     { return f.around(f.File.Sync) }
-func (f *syncHookFile) SyncData() error { return f.around(f.File.SyncData) }
+func (f *syncHookFile) Sync() error     { return f.fs.around(f.File.Sync) }
+func (f *syncHookFile) SyncData() error { return f.fs.around(f.File.SyncData) }
 
 // crashWriter writes to a volume of its own, one update at a time, and remembers what the volume holds after each.
 type crashWriter struct {
