@@ -33,7 +33,7 @@ const (
 	fastWorthwhile        = 25              // percent of a segment's content, from which storing it anew is worth it
 	maintenanceTick       = 5 * time.Second // between two looks at whether there is something to do
 	checkpointPerGarbage  = 4               // a checkpoint is made when dropping would free this part of what it may have to write
-	minGarbageCheckpoint  = 64 << 20        // bytes that dropping must free for a checkpoint, in the background
+	defaultMinDrop        = 64 << 20        // bytes that dropping must free for a checkpoint, in the background
 	maintainGarbage       = 5               // percent, for Maintain
 	maintainMinimumToSeal = 16 << 10        // bytes of an open segment without content that are worth dropping
 )
@@ -152,9 +152,9 @@ const foldBytes = 2 * 32 * pagemap.RegionBytes
 // returned.
 func (s *Store) foldAll(ctx context.Context, pace *limiter) (first error) {
 	for more := true; more; {
-		err := pace.wait(ctx, foldBytes)
-		if err == nil {
-			more, err = s.foldOnce(ctx)
+		var err error
+		if more, err = s.foldOnce(ctx); more && err == nil {
+			err = pace.wait(ctx, foldBytes)
 		}
 		if err != nil && ctx.Err() != nil {
 			return err
@@ -439,7 +439,7 @@ func (s *Store) dropEmpty(ctx context.Context, pace *limiter, all bool) (dropped
 		return 0, err
 	}
 	empty, bytes := gc.Empty(segments, uint64(s.state.Load().applied))
-	worth := bytes > 0 && all || bytes >= max(minGarbageCheckpoint, int64(s.db.Metrics().DiskSpaceUsage())/checkpointPerGarbage)
+	worth := bytes > 0 && all || bytes >= max(s.o.minDropBytes, int64(s.db.Metrics().DiskSpaceUsage())/checkpointPerGarbage)
 	if worth && len(m.empty) < len(empty) || s.behindCheckpoint() >= s.o.Maintenance.CheckpointBytes {
 		lsn, err := s.checkpoint(ctx, func(n int) error { return pace.wait(ctx, n) })
 		if err != nil {

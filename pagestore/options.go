@@ -42,6 +42,7 @@ type Options struct {
 	minSavedNames    uint64                            // fingerprints that are worth a file. 0: minSavedNames
 	progress         func(done, total replication.LSN) // of a replay
 	flushBytes       int64                             // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
+	minDropBytes     int64                             // of segments that the background makes a checkpoint to drop. 0: defaultMinDrop
 	passive          bool                              // nothing is done in the background
 }
 
@@ -129,6 +130,9 @@ func (o Options) withDefaults() (Options, error) {
 		o.flushBytes = defaultFlushBytes
 	}
 	o.Maintenance = o.Maintenance.withDefaults()
+	if o.minDropBytes == 0 {
+		o.minDropBytes = defaultMinDrop
+	}
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits
 	}
