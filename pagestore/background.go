@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"pagevault/internal/clock"
+	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/gc"
 	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
@@ -189,7 +190,7 @@ func (s *Store) maintainInBackground() error {
 		return nil
 	}
 	rules := gc.Rules{Garbage: s.o.Maintenance.Garbage}
-	if s.idleLocked() {
+	if s.idleLocked() && s.method != framing.Store {
 		rules.Fast = fastWorthwhile
 	}
 	for {
@@ -291,7 +292,7 @@ func (s *Store) maintainAll(ctx context.Context, o *MaintainOptions, progress fu
 	if rules.Garbage == 0 {
 		rules.Garbage = maintainGarbage
 	}
-	if !o.KeepFast {
+	if !o.KeepFast && s.method != framing.Store {
 		rules.Fast = 1
 	}
 	for {

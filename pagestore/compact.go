@@ -32,6 +32,8 @@ const (
 	// compactOps bounds its operations, when frames are small or only freed: some milliseconds of the goroutine that
 	// applies.
 	compactOps = 1024
+	// compactYield is how much slower a compaction at a bounded rate is while others wait for their records.
+	compactYield = 4
 )
 
 // compaction is the rewriting of one segment.
@@ -201,7 +203,7 @@ func (c *compaction) frame(ctx context.Context, v *View, f *doomedFrame) error {
 	}
 	action, keep := gc.Plan(gc.Blocks(c.row.present), gc.Blocks(f.condemned), gc.Blocks(used))
 	invariant.Check(used&^uint16(keep) == 0, "frame %d: blocks %#x are in use, %#x are kept", f.id, used, keep)
-	if len(c.arena)+framing.MaxStored > c.limit() || len(c.ops) >= compactOps {
+	if len(c.arena)+framing.MaxStored > c.limit() || len(c.buf) > c.limit()/2 || len(c.ops) >= compactOps {
 		if err := c.commit(ctx); err != nil {
 			return err
 		}
@@ -331,7 +333,11 @@ func (c *compaction) commit(ctx context.Context) error {
 	if len(c.ops) == 0 {
 		return nil
 	}
-	if err := c.pace.wait(ctx, 2*len(c.arena)); err != nil { // once read, once written
+	bytes := 2 * len(c.arena) // once read, once written
+	if c.s.flight.busy() {
+		bytes *= compactYield
+	}
+	if err := c.pace.wait(ctx, bytes); err != nil {
 		return err
 	}
 	if c.s.state.Load().mismatch != 0 {

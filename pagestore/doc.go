@@ -48,6 +48,12 @@
 //
 // Regions scattered by small writes are folded in the background: see foldOnce, which also says what small writes cost.
 //
+// # Giving space back
+//
+// Segments of the log with much garbage are rewritten: see compact.go. Segments in which nothing is stored any more are
+// dropped behind a checkpoint, a copy of the index on the members, from which an index that is lost or damaged is made
+// anew, too: see checkpoint.go and rebuild.go. docs/garbage.md has the protocol and why it is safe.
+//
 // # Promises
 //
 //   - Update returns nil only when the record is durable on every member and applied.

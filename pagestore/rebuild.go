@@ -261,7 +261,7 @@ func tidyIndex(o *Options) error {
 //
 // Errors: those of Open.
 func RebuildIndex(o Options, progress func(done, total replication.LSN)) (RebuildResult, error) {
-	o.progress = progress
+	o.progress, o.passive = progress, true
 	o, err := o.withDefaults()
 	if err != nil {
 		return RebuildResult{}, err
