@@ -166,6 +166,9 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 // Name returns the account's name.
 func (a *Account) Name() string { return a.name }
 
+// Encrypted reports whether what the account stores is encrypted on the disks.
+func (a *Account) Encrypted() bool { return a.store.Encrypted() }
+
 // Signing returns what requests to the account are signed with.
 func (a *Account) Signing() *signing.Account { return a.signing }
 

@@ -26,7 +26,10 @@ func TestLimitsThatMakeSense(t *testing.T) {
 	f(1<<62, 1<<62, 1<<62, false)
 	f(-1<<63, 1<<62, 1<<62, false)
 	_, err := Open(Options{Accounts: []AccountOptions{{Name: "a", Keys: [][]byte{{1}}, Limits: Limits{1, 1, 1}}},
-		Store: func(string) (pagestore.Options, error) { t.Error("the store was asked for"); return pagestore.Options{}, nil }})
+		Store: func(string) (pagestore.Options, error) {
+			t.Error("the store was asked for")
+			return pagestore.Options{}, nil
+		}})
 	if err == nil {
 		t.Error("limits that exceed their total were accepted")
 	}

@@ -134,7 +134,11 @@ func (s *Store) MetadataBytes() int64 {
 }
 
 func (s *Store) measureMetadata() int64 {
-	bytes := s.log.Stats().Bytes - int64(s.state.Load().StoredBytes)
+	log := s.log.Stats()
+	bytes := log.Bytes - log.DataBytes
+	if checkpoint, ok := s.log.Checkpoint(); ok {
+		bytes += checkpoint.Bytes
+	}
 	if s.hold() == nil {
 		bytes += int64(s.db.Metrics().DiskSpaceUsage())
 		s.letGo()

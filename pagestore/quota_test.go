@@ -81,3 +81,35 @@ func TestQuotaOfManyWriters(t *testing.T) {
 		t.Fatalf("%d writes stored %d bytes, want 40 and %d", n, st.StoredBytes, 40*region)
 	}
 }
+
+// TestQuotaOfMetadata: what adds to the metadata is refused, what frees space is not.
+func TestQuotaOfMetadata(t *testing.T) {
+	s := openTest(t, testOptions(vfs.NewMem(), 1))
+	rng := rand.New(rand.NewPCG(3, 1))
+	v, w := newVolume(t, s), newVolume(t, s)
+	write(t, s, v, 0, randomBytes(rng, 64<<10))
+	s.SetQuota(Quota{MetadataBytes: 1})
+	refused := func(err error) {
+		t.Helper()
+		var q *QuotaError
+		if !errors.Is(err, ErrQuota) || !errors.As(err, &q) || !q.Metadata || q.Cap != 1 || q.Used <= 1 {
+			t.Fatalf("got %v", err)
+		}
+	}
+	refused(tryWrite(s, v, 0, randomBytes(rng, 512)))
+	refused(tryWrite(s, v, 0, make([]byte, 512)))
+	refused(s.CheckMetadata())
+	refused(s.Update(func(tx *Tx) error { tx.CreateVolume(); return nil }))
+	refused(s.Update(func(tx *Tx) error { _, err := tx.Freeze(v); return err }))
+	update(t, s, func(tx *Tx) error { tx.Set([]byte("lease"), []byte("v")); return nil })
+	update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{0, 8}) })
+	update(t, s, func(tx *Tx) error { return tx.Truncate(v, 64) })
+	update(t, s, func(tx *Tx) error {
+		tx.CreateVolume() // in place of the one that goes
+		return tx.Drop(v)
+	})
+	update(t, s, func(tx *Tx) error { tx.Delete([]byte("lease")); return nil })
+	update(t, s, func(tx *Tx) error { return tx.Drop(w) })
+	s.SetQuota(Quota{MetadataBytes: 1 << 30})
+	newVolume(t, s)
+}

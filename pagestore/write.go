@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"errors"
 	"fmt"
 
 	"pagevault/internal/digest"
@@ -61,7 +62,9 @@ func (s *Store) sequence(fn func(tx *Tx) error) (p *pending, seen replication.LS
 	if len(tx.ops) == 0 {
 		return nil, tx.seen, nil
 	}
-	p, err = tx.commit()
+	if p, err = tx.commit(); errors.Is(err, ErrQuota) {
+		return nil, tx.seen, err // an answer like one of fn
+	}
 	return p, 0, err
 }
 

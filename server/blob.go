@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"math"
+	"strconv"
 
 	"pagevault/blobstore"
 	"pagevault/blobstore/lease"
@@ -91,7 +92,7 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 	if b.Snapshot == "" {
 		r.setLease(b.Lease)
 	}
-	r.setString("x-ms-server-encrypted", "true")
+	r.setEncrypted("x-ms-server-encrypted")
 	r.setMetadata(b.Metadata)
 }
 
@@ -264,7 +265,7 @@ func (r *request) setBlobMetadata() error {
 	}
 	r.begin(200)
 	r.setStamp(stamp)
-	r.setString("x-ms-request-server-encrypted", "true")
+	r.setEncrypted("x-ms-request-server-encrypted")
 	return nil
 }
 
@@ -392,10 +393,7 @@ func (r *request) snapshotBlob() error {
 	r.begin(201)
 	r.setString("x-ms-snapshot", snap.Snapshot)
 	r.setStamp(snap.Stamp)
-	written := "false" // nothing was written but a name
-	if len(meta) > 0 {
-		written = "true"
-	}
-	r.setString("x-ms-request-server-encrypted", written)
+	written := len(meta) > 0 // else nothing but a name
+	r.setString("x-ms-request-server-encrypted", strconv.FormatBool(written && r.account.Encrypted()))
 	return nil
 }

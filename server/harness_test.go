@@ -77,7 +77,7 @@ func openService(t testing.TB, c clock.Clock) *blobstore.Service {
 		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: [][]byte{mustKey(t)}}},
 		Store: func(account string) (pagestore.Options, error) {
 			fs := vfs.NewMem()
-			return pagestore.Options{FS: fs, Dir: "index", Members: []replication.Member{{FS: fs, Dir: "replica-1"}}}, nil
+			return pagestore.Options{FS: fs, Dir: "index", MasterKey: pagestore.MasterKey{1}, Members: []replication.Member{{FS: fs, Dir: "replica-1"}}}, nil
 		},
 	})
 	if err != nil {

@@ -154,6 +154,7 @@ func (r *request) listBlobs() error {
 				dst = xmlbody.AppendBlobPrefix(dst, item.Prefix)
 			} else {
 				b := listedBlob(&item.Blob, l.include.metadata)
+				b.Encrypted = r.account.Encrypted()
 				dst = xmlbody.AppendBlob(dst, &b)
 			}
 		}

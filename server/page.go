@@ -48,7 +48,7 @@ func (r *request) putPageBlob() error {
 	}
 	r.begin(201)
 	r.setStamp(stamp)
-	r.setString("x-ms-request-server-encrypted", "true")
+	r.setEncrypted("x-ms-request-server-encrypted")
 	return nil
 }
 
@@ -78,7 +78,7 @@ func (r *request) putPage() error {
 		return err
 	}
 	r.replyPages(&done)
-	r.setString("x-ms-request-server-encrypted", "true")
+	r.setEncrypted("x-ms-request-server-encrypted")
 	r.setVerified(&sums, req.Body)
 	return nil
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -43,6 +44,11 @@ func (r *request) set(name string, value []byte) {
 // setString is set for text.
 func (r *request) setString(name, value string) {
 	r.ctx.Response.Header.Add(name, value)
+}
+
+// setEncrypted says whether what the account stores is encrypted on the disks.
+func (r *request) setEncrypted(name string) {
+	r.setString(name, strconv.FormatBool(r.account.Encrypted()))
 }
 
 // setInt is set for a number.

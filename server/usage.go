@@ -30,6 +30,7 @@ type accountUsage struct {
 	LogBytes         uint64       `json:"logBytes"`
 	DedupRatio       float64      `json:"dedupRatio"`
 	CompressionRatio float64      `json:"compressionRatio"`
+	Encrypted        bool         `json:"encrypted"`
 	Limits           *usageLimits `json:"limits"` // null: none
 }
 
@@ -53,7 +54,7 @@ func (s *Server) accounts(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "account "+a.Name()+": "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		list.Accounts = append(list.Accounts, usageOf(a.Name(), &u))
+		list.Accounts = append(list.Accounts, usageOf(a, &u))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(list)
@@ -73,9 +74,9 @@ func (s *Server) chosen(w http.ResponseWriter, r *http.Request) (accounts []*blo
 	return []*blobstore.Account{a}, true
 }
 
-func usageOf(name string, u *blobstore.Usage) accountUsage {
+func usageOf(a *blobstore.Account, u *blobstore.Usage) accountUsage {
 	out := accountUsage{
-		Name: name, Containers: u.Containers, Blobs: u.Blobs, Snapshots: u.Snapshots, ProvisionedBytes: u.ProvisionedBytes,
+		Name: a.Name(), Encrypted: a.Encrypted(), Containers: u.Containers, Blobs: u.Blobs, Snapshots: u.Snapshots, ProvisionedBytes: u.ProvisionedBytes,
 		WrittenBytes: u.WrittenBytes, UniqueBytes: u.UniqueBytes, LiveBytes: u.LiveBytes, StoredBytes: u.StoredBytes,
 		MetadataBytes: u.MetadataBytes, IndexBytes: u.IndexBytes, LogBytes: u.LogBytes,
 		DedupRatio: u.DedupRatio(), CompressionRatio: u.CompressionRatio(),

@@ -13,10 +13,12 @@ import (
 
 // banner is what a user is told first: all that is needed next.
 type banner struct {
-	plan  *plan
-	home  *layout
-	blob  net.Addr
-	admin net.Listener // nil: none
+	plan    *plan
+	home    *layout
+	key     *masterKey
+	service *blobstore.Service
+	blob    net.Addr
+	admin   net.Listener // nil: none
 }
 
 // printBanner writes it, one aligned line for each thing. Keys are printed only if everybody has them anyway.
@@ -45,6 +47,7 @@ func printBanner(w io.Writer, b *banner) {
 		line("data", "%s", b.home.data)
 		line("members", "%d, each with every byte: %s", len(b.home.members), b.home.shownMembers())
 	}
+	line("key", "%s", b.key.shown())
 	if b.admin != nil {
 		line("admin", "http://%s (/healthz /readyz /metrics /accounts)", shownHost(b.admin.Addr()))
 	}
@@ -57,6 +60,11 @@ func printBanner(w io.Writer, b *banner) {
 func (b *banner) warnings() (all []string) {
 	if b.home.fs != nil {
 		return nil
+	}
+	for _, a := range b.service.Accounts() {
+		if !b.key.unencrypted && !a.Encrypted() {
+			all = append(all, fmt.Sprintf("account %s is not encrypted: it was made with --encryption off", a.Name()))
+		}
 	}
 	if n := len(b.home.members); n < defaultMembers {
 		all = append(all, fmt.Sprintf("there are fewer than %d members: give %d --replica; their number cannot be changed later", defaultMembers, defaultMembers))

@@ -39,6 +39,7 @@ type checkFlags struct {
 	quick    bool
 	json     bool
 	rebuild  bool
+	keyFile  string
 	maxRate  string
 	online   bool
 	admin    string
@@ -46,6 +47,7 @@ type checkFlags struct {
 	given map[string]bool // flags that are on the command line
 	level blobstore.CheckLevel
 	rate  int64 // bytes a second; 0: no bound
+	key   *masterKey
 }
 
 const checkLong = `Check everything that is stored: every byte of every copy against its checksum, every frame against the names of
@@ -81,6 +83,7 @@ func newCheck() *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.data, "data", "./pagevault-data", "directory of the index, and of the members if no --replica is given")
 	flags.StringArrayVar(&f.replicas, "replica", nil, "directory of a member of the log, as given to serve")
+	flags.StringVar(&f.keyFile, "master-key-file", "", "file of the master key, as given to serve. Empty: "+masterKeyName+" in --data")
 	flags.StringVar(&f.account, "account", "", "check only this account; otherwise all that there are")
 	flags.BoolVar(&f.quick, "quick", false, "read the index only, and no content")
 	flags.BoolVar(&f.json, "json", false, "print problems and summaries as JSON, one object to a line")
@@ -149,6 +152,9 @@ func (f *checkFlags) checkOffline(ctx context.Context, out *checkOutput) error {
 	if err != nil {
 		return err
 	}
+	if f.key, err = existingMasterKey(f.keyFile, home); err != nil {
+		return err
+	}
 	names := home.unserved(nil)
 	switch {
 	case f.account != "" && !slices.Contains(names, f.account):
@@ -163,6 +169,9 @@ func (f *checkFlags) checkOffline(ctx context.Context, out *checkOutput) error {
 			if errors.Is(err, replication.ErrInUse) {
 				err = fmt.Errorf("%w, or check it with --online", err)
 			}
+			if errors.Is(err, pagestore.ErrWrongKey) {
+				err = fmt.Errorf("%w (the master key is looked for in %s)", err, f.key.file)
+			}
 			return fmt.Errorf("account %s: %w", name, err)
 		}
 	}
@@ -171,6 +180,7 @@ func (f *checkFlags) checkOffline(ctx context.Context, out *checkOutput) error {
 
 func (f *checkFlags) checkAccount(ctx context.Context, home *layout, name string, out *checkOutput) error {
 	o := home.store(name)
+	o.MasterKey = f.key.key
 	if f.rebuild {
 		if err := f.rebuildIndex(o, name, out); err != nil {
 			return err

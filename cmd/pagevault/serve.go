@@ -37,6 +37,8 @@ type serveFlags struct {
 	data         string
 	memory       bool
 	replicas     []string
+	keyFile      string
+	encryption   string
 	listen       string
 	admin        string
 	accounts     []string
@@ -77,6 +79,8 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.data, "data", "./pagevault-data", "directory of the index, and of the members if no --replica is given")
 	flags.BoolVar(&f.memory, "memory", false, "keep everything in memory; nothing survives the process")
 	flags.StringArrayVar(&f.replicas, "replica", nil, "directory of a member of the log; three of them, on three disks")
+	flags.StringVar(&f.keyFile, "master-key-file", "", "file of the key that all content is sealed under; made if there is no data yet. Empty: "+masterKeyName+" in --data")
+	flags.StringVar(&f.encryption, "encryption", "on", "on, or off: accounts that are new do not encrypt what they store")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:10000", "address of the Blob service; port 0 picks a free one")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics; port 0 picks a free one, empty is none")
 	flags.StringArrayVar(&f.accounts, "account", nil, "NAME:KEY or NAME:KEY:KEY2, keys in base64; may be repeated")
@@ -122,7 +126,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	service, err := openService(plan, home)
+	service, key, err := openService(plan, home)
 	if err != nil {
 		return err
 	}
@@ -141,7 +145,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	printBanner(stdout, &banner{plan: plan, home: home, blob: blob.Addr(), admin: admin})
+	printBanner(stdout, &banner{plan: plan, home: home, key: key, service: service, blob: blob.Addr(), admin: admin})
 	return runUntil(signals, srv, blob, admin, plan.log)
 }
 
@@ -164,6 +168,10 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, usagef("--tls-cert and --tls-key go together")
 	case f.data == "":
 		return nil, usagef("--data is empty")
+	case f.memory && f.keyFile != "":
+		return nil, usagef("--memory has a key of its own: it does not go with --master-key-file")
+	case f.encryption != "on" && f.encryption != "off":
+		return nil, usagef("--encryption: %q is not on or off", f.encryption)
 	}
 	if p.log, err = newLog(f.logLevel, f.logFormat, stderr); err != nil {
 		return nil, err

@@ -14,18 +14,32 @@ import (
 	"pagevault/replication"
 )
 
-// openService opens the stores of all accounts and has their events logged.
-func openService(p *plan, home *layout) (*blobstore.Service, error) {
+// openService finds the master key, opens the stores of all accounts and has their events logged.
+func openService(p *plan, home *layout) (*blobstore.Service, *masterKey, error) {
 	for _, a := range p.accounts { // all of them before the first one is made: disks that are not mounted are so for all
 		if err := pagestore.CheckMembers(home.store(a.Name)); err != nil {
-			return nil, fmt.Errorf("account %s: %w", a.Name, err)
+			return nil, nil, fmt.Errorf("account %s: %w", a.Name, err)
 		}
 	}
+	key, err := findMasterKey(p.flags.keyFile, p.flags.encryption == "on", home)
+	if err != nil {
+		return nil, nil, err
+	}
+	service, err := openStores(p, home, key)
+	if errors.Is(err, pagestore.ErrWrongKey) {
+		err = fmt.Errorf("%w (the master key is looked for in %s)", err, key.file)
+	}
+	return service, key, err
+}
+
+// openStores opens the stores of all accounts.
+func openStores(p *plan, home *layout, key *masterKey) (*blobstore.Service, error) {
 	return blobstore.Open(blobstore.Options{
 		MaxPageBlob: p.maxPageBlob,
 		Accounts:    p.accounts,
 		Store: func(account string) (pagestore.Options, error) {
 			o := home.store(account)
+			o.MasterKey, o.Unencrypted = key.key, key.unencrypted
 			log := p.log.With("account", account)
 			o.Events = &pagestore.Events{
 				DamagedCopy: func(member int, at replication.Position, n int, err error) {

@@ -67,7 +67,7 @@ func disk() *Blob {
 	return &Blob{Name: "disks/vm 1.vhd", Created: created, LastModified: modified, ETag: cond.ETagAt(modified), Size: 8 << 40,
 		ContentType: "application/octet-stream", ContentEncoding: "identity", ContentLanguage: "en", ContentMD5: bytes.Repeat([]byte{0xA5}, 16),
 		CacheControl: "no-cache", ContentDisposition: `attachment; filename="a&b"`, Type: "PageBlob", Sequence: 7,
-		Lease: Lease{"locked", "leased", "fixed"}}
+		Lease: Lease{"locked", "leased", "fixed"}, Encrypted: true}
 }
 
 // flat is a flat listing, with a snapshot before its base and with names that XML cannot carry.
@@ -81,8 +81,8 @@ func flat() []byte {
 	b := BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks", Prefix: "p\x01+ q", MaxResults: 5000})
 	b = AppendBlob(b, snapshot)
 	b = AppendBlob(b, base)
-	b = AppendBlob(b, &Blob{Name: "nul\x00 +%/é\uFFFF", Created: created, LastModified: modified, ETag: 1, Type: "PageBlob", Lease: Lease{"unlocked", "expired", ""}})
-	b = AppendBlob(b, &Blob{Name: "<&>\r\n\"é😀", Created: created, LastModified: modified, ETag: 1, Type: "BlockBlob", ContentType: "text/plain", Lease: Lease{"locked", "breaking", ""}})
+	b = AppendBlob(b, &Blob{Encrypted: true, Name: "nul\x00 +%/é\uFFFF", Created: created, LastModified: modified, ETag: 1, Type: "PageBlob", Lease: Lease{"unlocked", "expired", ""}})
+	b = AppendBlob(b, &Blob{Encrypted: true, Name: "<&>\r\n\"é😀", Created: created, LastModified: modified, ETag: 1, Type: "BlockBlob", ContentType: "text/plain", Lease: Lease{"locked", "breaking", ""}})
 	return EndBlobs(b, "")
 }
 
@@ -90,7 +90,7 @@ func flat() []byte {
 func tree() []byte {
 	b := BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks", Delimiter: "/"})
 	b = AppendBlobPrefix(b, "a/")
-	b = AppendBlob(b, &Blob{Name: "b", Created: created, LastModified: modified, ETag: 1, Type: "PageBlob", Lease: Lease{"unlocked", "available", ""}})
+	b = AppendBlob(b, &Blob{Encrypted: true, Name: "b", Created: created, LastModified: modified, ETag: 1, Type: "PageBlob", Lease: Lease{"unlocked", "available", ""}})
 	b = AppendBlobPrefix(b, "c\x02/")
 	return EndBlobs(b, EncodeMarker("c\x02/\xff"))
 }

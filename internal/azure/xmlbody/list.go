@@ -2,6 +2,7 @@ package xmlbody
 
 import (
 	"encoding/base64"
+	"strconv"
 	"time"
 
 	"pagevault/internal/azure/cond"
@@ -121,6 +122,7 @@ type Blob struct {
 	Type               string // PageBlob, BlockBlob, AppendBlob
 	Sequence           int64  // shown for page blobs
 	Lease              Lease  // the zero Lease for snapshots, which cannot have one
+	Encrypted          bool   // on the disks of the server
 	WithMetadata       bool   // the client asked for it
 	Metadata           []header.Pair
 }
@@ -151,7 +153,9 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	}
 	dst = xmltext.AppendElement(dst, "BlobType", b.Type)
 	dst = appendLease(dst, b.Lease)
-	dst = append(dst, "<ServerEncrypted>true</ServerEncrypted></Properties>"...)
+	dst = append(dst, "<ServerEncrypted>"...)
+	dst = strconv.AppendBool(dst, b.Encrypted)
+	dst = append(dst, "</ServerEncrypted></Properties>"...)
 	if b.WithMetadata {
 		dst = appendMetadata(dst, b.Metadata)
 	}

@@ -60,7 +60,7 @@ func startServer(t *testing.T) *Env {
 		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: [][]byte{key(testKey), key(testSecondKey)}}},
 		Store: func(string) (pagestore.Options, error) {
 			fs := vfs.NewMem()
-			return pagestore.Options{FS: fs, Dir: "index", Members: []replication.Member{
+			return pagestore.Options{FS: fs, Dir: "index", MasterKey: pagestore.MasterKey{1}, Members: []replication.Member{
 				{FS: fs, Dir: "replica-1"}, {FS: fs, Dir: "replica-2"}, {FS: fs, Dir: "replica-3"}}}, nil
 		},
 	})
