@@ -60,7 +60,7 @@ func (s *Store) saveCheckpoint(ctx context.Context, dir string, read func(n int)
 	}
 	st, ok, err := peekState(&s.o, dir)
 	if err == nil && ok {
-		err = checkState(&st, s.log.StoreID(), s.state.Load().applied)
+		err = checkState(&st, s.log.StoreID(), s.log.Stats().Last) // s.state may be behind the index
 	} else if err == nil {
 		err = errors.New("it holds nothing")
 	}

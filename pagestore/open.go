@@ -195,6 +195,10 @@ func (s *Store) readHeader() error {
 	return s.takeHeader(meta)
 }
 
+// replayBatchRows bounds the frames and page map entries that a batch of a replay keeps in maps, which its length does not
+// show: some 40 MB.
+const replayBatchRows = 1 << 16
+
 // replay applies the records of the log that the index has not seen.
 func (s *Store) replay(a *applier) error {
 	from := a.state.applied + 1
@@ -205,7 +209,7 @@ func (s *Store) replay(a *applier) error {
 		if err := a.record(r); err != nil {
 			return err
 		}
-		if a.batch == nil || a.batch.Len() < s.o.replayBatchBytes && !a.flushes.due() {
+		if a.batch == nil || a.batch.Len() < s.o.replayBatchBytes && len(a.refs.list)+len(a.regions) < replayBatchRows && !a.flushes.due() {
 			return nil
 		}
 		s.progressed(r.LSN)
