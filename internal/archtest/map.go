@@ -23,7 +23,7 @@ var below = struct{ blobstore, server []string }{
 // replication. vault, agent, bench and portal reach stored bytes only through the wire protocol, so that each of their
 // features also tests the server.
 var importMap = []folder{
-	{dir: "cmd/pagevault", may: []string{"server", "blobstore", "pagestore", "replication", "internal/azure", "internal/testkit/conform", "bench"}},
+	{dir: "cmd/pagevault", may: []string{"server", "blobstore", "pagestore", "replication", "internal/azure", "internal/testkit/conform", "bench"}, tests: []string{"internal/testkit/formatreader"}},
 
 	{dir: "server", may: []string{"blobstore", "internal/azure"}, tests: below.server},
 	{dir: "blobstore", may: []string{"pagestore", "internal/azure"}, tests: below.blobstore},
@@ -58,6 +58,7 @@ var importMap = []folder{
 	{dir: "internal/archtest"},
 	{dir: "internal/testkit", may: []string{"internal/azure"}},
 	{dir: "internal/testkit/conform", may: []string{"internal/testkit", "internal/azure"}, tests: []string{"server", "blobstore", "pagestore", "replication"}},
+	{dir: "internal/testkit/formatreader", tests: []string{"blobstore", "pagestore", "replication", "internal/azure"}},
 	{dir: "internal/testkit/e2e", may: []string{"internal/testkit", "internal/azure"}},
 }
 
@@ -77,8 +78,9 @@ var doors = []door{
 		why: "the seam to the disk, handed down by cmd"},
 	{path: "github.com/valyala/fasthttp", opens: []string{"server", "cmd", "bench"},
 		why: "HTTP is server's; cmd runs the admin listener; bench compares with an empty fasthttp server"},
-	{path: "github.com/zeebo/blake3", opens: []string{"internal/digest"}, why: "content has one kind of name"},
-	{path: "github.com/klauspost/compress", opens: []string{"pagestore", "bench"},
+	{path: "github.com/zeebo/blake3", opens: []string{"internal/digest", "internal/testkit/formatreader"},
+		why: "content has one kind of name; a reader written from the format's description shares no code"},
+	{path: "github.com/klauspost/compress", opens: []string{"pagestore", "bench", "internal/testkit/formatreader"},
 		why: "what is stored is compressed in one place; bench simulates other ways"},
 	{path: "github.com/klauspost/reedsolomon", opens: []string{"replication"}, why: "redundancy is replication's"},
 	{path: "github.com/Azure/azure-sdk-for-go", opens: []string{"vault", "agent", "bench", "internal/testkit"}, tests: true,

@@ -1,0 +1,451 @@
+// Package formatreader reads the blobs of a store from one member's directory. It is written from docs/on-disk-format.md
+// alone, shares no code with the program that writes, and keeps everything simple: it shows that the page is enough to
+// write a reader, and that what was written long ago can still be read. It reads stores from which no segment was dropped.
+package formatreader
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+var crcTable = crc32.MakeTable(crc32.Castagnoli)
+
+func crc(p ...[]byte) (sum uint32) {
+	for _, b := range p {
+		sum = crc32.Update(sum, crcTable, b)
+	}
+	return sum
+}
+
+// Store is what a member's directory holds.
+type Store struct {
+	dir      string
+	segments map[uint32][]byte // whole files
+	frames   map[uint64]*frame
+	volumes  map[uint64]*volume
+	sessions map[uint64][32]byte // salts
+	moved    map[place]place     // where the content of a page was brought together with others'
+	rows     map[string][]byte
+	direct   uint64
+	names    [32]byte // key of the fingerprints
+	data     [32]byte
+	lastLSN  uint64
+	lastVol  uint64
+	lastFrm  uint64
+	checked  int // fingerprints of chunks that were compared with content
+}
+
+// frame is how content is stored.
+type frame struct {
+	segment uint32
+	offset  int // of its first byte in the segment
+	bytes   int
+	pages   int
+	present uint16
+	codec   byte
+	session uint64
+	counter uint64
+	crcs    []uint32
+	chunks  map[int][20]byte // by page
+}
+
+// place is a page of a frame.
+type place struct {
+	frame uint64
+	page  int
+}
+
+// page says what a page of a volume holds.
+type page struct {
+	valid bool
+	frame uint64 // 0: zeros
+	off   int    // page of the frame
+}
+
+// region is a page map.
+type region [128]page
+
+type volume struct {
+	generation uint64
+	regions    map[uint64]region
+	frozen     map[uint64]map[uint64]region
+}
+
+// Open reads the log in a member's directory and carries out its records. master is the master key, nil if the store has
+// none.
+func Open(dir string, master []byte) (*Store, error) {
+	s := &Store{dir: dir, segments: map[uint32][]byte{}, frames: map[uint64]*frame{}, volumes: map[uint64]*volume{},
+		sessions: map[uint64][32]byte{}, rows: map[string][]byte{}, moved: map[place]place{}}
+	id, err := s.identity()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.manifest(id); err != nil {
+		return nil, err
+	}
+	names, err := s.segmentFiles()
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range names {
+		if err := s.readSegment(uint32(i+1), name, id, master); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return s, nil
+}
+
+// head checks a frame of 64 bytes.
+func head(p []byte, magic string) error {
+	switch {
+	case len(p) < 64 || string(p[:8]) != magic:
+		return fmt.Errorf("no %s", magic)
+	case crc(p[:60]) != binary.LittleEndian.Uint32(p[60:]):
+		return fmt.Errorf("%s is damaged", magic)
+	case binary.LittleEndian.Uint32(p[8:]) != 1:
+		return fmt.Errorf("%s has format version %d", magic, binary.LittleEndian.Uint32(p[8:]))
+	}
+	return nil
+}
+
+// identity returns the id of the store.
+func (s *Store) identity() (id [16]byte, err error) {
+	p, err := os.ReadFile(filepath.Join(s.dir, "MEMBER"))
+	if err == nil {
+		err = head(p, "PVMEMBER")
+	}
+	if err != nil {
+		return id, err
+	}
+	return [16]byte(p[16:]), nil
+}
+
+// manifest refuses stores that have dropped segments.
+func (s *Store) manifest(id [16]byte) error {
+	p, err := os.ReadFile(filepath.Join(s.dir, "CHECKPOINT"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = head(p, "PVCHECKP")
+	}
+	switch {
+	case err != nil:
+		return err
+	case [16]byte(p[16:]) != id:
+		return errors.New("CHECKPOINT is of another log")
+	case crc(p[64:len(p)-4]) != binary.LittleEndian.Uint32(p[len(p)-4:]):
+		return errors.New("CHECKPOINT is damaged")
+	case binary.LittleEndian.Uint32(p[56:]) != 0:
+		return errors.New("segments were dropped: this reader does not read checkpoints")
+	}
+	return nil
+}
+
+// segmentFiles returns the names of the segments, in order: the .seg of each number, else the .open.
+func (s *Store) segmentFiles() ([]string, error) {
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	byNumber := map[string]string{}
+	for _, e := range entries {
+		number, kind, _ := strings.Cut(e.Name(), ".")
+		if len(number) != 10 || strings.Trim(number, "0123456789") != "" {
+			continue
+		}
+		if kind == "seg" || kind == "open" && byNumber[number] == "" {
+			byNumber[number] = e.Name()
+		}
+	}
+	var names []string
+	for i := 1; len(names) < len(byNumber); i++ {
+		name := byNumber[fmt.Sprintf("%010d", i)]
+		if name == "" {
+			return nil, fmt.Errorf("segment %d is missing", i)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// readSegment carries out the records of a segment.
+func (s *Store) readSegment(number uint32, name string, id [16]byte, master []byte) error {
+	p, err := os.ReadFile(filepath.Join(s.dir, name))
+	if err != nil {
+		return err
+	}
+	if err := head(p, "PVSEGLOG"); err != nil {
+		return err
+	}
+	if binary.LittleEndian.Uint32(p[12:]) != number || [16]byte(p[16:]) != id || binary.LittleEndian.Uint64(p[32:]) != s.lastLSN+1 {
+		return errors.New("the header is of another segment")
+	}
+	s.segments[number] = p
+	end := len(p)
+	sealed := strings.HasSuffix(name, ".seg")
+	if sealed {
+		if end, err = trailer(p, number, id, s.lastLSN+1); err != nil {
+			return err
+		}
+	}
+	at := 64
+	for at < end {
+		size, err := s.record(p, at, end, number, id, master)
+		if err != nil {
+			if !sealed {
+				break // the end of what is whole
+			}
+			return fmt.Errorf("record at %d: %w", at, err)
+		}
+		at += size
+	}
+	return nil
+}
+
+// trailer checks the end of a sealed segment and returns where its records end.
+func trailer(p []byte, number uint32, id [16]byte, first uint64) (end int, err error) {
+	t := p[max(0, len(p)-64):]
+	if err := head(t, "PVSEGEND"); err != nil {
+		return 0, err
+	}
+	count := int(binary.LittleEndian.Uint32(t[40:]))
+	end = int(binary.LittleEndian.Uint32(t[44:]))
+	switch {
+	case binary.LittleEndian.Uint32(t[12:]) != number || [16]byte(t[16:]) != id || binary.LittleEndian.Uint64(t[32:]) != first:
+		return 0, errors.New("the trailer is of another segment")
+	case int(binary.LittleEndian.Uint32(t[52:])) != len(p) || end < 64 || end+12*count > len(p)-64:
+		return 0, errors.New("the trailer is of another file")
+	case crc(p[end:len(p)-64]) != binary.LittleEndian.Uint32(t[48:]):
+		return 0, errors.New("the footer is damaged")
+	}
+	return end, nil
+}
+
+// record checks a record and carries it out. It returns its length with the padding.
+func (s *Store) record(p []byte, at, end int, number uint32, id [16]byte, master []byte) (size int, err error) {
+	if at+40 > end {
+		return 0, errors.New("cut")
+	}
+	h := p[at : at+40]
+	m, d := int(binary.LittleEndian.Uint32(h[16:])), int(binary.LittleEndian.Uint32(h[20:]))
+	size = (40 + m + d + 7) &^ 7
+	var n [4]byte
+	binary.LittleEndian.PutUint32(n[:], number)
+	switch {
+	case string(h[:3]) != "PVR" || h[3] != 1:
+		return 0, errors.New("no record")
+	case crc(id[:], n[:], h[:36]) != binary.LittleEndian.Uint32(h[36:]):
+		return 0, errors.New("the header is damaged")
+	case int(binary.LittleEndian.Uint32(h[4:])) != at || binary.LittleEndian.Uint64(h[8:]) != s.lastLSN+1:
+		return 0, errors.New("another record")
+	case at+size > end:
+		return 0, errors.New("cut")
+	}
+	meta, data := p[at+40:at+40+m], p[at+40+m:at+40+m+d]
+	if crc(meta) != binary.LittleEndian.Uint32(h[24:]) || crc(data) != binary.LittleEndian.Uint32(h[28:]) {
+		return 0, errors.New("the content is damaged")
+	}
+	if strings.Trim(string(p[at+40+m+d:at+size]), "\x00") != "" {
+		return 0, errors.New("the padding is not zero")
+	}
+	s.lastLSN++
+	if s.lastLSN == 1 {
+		return size, s.header(meta, master)
+	}
+	return size, s.commit(meta, number, at+40+m)
+}
+
+// Blob names a blob or a snapshot.
+type Blob struct {
+	Container, Name string
+	Snapshot        uint64 // ticks; 0: the blob itself
+	Size            int64
+
+	volume, generation uint64
+}
+
+// Blobs returns all blobs and snapshots that can be reached, in the order of their keys.
+func (s *Store) Blobs() ([]Blob, error) {
+	containers := map[uint64]string{}
+	for key, value := range s.rows {
+		if key[0] == 'c' {
+			r := &reader{p: value}
+			if r.u8() != 1 {
+				return nil, fmt.Errorf("container %s has another version", key[1:])
+			}
+			containers[r.loose()] = key[1:]
+		}
+	}
+	var keys []string
+	for key := range s.rows {
+		if key[0] == 'b' {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	var blobs []Blob
+	for _, key := range keys {
+		container, ok := containers[binary.BigEndian.Uint64([]byte(key[1:]))]
+		if !ok {
+			continue // it was deleted
+		}
+		b, err := blobRow(key, s.rows[key])
+		if err != nil {
+			return nil, err
+		}
+		b.Container = container
+		blobs = append(blobs, b)
+	}
+	return blobs, nil
+}
+
+func blobRow(key string, value []byte) (b Blob, err error) {
+	rest := key[9:]
+	for {
+		i := strings.IndexByte(rest, 0)
+		if i < 0 || i+1 >= len(rest) {
+			return b, fmt.Errorf("key %x", key)
+		}
+		b.Name += rest[:i]
+		mark := rest[i+1]
+		rest = rest[i+2:]
+		if mark == 1 {
+			break
+		}
+		b.Name += "\x00"
+	}
+	if rest != "\xff" {
+		b.Snapshot = binary.BigEndian.Uint64([]byte(rest))
+	}
+	r := &reader{p: value}
+	version, kind, flags := r.u8(), r.u8(), r.u8()
+	if version != 1 || kind != 1 {
+		return b, fmt.Errorf("blob %q: version %d, type %d", b.Name, version, kind)
+	}
+	b.volume, b.Size = r.loose(), int64(r.loose())
+	r.loose()   // sequence
+	r.bytes(16) // etag, created
+	if flags&1 != 0 {
+		r.u8()
+		r.bytes(int(r.loose()))
+		r.loose()
+		r.bytes(8)
+	}
+	if flags&2 != 0 {
+		r.loose()
+		r.loose()
+		r.bytes(8)
+	}
+	if flags&4 != 0 {
+		b.generation = r.loose()
+	}
+	return b, r.err
+}
+
+// Read returns the bytes of a blob.
+func (s *Store) Read(b *Blob) ([]byte, error) {
+	v := s.volumes[b.volume]
+	if v == nil {
+		return nil, fmt.Errorf("volume %d does not exist", b.volume)
+	}
+	regions := v.regions
+	if b.generation != 0 {
+		if regions = v.frozen[b.generation]; regions == nil {
+			return nil, fmt.Errorf("generation %d of volume %d does not exist", b.generation, b.volume)
+		}
+	}
+	out := make([]byte, b.Size)
+	contents := map[uint64][]byte{}
+	for no, r := range regions {
+		for i, pg := range r {
+			at := (int64(no)*128 + int64(i)) * 512
+			if !pg.valid || pg.frame == 0 {
+				continue
+			}
+			if at >= b.Size {
+				return nil, fmt.Errorf("page %d is valid behind the end", at/512)
+			}
+			content, from, err := s.find(place{pg.frame, pg.off}, contents)
+			if err != nil {
+				return nil, err
+			}
+			copy(out[at:], content[from:from+512])
+		}
+	}
+	return out, nil
+}
+
+// find returns the content of a frame and where in it a page lies, following folds while the page is not where it was.
+func (s *Store) find(at place, contents map[uint64][]byte) (content []byte, from int, err error) {
+	for {
+		f := s.frames[at.frame]
+		if f != nil {
+			if from, err = f.place(at.page); err == nil {
+				break
+			}
+		}
+		next, ok := s.moved[at]
+		if !ok {
+			return nil, 0, fmt.Errorf("page %d of frame %d is nowhere", at.page, at.frame)
+		}
+		at = next
+	}
+	if content = contents[at.frame]; content == nil {
+		if content, err = s.content(at.frame); err != nil {
+			return nil, 0, fmt.Errorf("frame %d: %w", at.frame, err)
+		}
+		contents[at.frame] = content
+	}
+	return content, from, nil
+}
+
+// reader reads numbers from the front of some bytes.
+type reader struct {
+	p   []byte
+	err error
+}
+
+func (r *reader) bytes(n int) []byte {
+	if r.err != nil || n < 0 || n > len(r.p) {
+		if r.err == nil {
+			r.err = errors.New("cut")
+		}
+		return make([]byte, max(0, min(n, 64)))
+	}
+	b := r.p[:n]
+	r.p = r.p[n:]
+	return b
+}
+
+func (r *reader) u8() byte    { return r.bytes(1)[0] }
+func (r *reader) u16() uint16 { return binary.LittleEndian.Uint16(r.bytes(2)) }
+func (r *reader) u32() uint32 { return binary.LittleEndian.Uint32(r.bytes(4)) }
+
+// loose reads a uvarint in whatever form.
+func (r *reader) loose() uint64 {
+	v, n := binary.Uvarint(r.p)
+	if n <= 0 {
+		r.err = errors.New("no number")
+		return 0
+	}
+	r.p = r.p[n:]
+	return v
+}
+
+// uvarint reads one that must have its fewest bytes.
+func (r *reader) uvarint() uint64 {
+	before := r.p
+	v := r.loose()
+	if r.err == nil && !bytes.Equal(binary.AppendUvarint(nil, v), before[:len(before)-len(r.p)]) {
+		r.err = fmt.Errorf("%d in another form than its shortest", v)
+	}
+	return v
+}
