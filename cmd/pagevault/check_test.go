@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,7 +18,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"pagevault/internal/testkit/formatreader"
 )
 
 // checkCommands are the commands of scripts about checks:
@@ -27,9 +31,15 @@ import (
 //	fingerprint DIR FILE writes names, lengths and checksums of all files below DIR, but for locks, to FILE
 //	problems ARGS        runs a command, which must end with 1 and nothing on stderr
 //	unchecked ARGS       runs a command, which must end with 2 and one line on stderr
+//	readback DIR KEYFILE BLOB PAGES
+//	                     reads the closed store in a member's directory by its format alone, and wants the blob
+//	                     CONTAINER/NAME to hold what put wrote
 //	flip FILE OFFSET     changes a byte of a file; a negative offset counts from the end
+//	droprow DIR KIND     deletes the first row of a kind from the index in DIR
+//	editrow DIR KIND AT  adds one to byte AT of the value of the first row of a kind
 var checkCommands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"put": putBlob, "fingerprint": fingerprint, "problems": expectProblems, "unchecked": expectUnchecked, "flip": flipByte,
+	"readback": readBack, "droprow": dropRow, "editrow": editRow,
 }
 
 // putBlob speaks the protocol with the standard library alone.
@@ -53,6 +63,33 @@ func putBlob(ts *testscript.TestScript, neg bool, args []string) {
 		end := min(at+1<<20, size)
 		send(ts, u, map[string]string{"x-ms-page-write": "update", "x-ms-range": fmt.Sprintf("bytes=%d-%d", at, end-1)}, body[at:end], 201)
 	}
+}
+
+func readBack(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: readback DIR KEYFILE BLOB PAGES")
+	}
+	dir, name := ts.MkAbs(args[0]), args[2]
+	pages, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	key, err := readMasterKey(ts.MkAbs(args[1]))
+	ts.Check(err)
+	store, err := formatreader.Open(dir, key[:])
+	ts.Check(err)
+	blobs, err := store.Blobs()
+	ts.Check(err)
+	for i := range blobs {
+		if blobs[i].Container+"/"+blobs[i].Name != name {
+			continue
+		}
+		got, err := store.Read(&blobs[i])
+		ts.Check(err)
+		if want := scriptBytes("/"+wellKnownAccount+"/"+name, 512*pages); string(got) != string(want) {
+			ts.Fatalf("%s: %d bytes that are not those that were written", name, len(got))
+		}
+		return
+	}
+	ts.Fatalf("%s holds no blob %s", dir, name)
 }
 
 // scriptBytes returns bytes that do not compress and follow from a name.
@@ -175,4 +212,47 @@ func flipByte(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	p[at] ^= 0x40
 	ts.Check(os.WriteFile(name, p, 0o600))
+}
+
+// editIndex calls edit with the first row of a kind of an index that nobody has open.
+func editIndex(ts *testscript.TestScript, dir, kind string, edit func(db *pebble.DB, key, value []byte) error) {
+	db, err := pebble.Open(ts.MkAbs(dir), &pebble.Options{FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
+	ts.Check(err)
+	it, err := db.NewIter(&pebble.IterOptions{LowerBound: []byte(kind)})
+	ts.Check(err)
+	if !it.First() || !strings.HasPrefix(string(it.Key()), kind) {
+		ts.Fatalf("%s has no row of kind %s", dir, kind)
+	}
+	key, value := bytes.Clone(it.Key()), bytes.Clone(it.Value())
+	ts.Check(it.Close())
+	ts.Check(edit(db, key, value))
+	ts.Check(db.Close())
+}
+
+// quiet takes the lines of Pebble's log.
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)  {}
+func (quiet) Errorf(string, ...any) {}
+func (quiet) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf(format, args...))
+}
+
+func dropRow(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: droprow DIR KIND")
+	}
+	editIndex(ts, args[0], args[1], func(db *pebble.DB, key, _ []byte) error { return db.Delete(key, pebble.Sync) })
+}
+
+func editRow(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: editrow DIR KIND AT")
+	}
+	at, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	editIndex(ts, args[0], args[1], func(db *pebble.DB, key, value []byte) error {
+		value[at]++
+		return db.Set(key, value, pebble.Sync)
+	})
 }
