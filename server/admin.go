@@ -18,15 +18,17 @@ import (
 //	GET /readyz    200 when every account can be written, else 503; the body says which member fails and why
 //	GET /metrics   the figures, as Prometheus reads them
 //	GET /accounts  what each account has and takes, in JSON; ?account=NAME for one
+//	POST /maintain gives back the space of what was deleted; see maintain
 //	POST /check    checks what is stored; see checkAccounts
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/check (POST)\n")
+		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/check (POST)\n/maintain (POST)\n")
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("POST /check", s.checkAccounts)
+	mux.HandleFunc("POST /maintain", s.maintain)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /accounts", s.accounts)
 	return mux

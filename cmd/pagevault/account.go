@@ -178,10 +178,16 @@ func askAdmin(method, admin, path, name string, timeout time.Duration) (io.ReadC
 	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
 		return nil, usagef("--admin: %q is not a URL such as %s", admin, defaultAdmin)
 	}
-	u := base.JoinPath(path)
-	if name != "" {
-		u.RawQuery = url.Values{"account": {name}}.Encode()
+	path, rest, _ := strings.Cut(path, "?")
+	query, err := url.ParseQuery(rest)
+	if err != nil {
+		return nil, err
 	}
+	if name != "" {
+		query.Set("account", name)
+	}
+	u := base.JoinPath(path)
+	u.RawQuery = query.Encode()
 	req, err := http.NewRequest(method, u.String(), nil)
 	if err != nil {
 		return nil, err
