@@ -20,6 +20,7 @@ type Maintenance struct {
 	Disabled       bool          // nothing is done but by Store.Maintain
 	Garbage        int           // percent of a segment that nothing needs from which it is rewritten. 0: 50
 	BytesPerSecond int64         // bounds what is read and written for it. 0: 64 MiB
+	Every          time.Duration // between two looks at whether there is something to do. 0: 5 s
 	RewriteAfter   time.Duration // without any update after which what was stored fast is stored small. 0: 30 s, negative: never
 	// CheckpointBytes is how much log there may be behind the checkpoint: what a start without an index has to replay.
 	// 0: 4 GiB
@@ -31,12 +32,12 @@ const (
 	defaultPace           = 64 << 20
 	defaultRewriteAfter   = 30 * time.Second
 	defaultCheckpointLog  = 4 << 30
-	fastWorthwhile        = 25              // percent of a segment's content, from which storing it anew is worth it
-	maintenanceTick       = 5 * time.Second // between two looks at whether there is something to do
-	checkpointPerGarbage  = 4               // a checkpoint is made when dropping would free this part of what it may have to write
-	defaultMinDrop        = 64 << 20        // bytes that dropping must free for a checkpoint, in the background
-	maintainGarbage       = 5               // percent, for Maintain
-	maintainMinimumToSeal = 16 << 10        // bytes of an open segment without content that are worth dropping
+	fastWorthwhile        = 25 // percent of a segment's content, from which storing it anew is worth it
+	maintenanceTick       = 5 * time.Second
+	checkpointPerGarbage  = 4        // a checkpoint is made when dropping would free this part of what it may have to write
+	defaultMinDrop        = 64 << 20 // bytes that dropping must free for a checkpoint, in the background
+	maintainGarbage       = 5        // percent, for Maintain
+	maintainMinimumToSeal = 16 << 10 // bytes of an open segment without content that are worth dropping
 )
 
 func (m Maintenance) withDefaults() Maintenance {
@@ -45,6 +46,9 @@ func (m Maintenance) withDefaults() Maintenance {
 	}
 	if m.BytesPerSecond == 0 {
 		m.BytesPerSecond = defaultPace
+	}
+	if m.Every == 0 {
+		m.Every = maintenanceTick
 	}
 	if m.RewriteAfter == 0 {
 		m.RewriteAfter = defaultRewriteAfter
@@ -107,7 +111,7 @@ func (m *maintainer) stop() {
 // run is the goroutine: passes as soon as they are due, everything else now and then.
 func (m *maintainer) run(s *Store) {
 	defer close(m.done)
-	tick := time.NewTicker(maintenanceTick)
+	tick := time.NewTicker(s.o.Maintenance.Every)
 	defer tick.Stop()
 	for {
 		looked := false

@@ -47,11 +47,13 @@ type serveFlags struct {
 	tlsKey       string
 	maxPageBlob  string
 	limits       []string
+	maintenance  maintenanceFlags
 	pathOnly     bool
 	logLevel     string
 	logFormat    string
 	dataGiven    bool
 	replicaGiven bool
+	segmentGiven bool
 }
 
 const serveLong = `Serve the Blob service over HTTP.
@@ -71,6 +73,7 @@ func newServe() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.dataGiven, f.replicaGiven = cmd.Flags().Changed("data"), cmd.Flags().Changed("replica")
+			f.segmentGiven = cmd.Flags().Changed("segment-size")
 			return serve(&f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -89,6 +92,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.tlsKey, "tls-key", "", "file of the certificate's key, PEM")
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
+	f.maintenance.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -181,6 +185,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	}
 	if p.maxPageBlob > 8<<40 || p.maxPageBlob%blobstore.PageSize != 0 {
 		return nil, usagef("--max-page-blob: %s is not a multiple of %d up to 8TiB", f.maxPageBlob, blobstore.PageSize)
+	}
+	if err := f.maintenance.parse(); err != nil {
+		return nil, err
 	}
 	environment := os.Getenv(accountsVariable)
 	if p.accounts, err = parseAccounts(f.accounts, environment); err != nil {

@@ -40,6 +40,7 @@ func openStores(p *plan, home *layout, key *masterKey) (*blobstore.Service, erro
 		Store: func(account string) (pagestore.Options, error) {
 			o := home.store(account)
 			o.MasterKey, o.Unencrypted = key.key, key.unencrypted
+			p.flags.maintenance.set(&o, p.flags.segmentGiven)
 			log := p.log.With("account", account)
 			o.Events = &pagestore.Events{
 				DamagedCopy: func(member int, at replication.Position, n int, err error) {
