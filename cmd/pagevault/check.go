@@ -189,7 +189,9 @@ func (f *checkFlags) checkAccount(ctx context.Context, home *layout, name string
 	summary, err := blobstore.CheckFolders(ctx, name, o, blobstore.CheckOptions{
 		Level: f.level, Rate: f.rate, Found: out.problem, Progress: out.progress,
 	})
-	out.summary(&summary)
+	if err == nil || summary.Rows > 0 || summary.Bytes > 0 || summary.Problems > 0 { // or nothing was looked at
+		out.summary(&summary)
+	}
 	return err
 }
 

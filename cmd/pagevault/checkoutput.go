@@ -180,8 +180,11 @@ func describeSummary(s *blobstore.CheckSummary) string {
 }
 
 func describeKinds(s *blobstore.CheckSummary) string {
-	if s.Problems == 0 {
+	switch {
+	case s.Problems == 0 && s.Complete:
 		return "no problems found"
+	case s.Problems == 0:
+		return "no problems found in what was looked at"
 	}
 	var kinds []string
 	for _, k := range slices.SortedFunc(maps.Keys(s.Kinds), func(a, b pagestore.Kind) int { return strings.Compare(string(a), string(b)) }) {
