@@ -88,8 +88,13 @@ func (c *compaction) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("segment %d: %w", c.segment, err)
 	}
-	defer c.s.condemned.Store(nil) // everything that was freed is applied by then, or the store has failed
-	if err := c.s.drain(); err != nil {
+	return c.rewrite(ctx, c.s.flight.newcomer())
+}
+
+// rewrite stores anew, or frees, what condemn has found. looked is what newcomer has returned since.
+func (c *compaction) rewrite(ctx context.Context, looked uint64) error {
+	defer c.s.pardon() // everything that was freed is applied by then, or the store has failed
+	if err := c.s.drain(looked); err != nil {
 		return err
 	}
 	v, err := c.s.View()

@@ -140,7 +140,7 @@ func TestCompactRevived(t *testing.T) {
 	write(t, s, w, 256, p[pagemap.RegionBytes:2*pagemap.RegionBytes])
 	wantCounters(t, s, before, Counters{LogicalBytes: pagemap.RegionBytes, StoredBytes: pagemap.RegionBytes, Frames: 1, Records: 1})
 	drained := make(chan error)
-	go func() { drained <- s.drain() }()
+	go func() { drained <- s.drain(s.flight.newcomer()) }()
 	before = s.Stats().Counters
 	update(t, s, func(tx *Tx) error { return tx.Write(w, early) })
 	if st := s.Stats(); st.StoredBytes != before.StoredBytes || st.UniqueBytes != before.UniqueBytes+pagemap.RegionBytes {
@@ -165,7 +165,7 @@ func TestCompactRevived(t *testing.T) {
 	if err := c.commit(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	s.condemned.Store(nil)
+	s.pardon()
 	wantMark(t, s)
 	wantRead(t, s, w, GenHead, 0, p[:pagemap.RegionBytes])
 	wantRead(t, s, v, GenHead, 1024, other)

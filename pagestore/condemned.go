@@ -12,7 +12,11 @@ import "pagevault/pagestore/pagemap"
 //  1. In a view, find the blocks of a segment that have a count of 0. Publish them.
 //  2. drain: every content that looked before has been released, and what it was used for is applied.
 //  3. In a new view, those of them that have a count of 0 still have it for ever. The others live.
-//  4. Free them; when that is applied, publish nil, or the next set.
+//  4. Free them. When that is applied, pardon: the names under which the flight still knows them go, and nil is published.
+//
+// The names have to go because a block can have been in use between the two views, for somebody who had looked before the
+// first, under a name that the flight keeps for others: those who began to look later and before that use was applied, and
+// who may ask for it after nil was published.
 //
 // A set is never changed after it was published. nil is the empty set.
 type condemned struct {
@@ -35,4 +39,27 @@ func (c *condemned) runs(runs pagemap.Entry) bool {
 		}
 	}
 	return false
+}
+
+// pardon ends that blocks are condemned. Those that were to be freed are gone by now, so whoever finds nil published must
+// not find them under a name of the flight.
+func (s *Store) pardon() {
+	f := &s.flight.mu
+	f.Lock()
+	defer f.Unlock()
+	gone := s.condemned.Load()
+	s.condemned.Store(nil)
+	if gone == nil || len(gone.blocks) == 0 {
+		return
+	}
+	for name, at := range f.chunks {
+		if gone.chunk(at) {
+			delete(f.chunks, name)
+		}
+	}
+	for name, runs := range f.regions {
+		if gone.runs(runs) {
+			delete(f.regions, name)
+		}
+	}
 }

@@ -147,7 +147,7 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.drain() }()
+	go func() { done <- s.drain(s.flight.newcomer()) }()
 	update(t, s, func(tx *Tx) error { return tx.Write(v, before) })
 	select {
 	case err := <-done:
@@ -158,7 +158,7 @@ func TestDrain(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if err := s.drain(); err != nil { // nothing is outstanding
+	if err := s.drain(s.flight.newcomer()); err != nil { // nothing is outstanding
 		t.Fatal(err)
 	}
 
@@ -166,7 +166,7 @@ func TestDrain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { done <- s.drain() }()
+	go func() { done <- s.drain(s.flight.newcomer()) }()
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	if err := <-done; !errors.Is(err, ErrClosed) {

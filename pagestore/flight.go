@@ -276,12 +276,19 @@ func (f *flight) await(lsn replication.LSN) error {
 	return m.failed
 }
 
-// drain returns when every content that was outstanding when it was called has been released and every record that was
+// newcomer returns the place of the content that was the last to begin to look, for drain.
+func (f *flight) newcomer() uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.entered
+}
+
+// drain returns when every content up to last, which newcomer has returned, has been released and every record that was
 // enqueued until then is applied. It returns an error if that will not be: the store has failed or is being closed.
-func (s *Store) drain() error {
+func (s *Store) drain(last uint64) error {
 	m := &s.flight.mu
 	m.Lock()
-	for last := m.entered; m.oldest != nil && m.oldest.entered <= last; {
+	for m.oldest != nil && m.oldest.entered <= last {
 		if err := s.unusable(); err != nil {
 			m.Unlock()
 			return err
