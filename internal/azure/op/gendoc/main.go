@@ -66,8 +66,8 @@ APINotImplemented.
 
 ## Encryption
 
-x-ms-server-encrypted and x-ms-request-server-encrypted are sent as the service sends them, because clients read them,
-although encryption at rest is not built yet: what is on the disks is not encrypted.
+x-ms-server-encrypted, x-ms-request-server-encrypted and ServerEncrypted are true for accounts whose content is encrypted
+on the disks, which it is unless they were made with --encryption off, and false for the others.
 `
 
 // request returns how a request names the operation.
