@@ -78,6 +78,7 @@ type applier struct {
 
 	refs      refs
 	named     named
+	renamed   []renamedRegion // by the batch, after it had named them before
 	unflushed bool            // regions may have entries that were not written
 	lsn       replication.LSN // of the record that is being applied, or was last
 
@@ -308,6 +309,7 @@ func (a *applier) commit() error {
 	clear(a.regions)
 	clear(a.changes)
 	a.named.clear()
+	a.renamed = a.renamed[:0]
 	if err == nil && a.flushes.due() {
 		err = a.flushes.start(a.db)
 	}

@@ -162,12 +162,21 @@ func (a *applier) nameRegion(name *digest.Digest, runs pagemap.Entry) error {
 		return err
 	}
 	first := firstFrame(runs)
+	if was, ok := a.named.get(rowRegion, name); ok && !was.deleted && was.at.frame != first {
+		a.renamed = append(a.renamed, renamedRegion{was.at.frame, *name})
+	}
 	a.named.put(rowRegion, name, namedRow{at: chunkRef{frame: first}})
 	if first == pagemap.ZeroFrame {
 		return nil
 	}
 	a.key = appendBackKey(a.key[:0], first, name)
 	return a.batch.Set(a.key, nil, nil)
+}
+
+// renamedRegion is a region that a batch has listed with a frame, and then with another: the first is still in the batch.
+type renamedRegion struct {
+	first pagemap.FrameID
+	name  digest.Digest
 }
 
 // firstFrame returns the frame of the first run that is not of zeros, ZeroFrame if there is none.
@@ -186,6 +195,13 @@ func (a *applier) unnameRegions(id pagemap.FrameID) error {
 	prefix := appendBackKey(nil, id, nil)
 	for i := range a.named.entries {
 		if e := &a.named.entries[i]; e.row == rowRegion && !e.deleted && e.at.frame == id {
+			if err := a.unnameRegion(id, e.name); err != nil {
+				return err
+			}
+		}
+	}
+	for i := range a.renamed {
+		if e := &a.renamed[i]; e.first == id {
 			if err := a.unnameRegion(id, e.name); err != nil {
 				return err
 			}
