@@ -61,6 +61,7 @@ func (m Maintenance) withDefaults() Maintenance {
 
 // maintainer gives space back. One goroutine does it in the background, from start to stop; Maintain does it at once.
 type maintainer struct {
+	clock  clock.Clock   // tells how long nobody has updated the store
 	wake   chan struct{} // holds a value while a pass may be due
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -80,7 +81,7 @@ type maintainer struct {
 }
 
 func (m *maintainer) init(o *Options) {
-	m.wake = make(chan struct{}, 1)
+	m.clock, m.wake = clock.System, make(chan struct{}, 1)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.stuck = make(map[replication.SegmentID]bool)
 	m.pace = limiter{clock: clock.System, rate: o.Maintenance.BytesPerSecond}
@@ -130,13 +131,18 @@ func (m *maintainer) run(s *Store) {
 		if !looked || s.o.Maintenance.Disabled {
 			continue
 		}
-		err := s.foldAll(m.ctx, &m.pace)
-		if errors.As(err, new(*QuotaError)) {
-			err = nil // there will be room, or not; nothing is lost
-		}
-		m.report(s, err)
-		m.report(s, s.maintainInBackground())
+		m.tick(s)
 	}
+}
+
+// tick does what there is to do beside passes.
+func (m *maintainer) tick(s *Store) {
+	err := s.foldAll(m.ctx, &m.pace)
+	if errors.As(err, new(*QuotaError)) {
+		err = nil // there will be room, or not; nothing is lost
+	}
+	m.report(s, err)
+	m.report(s, s.maintainInBackground())
 }
 
 // report tells of a failure, once for as long as it stays the same.
@@ -212,7 +218,7 @@ func (s *Store) maintainInBackground() error {
 // idleLocked reports whether nobody has updated the store for a while.
 func (s *Store) idleLocked() bool {
 	m, after := &s.maintenance, s.o.Maintenance.RewriteAfter
-	now, newest := clock.System.Now(), s.state.Load().applied
+	now, newest := m.clock.Now(), s.state.Load().applied
 	if newest != m.newest {
 		m.newest, m.since = newest, now
 	}

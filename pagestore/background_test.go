@@ -17,12 +17,89 @@ import (
 	"pagevault/replication"
 )
 
-// backgroundOptions are those of a store whose background does everything at its ticks, and is seen to.
+// backgroundOptions are those of a store whose background is seen to do everything, at the ticks of the test.
 func backgroundOptions(fs vfs.FS) Options {
 	o := gcOptions(fs, 2)
-	o.passive = false
 	o.minDropBytes = 1
+	o.Maintenance.BytesPerSecond = 1 << 40
 	return o
+}
+
+// tick does what the background does at n ticks, without those of passes, which it does at once.
+func tick(t *testing.T, s *Store, n int) {
+	t.Helper()
+	<-s.filled
+	for range n {
+		if err := s.Reap(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.maintenance.tick(s)
+		if c, ok := s.maintenance.clock.(*clock.Manual); ok {
+			c.Advance(maintenanceTick)
+		}
+	}
+}
+
+// TestBackground overwrites and drops: the space comes back without anybody asking, garbage first, and what was stored
+// fast is stored small when nobody has written for a while.
+func TestBackground(t *testing.T) {
+	o := backgroundOptions(vfs.NewMem())
+	compacted := 0
+	o.Events = &Events{
+		Compacted:         func(_ replication.SegmentID, moved, freed int, bytes int64) { compacted++ },
+		MaintenanceFailed: func(err error) { t.Error(err) },
+	}
+	s := openTest(t, o)
+	s.maintenance.clock = clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	rng := rand.New(rand.NewPCG(1, 2))
+	v, w := newVolume(t, s), newVolume(t, s)
+	for i := range 16 {
+		write(t, s, v, PageNo(i)*1024, compressible(rng, 1<<19))
+		write(t, s, w, PageNo(i)*1024, randomBytes(rng, 1<<19))
+	}
+	full := s.log.Stats()
+	tick(t, s, 1)
+	if compacted > 0 || s.log.Stats().Segments != full.Segments {
+		t.Fatalf("%d segments were rewritten without garbage", compacted)
+	}
+	update(t, s, func(tx *Tx) error { return tx.Drop(w) })
+	tick(t, s, 2)
+	less := s.log.Stats()
+	if compacted == 0 || less.Bytes > full.Bytes*6/10 {
+		t.Fatalf("%d segments rewritten, %d bytes left of %d", compacted, less.Bytes, full.Bytes)
+	}
+	wantMark(t, s)
+	for i := range 4 { // segments without garbage
+		write(t, s, v, PageNo(100+i)*1024, compressible(rng, 1<<19))
+	}
+	tick(t, s, 1) // what was in the open segment when the volume was dropped
+	did := compacted
+	tick(t, s, int(defaultRewriteAfter/maintenanceTick)-1)
+	if compacted != did {
+		t.Fatalf("%d segments were rewritten before the store was idle", compacted-did)
+	}
+	tick(t, s, 2)
+	fast := uint64(0)
+	withView(t, s, func(v *View) {
+		for _, g := range s.log.Segments() {
+			row, err := readSegmentRow(v.snap, g.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if g.Sealed {
+				fast += row.fast
+			}
+		}
+	})
+	if fast > 0 || compacted == did {
+		t.Errorf("%d bytes are still stored fast, %d segments were rewritten", fast, compacted-did)
+	}
+	did = compacted
+	tick(t, s, 10)
+	if compacted != did {
+		t.Errorf("%d segments were rewritten for nothing", compacted-did)
+	}
+	wantMark(t, s)
 }
 
 // after lets the time of a bubble pass, and everything that happens then.
@@ -31,56 +108,21 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
-// TestBackground overwrites and drops: the space comes back without anybody asking, garbage first, and what was stored
-// fast is stored small when nobody has written for a while.
-func TestBackground(t *testing.T) {
+// TestBackgroundTicks has the goroutine do it: what is dropped is dropped from the log, too.
+func TestBackgroundTicks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := backgroundOptions(vfs.NewMem())
-		compacted := 0
-		o.Events = &Events{
-			Compacted:         func(_ replication.SegmentID, moved, freed int, bytes int64) { compacted++ },
-			MaintenanceFailed: func(err error) { t.Error(err) },
-		}
+		o.passive = false
 		s := openTest(t, o)
-		rng := rand.New(rand.NewPCG(1, 2))
-		v, w := newVolume(t, s), newVolume(t, s)
-		for i := range 16 {
-			write(t, s, v, PageNo(i)*1024, compressible(rng, 1<<19))
-			write(t, s, w, PageNo(i)*1024, randomBytes(rng, 1<<19))
+		v := newVolume(t, s)
+		for i := range 4 {
+			write(t, s, v, PageNo(i)*4096, randomBytes(rand.New(rand.NewPCG(uint64(i), 2)), 1<<20))
 		}
-		full := s.log.Stats()
-		after(maintenanceTick)
-		if compacted > 0 || s.log.Stats().Segments != full.Segments {
-			t.Fatalf("%d segments were rewritten without garbage", compacted)
-		}
-		update(t, s, func(tx *Tx) error { return tx.Drop(w) })
+		update(t, s, func(tx *Tx) error { return tx.Drop(v) })
+		full := logBytes(s)
 		after(2 * maintenanceTick)
-		less := s.log.Stats()
-		if compacted == 0 || less.Bytes > full.Bytes*6/10 {
-			t.Fatalf("%d segments rewritten, %d bytes left of %d", compacted, less.Bytes, full.Bytes)
-		}
-		wantMark(t, s)
-		after(defaultRewriteAfter + 2*maintenanceTick)
-		small := s.log.Stats()
-		fast := uint64(0)
-		withView(t, s, func(v *View) {
-			for _, g := range s.log.Segments() {
-				row, err := readSegmentRow(v.snap, g.ID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if g.Sealed {
-					fast += row.fast
-				}
-			}
-		})
-		if fast > 0 {
-			t.Errorf("%d bytes are still stored fast, the log had %d, then %d", fast, less.Bytes, small.Bytes)
-		}
-		did := compacted
-		after(10 * maintenanceTick)
-		if compacted != did {
-			t.Errorf("%d segments were rewritten for nothing", compacted-did)
+		if left := logBytes(s); left > full/3 {
+			t.Errorf("%d bytes are left of %d", left, full)
 		}
 		wantMark(t, s)
 		mustClose(t, s)
@@ -89,84 +131,78 @@ func TestBackground(t *testing.T) {
 
 // TestBackgroundCheckpoint writes more log than there may be behind a checkpoint.
 func TestBackgroundCheckpoint(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := backgroundOptions(vfs.NewMem())
-		o.Maintenance.CheckpointBytes = 3 << 20
-		o.minDropBytes = 0 // no other reason for a checkpoint
-		s := openTest(t, o)
-		rng := rand.New(rand.NewPCG(1, 2))
-		v := newVolume(t, s)
-		wantAt := func(want bool) (at replication.LSN) {
-			t.Helper()
-			after(2 * maintenanceTick)
-			info, ok := s.log.Checkpoint()
-			if ok != want {
-				t.Fatalf("checkpoint: %v %+v, want %v", ok, info, want)
-			}
-			return info.LSN
+	o := backgroundOptions(vfs.NewMem())
+	o.Maintenance.CheckpointBytes = 3 << 20
+	o.minDropBytes = 0 // no other reason for a checkpoint
+	s := openTest(t, o)
+	rng := rand.New(rand.NewPCG(1, 2))
+	v := newVolume(t, s)
+	wantAt := func(want bool) (at replication.LSN) {
+		t.Helper()
+		tick(t, s, 1)
+		info, ok := s.log.Checkpoint()
+		if ok != want {
+			t.Fatalf("checkpoint: %v %+v, want %v", ok, info, want)
 		}
-		write(t, s, v, 0, randomBytes(rng, 1<<20))
-		wantAt(false)
-		write(t, s, v, 4096, randomBytes(rng, 3<<20))
-		first := wantAt(true)
-		if first != replication.LSN(s.Stats().Applied) {
-			t.Errorf("checkpoint of record %d of %d", first, s.Stats().Applied)
-		}
-		write(t, s, v, 0, randomBytes(rng, 1<<20))
-		if again := wantAt(true); again != first {
-			t.Errorf("another checkpoint after 1 MiB")
-		}
-		write(t, s, v, 8192, randomBytes(rng, 3<<20))
-		if again := wantAt(true); again == first {
-			t.Errorf("no other checkpoint after 4 MiB")
-		}
-		mustClose(t, s)
-	})
+		return info.LSN
+	}
+	write(t, s, v, 0, randomBytes(rng, 1<<20))
+	wantAt(false)
+	write(t, s, v, 4096, randomBytes(rng, 3<<20))
+	first := wantAt(true)
+	if first != replication.LSN(s.Stats().Applied) {
+		t.Errorf("checkpoint of record %d of %d", first, s.Stats().Applied)
+	}
+	write(t, s, v, 0, randomBytes(rng, 1<<20))
+	if again := wantAt(true); again != first {
+		t.Errorf("another checkpoint after 1 MiB")
+	}
+	write(t, s, v, 8192, randomBytes(rng, 3<<20))
+	if again := wantAt(true); again == first {
+		t.Errorf("no other checkpoint after 4 MiB")
+	}
 }
 
 // TestBackgroundStuck has a segment that no member can give: it is left alone, that is said once, and others are
 // rewritten all the same.
 func TestBackgroundStuck(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		mem := vfs.NewMem()
-		o := backgroundOptions(mem)
-		var failed []error
-		rewritten := 0
-		o.Events = &Events{
-			MaintenanceFailed: func(err error) { failed = append(failed, err) },
-			Compacted:         func(replication.SegmentID, int, int, int64) { rewritten++ },
-		}
-		s := openTest(t, o)
-		rng := rand.New(rand.NewPCG(1, 2))
-		v := newVolume(t, s)
+	mem := vfs.NewMem()
+	o := backgroundOptions(mem)
+	var failed []error
+	rewritten := 0
+	o.Events = &Events{
+		MaintenanceFailed: func(err error) { failed = append(failed, err) },
+		Compacted:         func(replication.SegmentID, int, int, int64) { rewritten++ },
+	}
+	s := openTest(t, o)
+	rng := rand.New(rand.NewPCG(1, 2))
+	v := newVolume(t, s)
+	for i := range 4 {
+		write(t, s, v, PageNo(i)*4096, randomBytes(rng, 900<<10))
+	}
+	bad := s.log.Segments()[0].ID
+	for _, m := range []string{"replica-1", "replica-2"} {
+		damageMiddle(t, mem, m, bad)
+	}
+	update(t, s, func(tx *Tx) error { // most of each segment, but not what is damaged
 		for i := range 4 {
-			write(t, s, v, PageNo(i)*4096, randomBytes(rng, 900<<10))
-		}
-		bad := s.log.Segments()[0].ID
-		for _, m := range []string{"replica-1", "replica-2"} {
-			damageMiddle(t, mem, m, bad)
-		}
-		update(t, s, func(tx *Tx) error { // most of each segment, but not what is damaged
-			for i := range 4 {
-				if err := tx.Clear(v, Range{PageNo(i) * 4096, PageNo(i)*4096 + 600}); err != nil {
-					return err
-				}
+			if err := tx.Clear(v, Range{PageNo(i) * 4096, PageNo(i)*4096 + 600}); err != nil {
+				return err
 			}
-			return tx.Clear(v, Range{1200, 1800})
-		})
-		for i := range 4 {
-			update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{PageNo(i)*4096 + 1200, PageNo(i)*4096 + 1800}) })
 		}
-		after(5 * maintenanceTick)
-		if len(failed) != 1 || !errors.Is(failed[0], ErrCorrupt) || rewritten < 2 {
-			t.Errorf("%d segments rewritten, failed: %v", rewritten, failed)
-		}
-		if s.log.Segments()[0].ID != bad || s.Failed() != nil {
-			t.Error("the segment is gone, or the store has failed")
-		}
-		wantMark(t, s)
-		mustClose(t, s)
+		return tx.Clear(v, Range{1200, 1800})
 	})
+	for i := range 4 {
+		update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{PageNo(i)*4096 + 1200, PageNo(i)*4096 + 1800}) })
+	}
+	tick(t, s, 5)
+	if len(failed) != 1 || !errors.Is(failed[0], ErrCorrupt) || rewritten < 2 {
+		t.Errorf("%d segments rewritten, failed: %v", rewritten, failed)
+	}
+	if s.log.Segments()[0].ID != bad || s.Failed() != nil {
+		t.Error("the segment is gone, or the store has failed")
+	}
+	wantMark(t, s)
 }
 
 // damageMiddle flips a bit in the middle of a member's copy of a sealed segment.
