@@ -40,9 +40,7 @@ func (r *SpaceReport) WriteMarkdown(w io.Writer) error {
 
 func (r *SpaceReport) writeSchemes(b *strings.Builder) {
 	lines := [][]string{{"scheme", "unique"}}
-	for _, c := range codecNames {
-		lines[0] = append(lines[0], c)
-	}
+	lines[0] = append(lines[0], codecNames...)
 	lines[0] = append(lines[0], "frames", "index, GiB per TiB of unique data")
 	for _, s := range r.Schemes {
 		line := []string{s.Scheme, mib(s.UniqueBytes)}

@@ -101,7 +101,7 @@ func (s *wireStore) put(ctx context.Context, i Image) error {
 	return s.parallel(ctx, func(k *conn) error {
 		for q := range queue {
 			if err := k.putPage(path, q.off, *q.p); err != nil {
-				return fmt.Errorf("Put Page at offset %d: %w", q.off, err)
+				return fmt.Errorf("offset %d: Put Page: %w", q.off, err)
 			}
 			buffers.Put(q.p)
 		}
@@ -130,7 +130,7 @@ func (s *wireStore) get(ctx context.Context, i Image, fn func(off int64, p []byt
 		for off := range queue {
 			p := buf[:min(requestMax, i.Bytes-off)]
 			if err := k.getRange(path, off, p); err != nil {
-				return fmt.Errorf("Get Blob at offset %d: %w", off, err)
+				return fmt.Errorf("offset %d: Get Blob: %w", off, err)
 			}
 			if err := fn(off, p); err != nil {
 				return err
