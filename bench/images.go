@@ -2,9 +2,7 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,35 +52,43 @@ func FindImages(pattern string) ([]Image, error) {
 }
 
 // pieces reads an image from front to back and calls fn with every aligned piece of 4 MiB (the last may be shorter) that
-// is not all zeros: what clients of page blobs send, one Put Page each. fn must not keep p. It ends with the first error
-// of fn, and with ctx.
+// is not all zeros: what clients of page blobs send, one Put Page each. Holes of a sparse file are not read. fn must not
+// keep p. It ends with the first error of fn, and with ctx.
 func pieces(ctx context.Context, path string, fn func(off int64, p []byte) error) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
 	buf := make([]byte, requestMax)
-	for off := int64(0); ; off += requestMax {
+	for off, size := int64(0), info.Size(); off < size; off += requestMax {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n, err := io.ReadFull(f, buf)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		at, err := nextData(f, off, size)
+		if err != nil {
 			return err
 		}
-		if !allZero(buf[:n]) {
-			if err := fn(off, buf[:n]); err != nil {
-				return err
-			}
-		}
-		if n < len(buf) {
+		if at == size {
 			return nil
 		}
+		off = at / requestMax * requestMax
+		p := buf[:min(requestMax, size-off)]
+		if _, err := f.ReadAt(p, off); err != nil {
+			return err
+		}
+		if allZero(p) {
+			continue
+		}
+		if err := fn(off, p); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // zeros is what allZero compares with.

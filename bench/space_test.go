@@ -86,6 +86,26 @@ func TestPieces(t *testing.T) {
 	if err != nil || len(offsets) != 2 || offsets[0] != requestMax || offsets[1] != 3*requestMax {
 		t.Errorf("offsets %v, %v", offsets, err)
 	}
+	// the same of a file with holes, the last at its end
+	sparse := filepath.Join(t.TempDir(), "sparse")
+	f, err := os.Create(sparse)
+	if err == nil {
+		_, err = f.WriteAt([]byte{7}, 2*requestMax+9)
+		err = errors.Join(err, f.Truncate(6*requestMax), f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	offsets = nil
+	err = pieces(t.Context(), sparse, func(off int64, got []byte) error {
+		if offsets = append(offsets, off); len(got) != requestMax || got[9] != 7 {
+			t.Errorf("piece of %d bytes at %d", len(got), off)
+		}
+		return nil
+	})
+	if err != nil || len(offsets) != 1 || offsets[0] != 2*requestMax {
+		t.Errorf("offsets %v of a sparse file, %v", offsets, err)
+	}
 	stop := errors.New("stop")
 	if err := pieces(t.Context(), path, func(int64, []byte) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("an error of fn became %v", err)
