@@ -47,8 +47,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func summaryPath(o *Options) string { return o.Dir + ".summary" }
 
-// saveSummary writes the file of the summary, if it is worth one. What it holds is true of the store at applied, and of
-// every older state. A crash leaves the old file or the new one.
+// saveSummary writes the file of the summary, if it is worth one. What it holds is true of the store at applied, and not of
+// an older state: names that had left the index when the summary was filled anew are not in it. A crash leaves the old file
+// or the new one.
 func (s *Store) saveSummary(applied replication.LSN) error {
 	set := s.names.cur.Load() // knows every name up to applied: names come before the state that tells of them
 	if !s.names.ready.Load() || set.saved.Load() == uint64(applied) && applied != 0 {
@@ -288,8 +289,8 @@ func (s *Store) forward(set *nameSet, applied replication.LSN) error {
 	if saved > s.log.LastLSN() {
 		return fmt.Errorf("%s: names of %d records, the log has %d", summaryPath(&s.o), saved, s.log.LastLSN())
 	}
-	if saved >= applied {
-		return nil
+	if saved > applied {
+		return fmt.Errorf("%s: names as of record %d, the index has %d: those that have left it since may be missing", summaryPath(&s.o), saved, applied)
 	}
 	var d commitDecoder
 	err := s.log.Replay(saved+1, func(r *replication.Record) error {

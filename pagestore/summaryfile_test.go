@@ -13,6 +13,7 @@ import (
 
 	"pagevault/internal/digest"
 	"pagevault/pagestore/pagemap"
+	"pagevault/replication"
 )
 
 // summaryOptions are those of a store that keeps its summary in a file however few names it has, and appends what
@@ -321,4 +322,63 @@ func BenchmarkSummaryLoad(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Seconds())/float64(b.N), "s/load")
+}
+
+// TestSummaryFileAhead rebuilds an index from a checkpoint that is older than the file of the summary, which was filled anew
+// in between: names that the checkpoint holds and that went before that are not in it. It is not used, or the replay would
+// take chunks that are named already for new ones, and count them twice.
+func TestSummaryFileAhead(t *testing.T) {
+	var lost []string
+	o := summaryOptions(vfs.NewMem(), &lost)
+	o.passive, o.Log.SegmentBytes = true, 1<<20
+	s := openTest(t, o)
+	v := newVolume(t, s)
+	rng := rand.New(rand.NewPCG(1, 2))
+	p := randomBytes(rng, pagemap.RegionBytes)
+	write(t, s, v, 1024, randomBytes(rng, pagemap.RegionBytes))
+	free := func(during func()) {
+		t.Helper()
+		update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{0, pagemap.RegionPages}) })
+		if err := s.log.Rotate(); err != nil {
+			t.Fatal(err)
+		}
+		segments := s.log.Segments()
+		c := &compaction{s: s, segment: segments[len(segments)-1].ID}
+		c.decoder.Ring, c.encoder = s.ring, s.encoder(0)
+		if err := s.log.SegmentRecords(c.segment, func(r *replication.Record) error { return c.list(t.Context(), r) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.condemn(); err != nil {
+			t.Fatal(err)
+		}
+		during()
+		if err := c.rewrite(t.Context(), s.flight.newcomer()); err != nil {
+			t.Fatal(err)
+		}
+		if c.freed == 0 {
+			t.Fatal("no frame was freed")
+		}
+	}
+	write(t, s, v, 0, p)
+	if _, err := s.checkpoint(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	free(func() { write(t, s, v, 0, p) })
+	free(func() {})
+	if err := s.names.refill(s.db, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := wantMark(t, s)
+	mustClose(t, s)
+	if err := o.FS.RemoveAll(o.Dir); err != nil {
+		t.Fatal(err)
+	}
+	s = openTest(t, o)
+	wantNames(t, s)
+	if got := wantMark(t, s); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	if len(lost) != 1 || !strings.Contains(lost[0], "may be missing") {
+		t.Errorf("lost: %q", lost)
+	}
 }
