@@ -414,7 +414,7 @@ func (s *Store) sealedSegments() ([]gc.Segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, gc.Segment{ID: uint32(i.ID), Last: uint64(i.Last), Bytes: i.Bytes,
+		out = append(out, gc.Segment{ID: uint32(i.ID), Last: uint64(i.Last), Bytes: i.Bytes, Words: i.Bytes - i.DataBytes,
 			Frames: row.frames, Stored: int64(row.stored), Live: int64(row.live), Fast: int64(row.fast)})
 	}
 	return out, nil

@@ -10,15 +10,27 @@ type Segment struct {
 	ID     uint32
 	Last   uint64 // its last record
 	Bytes  int64  // of its file on one member: content, records, footer
+	Words  int64  // of these, all but content: what records say beside it
 	Frames uint64 // that are stored in it and that something may still name
 	Stored int64  // bytes of these
 	Live   int64  // of these, the share of blocks that are in use
 	Fast   int64  // of Stored, what was stored in a hurry
 }
 
-// Garbage returns the percentage of the file that nobody needs: all but the live content. What records say beside their
-// content is needed until a checkpoint stands for it.
-func (s *Segment) Garbage() int { return percent(s.Bytes-s.Live, s.Bytes) }
+// frameWords bounds what a record says of a frame that it stores anew: 16 names of 21 bytes, as many checksums, and where
+// and how the frame is stored.
+const frameWords = 448
+
+// Garbage returns the percentage of the file that rewriting gives back: all but the live content, and but what has to be
+// said of it again. For content in small pieces that is more than the content itself; without it such a segment would be
+// rewritten, and its outcome again, for ever. What else records say is needed only until a checkpoint stands for it.
+func (s *Segment) Garbage() int {
+	words := s.Words
+	if s.Frames < uint64(words)/frameWords {
+		words = int64(s.Frames) * frameWords
+	}
+	return percent(s.Bytes-s.Live-words, s.Bytes)
+}
 
 func percent(part, whole int64) int {
 	if whole <= 0 {

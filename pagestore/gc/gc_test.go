@@ -10,7 +10,7 @@ import (
 
 // TestTranscripts runs testdata. Commands:
 //
-//	choose [garbage=PERCENT] [fast=PERCENT] [before=ID]: a line a segment, "ID bytes=N frames=N stored=N live=N fast=N"
+//	choose [garbage=PERCENT] [fast=PERCENT] [before=ID]: a line a segment, "ID bytes=N words=N frames=N stored=N live=N fast=N"
 //	empty applied=LSN: the same, with last=LSN
 //	plan: a line a frame, "present condemned used" as bits, block 0 first
 func TestTranscripts(t *testing.T) {
@@ -65,7 +65,7 @@ func segments(t *testing.T, text string) (out []Segment) {
 				continue
 			}
 			key, value, _ := strings.Cut(f, "=")
-			into := map[string]any{"last": &s.Last, "bytes": &s.Bytes, "frames": &s.Frames, "stored": &s.Stored, "live": &s.Live, "fast": &s.Fast}[key]
+			into := map[string]any{"last": &s.Last, "bytes": &s.Bytes, "words": &s.Words, "frames": &s.Frames, "stored": &s.Stored, "live": &s.Live, "fast": &s.Fast}[key]
 			if _, err := fmt.Sscan(value, into); err != nil {
 				t.Fatalf("%s: %v", f, err)
 			}
