@@ -55,11 +55,14 @@ func (s *Store) apply(a *applier, records []*replication.Record) error {
 	}
 	state := a.state
 	s.state.Store(&state)
-	stored := int64(0)
+	most := int64(0)
 	for _, r := range records {
-		stored += r.User.(*pending).stored
+		most += r.User.(*pending).most
 	}
-	s.publishLanded(&state, stored)
+	s.publishLanded(&state, most)
+	if s.o.applied != nil {
+		s.o.applied(&state)
+	}
 	return s.retire()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pagevault/internal/clock"
@@ -34,10 +35,11 @@ const (
 	defaultCheckpointLog  = 4 << 30
 	fastWorthwhile        = 25 // percent of a segment's content, from which storing it anew is worth it
 	maintenanceTick       = 5 * time.Second
-	checkpointPerGarbage  = 4        // a checkpoint is made when dropping would free this part of what it may have to write
-	defaultMinDrop        = 64 << 20 // bytes that dropping must free for a checkpoint, in the background
-	maintainGarbage       = 5        // percent, for Maintain
-	maintainMinimumToSeal = 16 << 10 // bytes of an open segment without content that are worth dropping
+	hungryTick            = time.Second // the same, while writes are refused that garbage might make room for
+	checkpointPerGarbage  = 4           // a checkpoint is made when dropping would free this part of what it may have to write
+	defaultMinDrop        = 64 << 20    // bytes that dropping must free for a checkpoint, in the background
+	maintainGarbage       = 5           // percent, for Maintain
+	maintainMinimumToSeal = 16 << 10    // bytes of an open segment without content that are worth dropping
 )
 
 func (m Maintenance) withDefaults() Maintenance {
@@ -63,6 +65,7 @@ func (m Maintenance) withDefaults() Maintenance {
 type maintainer struct {
 	clock  clock.Clock   // tells how long nobody has updated the store
 	wake   chan struct{} // holds a value while a pass may be due
+	hungry atomic.Bool   // a write was refused, and there is garbage
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended; nil if it was not started
@@ -95,6 +98,12 @@ func (m *maintainer) kick() {
 	}
 }
 
+// starve says that there is no room for a write and that there is garbage.
+func (m *maintainer) starve() {
+	m.hungry.Store(true)
+	m.kick()
+}
+
 func (m *maintainer) start(s *Store) {
 	m.done = make(chan struct{})
 	m.kick()
@@ -114,12 +123,14 @@ func (m *maintainer) run(s *Store) {
 	defer close(m.done)
 	tick := time.NewTicker(s.o.Maintenance.Every)
 	defer tick.Stop()
+	var last time.Time // that everything was looked at
 	for {
 		looked := false
 		select {
 		case <-m.ctx.Done():
 			return
 		case <-m.wake:
+			looked = m.hungry.Swap(false) && clock.System.Now().Sub(last) >= hungryTick
 		case <-tick.C:
 			looked = true
 		}
@@ -131,6 +142,7 @@ func (m *maintainer) run(s *Store) {
 		if !looked || s.o.Maintenance.Disabled {
 			continue
 		}
+		last = clock.System.Now()
 		m.tick(s)
 	}
 }

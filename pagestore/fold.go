@@ -251,6 +251,7 @@ func (b *builder) folds(meta []byte, o *txOp) []byte {
 		entry = entry[:0]
 		for k := f.parts[0]; k < f.parts[1]; k++ {
 			_, runs := b.part(o.content, &o.content.parts[k])
+			b.refer(runs)
 			for _, r := range runs {
 				entry = entry.Append(r)
 			}

@@ -43,6 +43,7 @@ type Options struct {
 	progress         func(done, total replication.LSN) // of a replay
 	flushBytes       int64                             // of the log that are applied between two flushes of the index, at most. 0: defaultFlushBytes
 	minDropBytes     int64                             // of segments that the background makes a checkpoint to drop. 0: defaultMinDrop
+	applied          func(*state)                      // is told each state of the index, by the goroutine that applies; nil: nobody
 	passive          bool                              // nothing is done in the background
 }
 

@@ -1,13 +1,22 @@
 package pagestore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"pagevault/internal/clock"
+	framing "pagevault/pagestore/frame"
+	"pagevault/pagestore/pagemap"
+	"pagevault/pagestore/refcount"
+	"pagevault/replication"
 )
 
 // ErrQuota is returned by updates that would store more than the store may hold; nothing has happened. It comes as a
@@ -17,7 +26,8 @@ var ErrQuota = errors.New("the store is full")
 // Quota bounds what a store holds. The zero value bounds nothing.
 type Quota struct {
 	// DataBytes bounds the stored bytes of the content that something still shows (Counters.LiveBytes). Garbage does not
-	// count: it makes room as soon as it is garbage. 0: no bound.
+	// count: it makes room as soon as it is garbage, and needs room again when a write revives it. What is stored anew to
+	// free space is not refused. 0: no bound.
 	DataBytes int64
 	// MetadataBytes bounds everything else (Store.MetadataBytes). A store may come to exceed it: by what the index grows
 	// until it is measured again, and by updates that free space, which are never refused. 0: no bound.
@@ -47,7 +57,7 @@ func (e *QuotaError) Unwrap() error { return ErrQuota }
 type quota struct {
 	bound atomic.Pointer[Quota]
 
-	// enqueued is how many stored bytes of content records have been given to the log since Open. Under the sequencer.
+	// enqueued is by how much the records given to the log since Open make the live bytes grow at most. Under the sequencer.
 	enqueued int64
 	// landed is what the index has of them, with the level that they have brought it to: in one pointer, so that no record
 	// is in both or in neither. Set by the applying goroutine.
@@ -65,7 +75,7 @@ type quota struct {
 // landed is the data of a store as of its last applied record.
 type landed struct {
 	live  int64 // bytes of content that is in use
-	since int64 // stored bytes of content applied since Open
+	since int64 // what the records applied since Open have added to enqueued
 }
 
 // metadataMeasured is how long a measurement of the metadata holds.
@@ -77,33 +87,179 @@ func (s *Store) SetQuota(q Quota) { s.quota.bound.Store(&q) }
 // Quota returns the bounds.
 func (s *Store) Quota() Quota { return *s.quota.bound.Load() }
 
-// publishLanded makes the state of the index, and stored bytes of content more than before, what admit goes by. Only the
-// applying goroutine calls it, and start before that runs.
-func (s *Store) publishLanded(st *state, stored int64) {
-	next := landed{live: int64(st.LiveBytes), since: stored}
+// publishLanded makes the state of the index what admit goes by; most is what the records applied since it was called last
+// have added to enqueued. Only the applying goroutine calls it, and start before that runs.
+func (s *Store) publishLanded(st *state, most int64) {
+	next := landed{live: int64(st.LiveBytes), since: most}
 	if before := s.quota.landed.Load(); before != nil {
 		next.since += before.since
 	}
 	s.quota.landed.Store(&next)
 }
 
-// admit decides whether the record of a transaction, with so many stored bytes of content, may be enqueued. The caller has
-// the sequencer.
-func (s *Store) admit(tx *Tx, stored int64) error {
+// maxBlockStored bounds what a block that is taken up adds to the live bytes; 1 is for rounding.
+const maxBlockStored = framing.MaxStored/framing.MaxBlocks + 1
+
+// admit decides whether the record of a transaction may be enqueued. The caller has the sequencer.
+//
+// What a record adds to the live bytes is what it stores and what it revives: blocks that nothing uses any more and that
+// it has found by their names. How much it revives depends on what is applied before it, so it is first taken to revive
+// everything that it refers to; only if that could be too much the index is asked.
+func (s *Store) admit(tx *Tx, p *pending) error {
 	q := s.quota.bound.Load()
 	if *q == (Quota{}) {
 		return nil
 	}
-	if q.DataBytes > 0 && stored > 0 {
+	if q.DataBytes > 0 && p.most > 0 {
 		l := s.quota.landed.Load()
-		if used := l.live + s.quota.enqueued - l.since; used+stored > q.DataBytes {
-			return &QuotaError{Used: used, Asked: stored, Cap: q.DataBytes}
+		if l.live+s.quota.enqueued-l.since+p.most > q.DataBytes {
+			if err := s.weigh(p, q.DataBytes); err != nil {
+				return err
+			}
 		}
 	}
 	if grows, frees := tx.effect(); grows && !frees {
 		return s.CheckMetadata()
 	}
 	return nil
+}
+
+// reference is some blocks of a frame that a record on its way refers to.
+type reference struct {
+	lsn    replication.LSN // of the record
+	frame  pagemap.FrameID
+	blocks refcount.Set
+}
+
+// weigh returns a *QuotaError if the record of p could bring the live bytes above limit. The caller has the sequencer, so
+// the records on their way are all that come before this one.
+//
+// In a picture of the index the live bytes are known, and which blocks are dead. Whatever the records behind the picture
+// give up in between, and in whichever order they come to be applied together: at none of them is more alive than what
+// was in the picture, what they store, and what was dead in the picture and one of them refers to.
+func (s *Store) weigh(p *pending, limit int64) error {
+	refs, stored, err := s.flight.references()
+	if err != nil {
+		return err
+	}
+	snap := s.db.NewSnapshot() // after the look at the flight: what has landed since is in the picture
+	defer snap.Close()
+	st, err := stateOf(snap)
+	if err != nil {
+		return err
+	}
+	refs = slices.DeleteFunc(refs, func(r reference) bool { return r.lsn <= st.applied })
+	used := int64(st.LiveBytes)
+	for _, f := range stored {
+		if f.lsn > st.applied {
+			used += f.bytes
+		}
+	}
+	const own = math.MaxUint64
+	if refs, err = appendReferences(refs, own, p.record.Meta); err != nil {
+		return err
+	}
+	flying, all, err := revived(snap, refs, own)
+	if err != nil {
+		return err
+	}
+	used += flying
+	asked := p.stored + all - flying
+	if asked == 0 || used+asked <= limit {
+		return nil
+	}
+	if st.StoredBytes > st.LiveBytes {
+		s.maintenance.starve()
+	}
+	return &QuotaError{Used: used, Asked: asked, Cap: limit}
+}
+
+// revived returns by how much the live bytes grow when all dead blocks that refs refer to are taken up; flying is that
+// without the references of the record own. Frames that are not in the index are not counted. It sorts refs.
+func revived(from reader, refs []reference, own replication.LSN) (flying, all int64, err error) {
+	slices.SortFunc(refs, func(a, b reference) int { return cmp.Compare(a.frame, b.frame) })
+	var f frameRow
+	var key []byte
+	for len(refs) > 0 {
+		n := 0
+		var others, blocks refcount.Set
+		for ; n < len(refs) && refs[n].frame == refs[0].frame; n++ {
+			if blocks |= refs[n].blocks; refs[n].lsn != own {
+				others |= refs[n].blocks
+			}
+		}
+		f.id = refs[0].frame
+		refs = refs[n:]
+		key = appendFrameKey(key[:0], f.id)
+		value, closer, err := from.Get(key)
+		if errors.Is(err, pebble.ErrNotFound) { // it is on its way, too
+			continue
+		}
+		if err != nil {
+			return 0, 0, fmt.Errorf("index: frame %d: %w", f.id, err)
+		}
+		if err := errors.Join(decodeFrameRow(&f, value), closer.Close()); err != nil {
+			return 0, 0, fmt.Errorf("%w: index: frame %d: %w", ErrCorrupt, f.id, err)
+		}
+		live, present := f.counts.Live(), refcount.Set(f.present)
+		flying += int64(refcount.LiveBytes(f.stored, live|others, present) - f.live())
+		all += int64(refcount.LiveBytes(f.stored, live|blocks, present) - f.live())
+	}
+	return flying, all, nil
+}
+
+// appendReferences appends what the writes and folds of a record refer to.
+func appendReferences(dst []reference, lsn replication.LSN, meta []byte) ([]reference, error) {
+	add := func(runs pagemap.Entry) {
+		for _, r := range runs {
+			if r.Frame == pagemap.ZeroFrame {
+				continue
+			}
+			blocks := refcount.Touched(r)
+			if n := len(dst); n > 0 && dst[n-1].frame == r.Frame && dst[n-1].lsn == lsn {
+				dst[n-1].blocks |= blocks
+			} else {
+				dst = append(dst, reference{lsn, r.Frame, blocks})
+			}
+		}
+	}
+	var d commitDecoder
+	if err := d.reset(meta); err != nil {
+		return dst, err
+	}
+	for d.next() {
+		switch d.op.kind {
+		case opWrite:
+			for d.region() {
+				add(d.reg.runs)
+			}
+		case opFold:
+			add(d.op.runs)
+		}
+	}
+	return dst, d.err
+}
+
+// storedBy is the content that a record on its way stores.
+type storedBy struct {
+	lsn   replication.LSN
+	bytes int64
+}
+
+// references returns what the records on their way refer to and store.
+func (f *flight) references() (refs []reference, stored []storedBy, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, p := range f.mu.waiting {
+		if p.most == 0 {
+			continue
+		}
+		stored = append(stored, storedBy{p.record.LSN, p.stored})
+		if refs, err = appendReferences(refs, p.record.LSN, p.record.Meta); err != nil {
+			return nil, nil, err
+		}
+	}
+	return refs, stored, nil
 }
 
 // CheckMetadata returns a *QuotaError if the metadata has used up its share. Updates that write pages, make volumes or

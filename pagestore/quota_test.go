@@ -113,3 +113,114 @@ func TestQuotaOfMetadata(t *testing.T) {
 	s.SetQuota(Quota{MetadataBytes: 1 << 30})
 	newVolume(t, s)
 }
+
+// TestQuotaRevived deletes content of a full store and writes it and other content again, by many writers and in every
+// order: what the index shows as live never passes the bound, and nothing of what is refused is stored.
+func TestQuotaRevived(t *testing.T) {
+	const region, held = pagemap.RegionBytes, 24
+	seed := uint64(envInt(t, "PAGESTORE_SEED", 7))
+	rng := rand.New(rand.NewPCG(seed, 1))
+	o := testOptions(vfs.NewMem(), 1)
+	o.passive = true
+	o.Quota = Quota{DataBytes: held * region}
+	var most atomic.Int64
+	o.applied = func(st *state) {
+		most.Store(max(most.Load(), int64(st.LiveBytes)))
+		if int64(st.LiveBytes) > o.Quota.DataBytes {
+			t.Errorf("seed %d: record %d: %d live bytes of %d", seed, st.applied, st.LiveBytes, o.Quota.DataBytes)
+		}
+	}
+	s := openTest(t, o)
+	old, fresh := make([][]byte, held), make([][]byte, held)
+	for i := range old {
+		old[i], fresh[i] = randomBytes(rng, region), randomBytes(rng, region)
+	}
+	v := newVolume(t, s)
+	for i, p := range old {
+		write(t, s, v, PageNo(i)*pagemap.RegionPages, p)
+	}
+	refused, revived := atomic.Int64{}, int64(0)
+	for round := range 30 {
+		from := PageNo(rng.IntN(held/2)) * pagemap.RegionPages
+		update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{from, from + held/2*pagemap.RegionPages}) })
+		before := s.Stats()
+		var done atomic.Int64
+		var wg sync.WaitGroup
+		for w := range 6 {
+			rng := rand.New(rand.NewPCG(seed, uint64(100*round+w)))
+			wg.Go(func() {
+				for range 6 {
+					pool := old
+					if rng.IntN(3) == 0 {
+						pool = fresh
+					}
+					// Whole regions, found by one name, and chunks, each found by its own; and some that free as they go.
+					p, first := pool[rng.IntN(held)], PageNo(rng.IntN(2*held))*pagemap.RegionPages
+					if rng.IntN(2) == 0 {
+						p, first = p[pagemap.ChunkBytes:][:9*pagemap.ChunkBytes], first+pagemap.ChunkPages*PageNo(rng.IntN(6))
+					}
+					switch err := tryWrite(s, v, first, p); {
+					case err == nil:
+						done.Add(1)
+					case errors.Is(err, ErrQuota):
+						refused.Add(1)
+					default:
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		after := s.Stats()
+		if n := after.Records - before.Records; n != uint64(done.Load()) {
+			t.Errorf("%d records of %d writes", n, done.Load())
+		}
+		revived += max(0, int64(after.LiveBytes-before.LiveBytes)-int64(after.StoredBytes-before.StoredBytes))
+	}
+	if refused.Load() == 0 || revived == 0 || most.Load() < o.Quota.DataBytes-2*region {
+		t.Errorf("%d refused, %d bytes revived, %d live of %d: not put to the test", refused.Load(), revived, most.Load(), o.Quota.DataBytes)
+	}
+	wantMark(t, s)
+}
+
+// TestQuotaRevivedAsks: what a write revives is asked for, once, and what it frees in its turn makes room for it later.
+func TestQuotaRevivedAsks(t *testing.T) {
+	const region = pagemap.RegionBytes
+	o := testOptions(vfs.NewMem(), 1)
+	o.passive = true
+	o.Quota = Quota{DataBytes: 2*region + 512}
+	s := openTest(t, o)
+	rng := rand.New(rand.NewPCG(1, 2))
+	a, b, c := randomBytes(rng, region), randomBytes(rng, region), randomBytes(rng, region)
+	v := newVolume(t, s)
+	write(t, s, v, 0, a)
+	write(t, s, v, 128, b)
+	update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{0, 128}) })
+	write(t, s, v, 256, c)
+	before := s.Stats()
+	select {
+	case <-s.maintenance.wake:
+	default:
+	}
+	err := tryWrite(s, v, 384, a)
+	var q *QuotaError
+	if !errors.As(err, &q) || q.Used != 2*region || q.Asked != region {
+		t.Fatalf("reviving a region: %v", err)
+	}
+	if after := s.Stats(); after.Counters != before.Counters || after.Applied != before.Applied {
+		t.Errorf("a refused write changed %+v to %+v", before, after)
+	}
+	if !s.maintenance.hungry.Load() || len(s.maintenance.wake) == 0 {
+		t.Error("nobody was told that there is garbage and no room")
+	}
+	write(t, s, v, 384, b) // is alive
+	write(t, s, v, 512, c)
+	update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{256, 384}) })
+	update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{512, 640}) })
+	write(t, s, v, 640, a)
+	wantRead(t, s, v, GenHead, 640, a)
+	if st := s.Stats(); st.LiveBytes != 2*region || st.StoredBytes != 3*region {
+		t.Errorf("%d bytes live, %d stored", st.LiveBytes, st.StoredBytes)
+	}
+	wantMark(t, s)
+}

@@ -8,6 +8,7 @@ import (
 	"pagevault/internal/invariant"
 	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/pagemap"
+	"pagevault/pagestore/refcount"
 	"pagevault/replication"
 )
 
@@ -74,6 +75,7 @@ type pending struct {
 	done   chan error // one value, when the record is applied or will not be
 
 	stored   int64 // bytes of content it adds to the log
+	most     int64 // by how much it makes the live bytes grow at most, whatever is dead of what it refers to
 	finished bool  // done was sent to; guarded by the flight's lock
 
 	rows  []string     // keys it has in the flight
@@ -92,14 +94,14 @@ func (p *pending) reset() {
 	clear(p.record.Data)
 	clear(p.rows)
 	p.record = replication.Record{Meta: p.record.Meta[:0], Data: p.record.Data[:0], User: p}
-	p.rows, p.gens, p.stored, p.finished = p.rows[:0], p.gens[:0], 0, false
+	p.rows, p.gens, p.stored, p.most, p.finished = p.rows[:0], p.gens[:0], 0, 0, false
 }
 
 // commit turns the operations of the transaction into a record and enqueues it.
 func (tx *Tx) commit() (*pending, error) {
 	s := tx.s
 	p := s.pendings.Get().(*pending)
-	b := builder{tx: tx, p: p, next: s.seq.nextFrame, gone: s.condemned.Load()}
+	b := builder{tx: tx, p: p, first: s.seq.nextFrame, next: s.seq.nextFrame, gone: s.condemned.Load()}
 	if err := tx.lockFlight(); err != nil {
 		s.pendings.Put(p)
 		return nil, err
@@ -107,7 +109,7 @@ func (tx *Tx) commit() (*pending, error) {
 	b.build()
 	s.flight.mu.Unlock()
 
-	lsn, err := replication.LSN(0), s.admit(tx, p.stored)
+	lsn, err := replication.LSN(0), s.admit(tx, p)
 	if err == nil {
 		if lsn, err = s.log.Append(&p.record); err != nil && s.log.Failed() == nil {
 			err = fmt.Errorf("update of %d bytes: %w", len(p.record.Meta)+b.dataBytes, err)
@@ -125,7 +127,7 @@ func (tx *Tx) commit() (*pending, error) {
 	invariant.Check(lsn == s.seq.last+1 && lsn == p.record.LSN, "record %d after %d", lsn, s.seq.last)
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = lsn, b.next, tx.nextVolume
 	s.seq.session = s.seq.session || b.session
-	s.quota.enqueued += p.stored
+	s.quota.enqueued += p.most
 	s.quota.metas.Add(int64(len(p.record.Meta)))
 	s.flight.launched(p, tx, b.next)
 	return p, nil
@@ -167,6 +169,7 @@ type builder struct {
 	tx      *Tx
 	p       *pending
 	gone    *condemned
+	first   pagemap.FrameID // that the record may store
 	next    pagemap.FrameID // the next to assign
 	session bool            // the record begins the store's session
 
@@ -218,10 +221,20 @@ func (b *builder) content(meta []byte, o *txOp) []byte {
 	b.regions = b.regions[:0]
 	for i := range c.parts {
 		name, runs := b.part(c, &c.parts[i])
+		b.refer(runs)
 		b.regions = appendWriteRegion(b.regions, name, runs)
 	}
 	meta = appendWriteOp(meta, o.volume, c.pages)
 	return append(meta, b.regions...)
+}
+
+// refer takes note of runs that are written: what others have stored may be dead, and is alive then.
+func (b *builder) refer(runs pagemap.Entry) {
+	for _, r := range runs {
+		if r.Frame != pagemap.ZeroFrame && r.Frame < b.first {
+			b.p.most += int64(refcount.Touched(r).Len()) * maxBlockStored
+		}
+	}
 }
 
 // frame adds a frame as it was prepared, or what is left of it without what somebody else has stored since.
@@ -295,6 +308,7 @@ func (b *builder) emit(meta []byte, c *Content, h *framing.Header, stored []byte
 	}
 	b.data(stored)
 	b.p.stored += int64(len(stored))
+	b.p.most += int64(len(stored))
 	return appendFrameOp(meta, &b.f)
 }
 
