@@ -11,7 +11,6 @@ import (
 	"pagevault/internal/clock"
 	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/gc"
-	"pagevault/pagestore/pagemap"
 	"pagevault/replication"
 )
 
@@ -149,7 +148,7 @@ func (m *maintainer) run(s *Store) {
 
 // tick does what there is to do beside passes.
 func (m *maintainer) tick(s *Store) {
-	err := s.foldAll(m.ctx, &m.pace)
+	err := s.foldAll(m.ctx, &m.pace, true)
 	if errors.As(err, new(*QuotaError)) {
 		err = nil // there will be room, or not; nothing is lost
 	}
@@ -168,16 +167,14 @@ func (m *maintainer) report(s *Store, err error) {
 	m.told = err
 }
 
-// foldBytes is what a step of a fold reads and writes at most: 32 regions, twice.
-const foldBytes = 2 * 32 * pagemap.RegionBytes
-
 // foldAll folds every region that is listed for it. Regions that cannot be read are left, and the first such error is
-// returned.
-func (s *Store) foldAll(ctx context.Context, pace *limiter) (first error) {
+// returned. settled is that of foldStep.
+func (s *Store) foldAll(ctx context.Context, pace *limiter, settled bool) (first error) {
 	for more := true; more; {
 		var err error
-		if more, err = s.foldOnce(ctx); more && err == nil {
-			err = pace.wait(ctx, foldBytes)
+		var bytes int
+		if more, bytes, err = s.foldStep(ctx, settled); more && err == nil {
+			err = pace.wait(ctx, 2*bytes) // read, and perhaps written
 		}
 		if err != nil && ctx.Err() != nil {
 			return err
@@ -294,7 +291,7 @@ func (s *Store) maintainAll(ctx context.Context, o *MaintainOptions, progress fu
 	}
 	pace := &limiter{clock: clock.System, rate: o.BytesPerSecond}
 	tell("folding regions in many pieces")
-	if err := s.foldAll(ctx, pace); err != nil && !errors.As(err, new(*QuotaError)) {
+	if err := s.foldAll(ctx, pace, false); err != nil && !errors.As(err, new(*QuotaError)) {
 		return err
 	}
 	select {

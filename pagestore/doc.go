@@ -46,7 +46,7 @@
 // also what each segment of the log is worth and what the store holds in all. A mark works all of it out from the page
 // maps alone and compares. If they ever disagree while records are applied, nothing is freed any more.
 //
-// Regions scattered by small writes are folded in the background: see foldOnce, which also says what small writes cost.
+// Regions scattered by small writes are folded in the background: see foldStep, which also says what small writes cost.
 //
 // # Giving space back
 //

@@ -2,8 +2,10 @@ package pagestore
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"sync"
 
@@ -29,13 +31,43 @@ import (
 // foldRegions is how many regions are folded by one record: 2 MiB of content are read and perhaps stored.
 const foldRegions = 32
 
-// folder remembers how far the folding of listed regions has come.
+const (
+	// foldLooks is how many listed regions a step looks at: some milliseconds, when none of them is to be folded yet.
+	foldLooks = 4096
+	// maxFoldSeen bounds the regions that are remembered from one look at the list to the next, to some 2 MB. What is
+	// beyond is folded at once.
+	maxFoldSeen = 1 << 16
+)
+
+// folder remembers how far the folding of listed regions has come, and what they looked like.
 type folder struct {
 	mu struct {
 		sync.Mutex        // held during a step
 		next       []byte // key of the first row to look at; nil: the first of all
+
+		before, now map[uint64]struct{} // hashes of listed entries: of the walk over the list before this one, and of this
 	}
 }
+
+// settled reports whether a listed entry was there already at the walk over the list before this one, or cannot be
+// remembered until the next. A region that is written all the time would else be folded again and again, mostly in vain.
+func (f *folder) settled(r *folding) bool {
+	h := r.hash()
+	if _, ok := f.mu.before[h]; ok {
+		return true
+	}
+	if len(f.mu.now) >= maxFoldSeen {
+		return true
+	}
+	if f.mu.now == nil {
+		f.mu.now = make(map[uint64]struct{})
+	}
+	f.mu.now[h] = struct{}{}
+	return false
+}
+
+// walked ends a walk over the list.
+func (f *folder) walked() { f.mu.before, f.mu.now = f.mu.now, nil }
 
 // folding is one region that is being folded.
 type folding struct {
@@ -47,24 +79,43 @@ type folding struct {
 	parts  [2]int        // of the content, [from, to)
 }
 
-// foldOnce folds some of the listed regions. more is false when it has reached the end of the list; the next call begins
+// hash returns a number that is another one, nearly always, when the region has been written.
+func (r *folding) hash() uint64 {
+	h := fnv.New64a()
+	var p [20]byte
+	binary.LittleEndian.PutUint64(p[:], uint64(r.volume))
+	binary.LittleEndian.PutUint64(p[8:], r.no)
+	binary.LittleEndian.PutUint32(p[16:], uint32(r.gen))
+	h.Write(p[:])
+	h.Write(pagemap.AppendEntry(nil, r.old))
+	return h.Sum64()
+}
+
+// foldStep folds some of the listed regions; if settled, only those that were not written since the walk over the list
+// before this one. bytes is how much content it has read for that. more is false when it has reached the end of the list; the next call begins
 // again. What is written while a region is being folded wins: the fold of that region is void.
 //
 // A region whose content cannot be read stays as it is and does not keep others from being folded; the error then names
 // it, and more is as it would be.
-func (s *Store) foldOnce(ctx context.Context) (more bool, err error) {
+func (s *Store) foldStep(ctx context.Context, settled bool) (more bool, bytes int, err error) {
 	f := &s.folder.mu
 	f.Lock()
 	defer f.Unlock()
 	if err := errors.Join(ctx.Err(), s.unusable()); err != nil {
-		return false, err
+		return false, 0, err
 	}
-	j, err := s.planFold(f.next)
+	var ripe func(r *folding) bool
+	if settled {
+		ripe = s.folder.settled
+	}
+	j, err := s.planFold(f.next, ripe)
 	if j == nil {
-		return false, err
+		return false, 0, err
 	}
-	f.next = j.next
-	return j.next != nil, errors.Join(err, s.fold(j))
+	if f.next = j.next; j.next == nil && settled {
+		s.folder.walked()
+	}
+	return j.next != nil, len(j.data), errors.Join(err, s.fold(j))
 }
 
 // foldJob is one step of folding: regions with their content.
@@ -72,17 +123,19 @@ type foldJob struct {
 	regions []folding
 	data    []byte // the valid pages of those that are to be stored anew, one after the other
 	next    []byte // key of the row where the next step begins; nil: the list has ended
+
+	ripe func(r *folding) bool // which regions are folded; nil: all
 }
 
 // planFold reads the next regions that are listed at or after the key from. A region that cannot be read is left out; the
-// error then says why. It returns nil if the list itself cannot be read.
-func (s *Store) planFold(from []byte) (*foldJob, error) {
+// error then says why. It returns nil if the list itself cannot be read. ripe says which regions are folded; nil: all.
+func (s *Store) planFold(from []byte, ripe func(r *folding) bool) (*foldJob, error) {
 	v, err := s.View()
 	if err != nil {
 		return nil, err
 	}
 	defer v.Close()
-	j := &foldJob{}
+	j := &foldJob{ripe: ripe}
 	if err := j.choose(v.snap, from); err != nil {
 		return nil, err
 	}
@@ -116,7 +169,7 @@ func (j *foldJob) choose(from reader, key []byte) error {
 	}
 	defer entries.Close()
 	var volume VolumeID
-	skip := false
+	skip, looks := false, 0
 	if key == nil {
 		key = []byte{rowScattered}
 	}
@@ -125,7 +178,7 @@ func (j *foldJob) choose(from reader, key []byte) error {
 		if err != nil {
 			return fmt.Errorf("%w: index: %w", ErrCorrupt, err)
 		}
-		if len(j.regions) == foldRegions {
+		if looks++; len(j.regions) == foldRegions || looks > foldLooks {
 			j.next = slices.Clone(it.Key())
 			return nil
 		}
@@ -176,6 +229,9 @@ func (j *foldJob) add(entries *pebble.Iterator, id VolumeID, no uint64) error {
 	r := folding{volume: id, no: no, gen: g}
 	if r.old, err = pagemap.DecodeEntry(nil, value); err != nil {
 		return fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, id, no, g, err)
+	}
+	if j.ripe != nil && !j.ripe(&r) {
+		return nil
 	}
 	r.same = pieces(r.old.Pages()) > len(r.old)*3/4
 	j.regions = append(j.regions, r)

@@ -17,6 +17,12 @@ import (
 	"pagevault/pagestore/pagemap"
 )
 
+// foldOnce folds some of the listed regions, whenever they were written.
+func (s *Store) foldOnce(ctx context.Context) (more bool, err error) {
+	more, _, err = s.foldStep(ctx, false)
+	return more, err
+}
+
 // foldAll folds until the list has been gone through twice: what is left cannot be folded.
 func foldAll(t testing.TB, s *Store) {
 	t.Helper()
@@ -182,7 +188,7 @@ func TestFoldYields(t *testing.T) {
 		scatter(a, no)
 	}
 	scatter(b, 0)
-	j, err := s.planFold(nil)
+	j, err := s.planFold(nil, nil)
 	if err != nil || len(j.regions) != 6 || j.next != nil {
 		t.Fatalf("%d regions, next %x (%v)", len(j.regions), j.next, err)
 	}
@@ -354,5 +360,74 @@ func TestFoldDamaged(t *testing.T) {
 	}
 	if more, err := s.foldOnce(t.Context()); more || !errors.Is(err, ErrClosed) {
 		t.Errorf("fold after Close: %v, more %v", err, more)
+	}
+}
+
+// TestFoldSettled has a writer that never stops in one region: that one is left alone, and another is folded. It is
+// folded when the writer does stop.
+func TestFoldSettled(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	o := testOptions(vfs.NewMem(), 1)
+	o.passive = true
+	s := openTest(t, o)
+	id := newVolume(t, s)
+	write(t, s, id, 0, randomBytes(rng, 2*pagemap.RegionBytes))
+	for i := range PageNo(30) {
+		write(t, s, id, 4*i, randomBytes(rng, PageSize))
+		write(t, s, id, pagemap.RegionPages+4*i, randomBytes(rng, PageSize))
+	}
+	if n := listed(t, s); n != 2 {
+		t.Fatalf("%d regions are listed", n)
+	}
+	look := func() {
+		t.Helper()
+		if err := s.foldAll(t.Context(), nil, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	records := s.Stats().Records
+	for i := range 10 {
+		look()
+		write(t, s, id, PageNo(rng.IntN(pagemap.RegionPages)), randomBytes(rng, PageSize))
+		want := 2
+		if i > 0 {
+			want = 1
+		}
+		if n := listed(t, s); n != want {
+			t.Fatalf("after look %d, %d regions are listed", i+1, n)
+		}
+	}
+	entries := entriesOf(t, s, id)
+	if n := len(entries[0]); n <= foldRuns {
+		t.Errorf("the region that is written has %d runs", n)
+	}
+	if n := len(entries[1]); n > 16 {
+		t.Errorf("the other has %d runs", n)
+	}
+	if n := s.Stats().Records - records; n != 10+1 {
+		t.Errorf("%d records for 10 writes and a fold", n)
+	}
+	look()
+	look()
+	if n := listed(t, s); n != 0 {
+		t.Errorf("%d regions are listed in the end", n)
+	}
+	wantMark(t, s)
+}
+
+// TestFoldSeenBounded lists more than is remembered: the rest is folded without having been seen before.
+func TestFoldSeenBounded(t *testing.T) {
+	var f folder
+	for i := range uint64(maxFoldSeen) {
+		if f.settled(&folding{volume: 1, no: i, gen: 1}) {
+			t.Fatalf("region %d is settled", i)
+		}
+	}
+	if !f.settled(&folding{volume: 1, no: maxFoldSeen, gen: 1}) || len(f.mu.now) != maxFoldSeen {
+		t.Errorf("%d regions are remembered", len(f.mu.now))
+	}
+	f.walked()
+	if !f.settled(&folding{volume: 1, no: 7, gen: 1}) || f.settled(&folding{volume: 1, no: 7, gen: 2}) {
+		t.Error("what was remembered is not what is looked at")
 	}
 }
