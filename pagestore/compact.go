@@ -307,7 +307,7 @@ func (c *compaction) fetch(h *framing.Header) error {
 			return nil
 		}
 	}
-	var errs []error
+	var cause error
 	for m := range c.s.o.Members {
 		err := c.s.log.ReadMemberAt(m, c.fetched, c.row.at)
 		if err == nil {
@@ -319,9 +319,9 @@ func (c *compaction) fetch(h *framing.Header) error {
 		if f := c.s.o.Events.DamagedCopy; f != nil {
 			f(m, c.row.at, len(c.fetched), err)
 		}
-		errs = append(errs, fmt.Errorf("member %d: %w", m, err))
+		cause = joined(cause, fmt.Errorf("member %d: %w", m+1, err))
 	}
-	return fmt.Errorf("%w: frame %d: segment %d offset %d: %w", ErrCorrupt, c.row.id, c.row.at.Segment, c.row.at.Offset, errors.Join(errs...))
+	return fmt.Errorf("%w: frame %d: segment %d offset %d: %w", ErrCorrupt, c.row.id, c.row.at.Segment, c.row.at.Offset, cause)
 }
 
 // decode makes c.content what c.fetched is the stored form of. Opening spoils sealed bytes, so a copy is opened.

@@ -38,7 +38,7 @@ var (
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("store is closed")
 	// ErrIndexUnusable is returned by OpenReadOnly for an index that Open would make anew.
-	ErrIndexUnusable = errors.New("the index is missing or damaged; the next start makes it anew")
+	ErrIndexUnusable = errors.New("the next start makes it anew")
 	// ErrNoVolume is returned for a volume that was never created or was dropped.
 	ErrNoVolume = errors.New("no such volume")
 	// ErrNoGeneration is returned for a generation that has not been reached, was not frozen, or was thawed.

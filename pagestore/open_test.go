@@ -251,6 +251,12 @@ func TestForeignLog(t *testing.T) {
 		} else if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
 		}
+		if s, err := OpenReadOnly(o); err == nil {
+			s.Close()
+			t.Errorf("opened to look at, want %q", want)
+		} else if len(metas) == 1 && (!strings.Contains(err.Error(), want) || errors.Is(err, ErrIndexUnusable)) {
+			t.Errorf("looked at: %v, want %q", err, want) // and no promise of another index
+		}
 	}
 	header := genesis{limits: defaultLimits}
 	first := header.append(nil)

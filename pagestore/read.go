@@ -303,7 +303,7 @@ var errChecksum = framing.ErrChecksum
 
 // recover decodes e from the first member whose copy is intact, using buf of the span's size.
 func (r *extentReader) recover(e *extent, buf []byte) error {
-	var errs []error
+	var cause error
 	for m := range r.s.o.Members {
 		err := r.s.log.ReadMemberAt(m, buf, e.at)
 		if err == nil {
@@ -315,9 +315,9 @@ func (r *extentReader) recover(e *extent, buf []byte) error {
 		if f := r.s.o.Events.DamagedCopy; f != nil {
 			f(m, e.at, e.size, err)
 		}
-		errs = append(errs, fmt.Errorf("member %d: %w", m, err))
+		cause = joined(cause, fmt.Errorf("member %d: %w", m+1, err))
 	}
-	return r.corrupt(e, errors.Join(errs...))
+	return r.corrupt(e, cause)
 }
 
 func (r *extentReader) corrupt(e *extent, cause error) error {

@@ -34,7 +34,10 @@ func OpenReadOnly(o Options) (*Store, error) {
 	refused := ErrReadOnly
 	s.readOnly = true
 	s.failed.Store(&refused)
-	if err := s.openIndexReadOnly(); err != nil {
+	if err = checkKey(&s.o, log); err == nil || errors.Is(err, replication.ErrCorrupt) { // what else Open refuses is no damage
+		err = s.openIndexReadOnly()
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.closeReadOnly())
 	}
 	return s, nil
@@ -46,7 +49,7 @@ func (s *Store) openIndexReadOnly() error {
 		return err
 	}
 	if why != nil {
-		return fmt.Errorf("index %s: %w: %w", s.o.Dir, ErrIndexUnusable, why)
+		return fmt.Errorf("index %s: %w; %w", s.o.Dir, why, ErrIndexUnusable)
 	}
 	cache := s.o.Cache
 	if cache == nil {
@@ -60,7 +63,7 @@ func (s *Store) openIndexReadOnly() error {
 	case errors.Is(err, syscall.EAGAIN):
 		return fmt.Errorf("index %s is %w: stop it first", s.o.Dir, replication.ErrInUse)
 	case err != nil:
-		return fmt.Errorf("index %s: %w: %w", s.o.Dir, ErrIndexUnusable, &damage{err})
+		return fmt.Errorf("index %s: %w; %w", s.o.Dir, &damage{err}, ErrIndexUnusable)
 	}
 	s.db = db
 	st, err := s.readIndex(true)
@@ -71,7 +74,7 @@ func (s *Store) openIndexReadOnly() error {
 		err = s.openSessions(st.nextSession)
 	}
 	if err = s.damageOf(err); errors.As(err, new(*damage)) {
-		err = fmt.Errorf("%w: %w", ErrIndexUnusable, err)
+		err = fmt.Errorf("%w; %w", err, ErrIndexUnusable)
 	}
 	if err != nil {
 		return fmt.Errorf("index %s: %w", s.o.Dir, err)

@@ -207,7 +207,7 @@ func rebuild(o *Options, log *replication.Log, why error, sources ...source) (*S
 	if tried == nil {
 		tried = fmt.Errorf("%w: there is no checkpoint, and the log no longer has all records", ErrCorrupt)
 	}
-	err := fmt.Errorf("index %s cannot be made anew: %w (it should be, because %w)", o.Dir, tried, why)
+	err := fmt.Errorf("index %s cannot be made anew: %w (why that was tried: %w)", o.Dir, tried, why)
 	return nil, RebuildResult{}, joined(err, putBack(o))
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -54,7 +55,7 @@ func newAccountShow() *cobra.Command {
 			return showAccounts(cmd.OutOrStdout(), admin, strings.Join(args, ""), asJSON)
 		},
 	}
-	cmd.Flags().StringVar(&admin, "admin", defaultAdmin, "URL of the server's admin listener")
+	cmd.Flags().StringVar(&admin, "admin", defaultAdmin, "address or URL of the server's admin listener")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the answer of the server as it is")
 	return cmd
 }
@@ -126,8 +127,8 @@ func (u *accountUsage) print(w io.Writer) {
 	row("blobs", fmt.Sprint(u.Blobs), fmt.Sprintf("and %d snapshots", u.Snapshots))
 	row("provisioned", shownBytes(u.ProvisionedBytes), "")
 	row("written", shownBytes(u.WrittenBytes), "")
-	row("unique", shownBytes(u.UniqueBytes), times("written %.2f times", u.DedupRatio))
-	row("data", shownBytes(u.LiveBytes), join(times("compressed %.2f times", u.CompressionRatio), data))
+	row("unique", shownBytes(u.UniqueBytes), ratioOf("dedup ratio %.2f", u.DedupRatio))
+	row("data", shownBytes(u.LiveBytes), join(ratioOf("compression ratio %.2f", u.CompressionRatio), data))
 	row("garbage", shownBytes(max(0, u.StoredBytes-u.LiveBytes)), "")
 	row("metadata", shownBytes(u.MetadataBytes), metadata)
 	row("together", shownBytes(u.LiveBytes+u.MetadataBytes), total)
@@ -139,7 +140,7 @@ func share(used, limit int64) string {
 	return fmt.Sprintf("%.1f %% of %s", 100*float64(used)/float64(limit), shownBytes(limit))
 }
 
-func times(format string, ratio float64) string {
+func ratioOf(format string, ratio float64) string {
 	if ratio == 0 {
 		return ""
 	}
@@ -174,9 +175,9 @@ func shownBytes(n int64) string {
 // askAdmin sends a request without a body to the admin listener of a server, about one account or, with name "", all. The
 // answer must have come as a whole within timeout; 0 is none. The caller closes it.
 func askAdmin(method, admin, path, name string, timeout time.Duration) (io.ReadCloser, error) {
-	base, err := url.Parse(admin)
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, usagef("--admin: %q is not a URL such as %s", admin, defaultAdmin)
+	base, err := adminURL(admin)
+	if err != nil {
+		return nil, err
 	}
 	path, rest, _ := strings.Cut(path, "?")
 	query, err := url.ParseQuery(rest)
@@ -193,13 +194,32 @@ func askAdmin(method, admin, path, name string, timeout time.Duration) (io.ReadC
 		return nil, err
 	}
 	client := http.Client{Timeout: timeout}
+	return adminAnswer(&client, req)
+}
+
+// adminURL returns where the admin listener is that --admin names: a URL, or the address alone, as serve takes it.
+func adminURL(admin string) (*url.URL, error) {
+	full := admin
+	if _, _, err := net.SplitHostPort(admin); err == nil {
+		full = "http://" + admin
+	}
+	u, err := url.Parse(full)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usagef("--admin: %q is not a URL such as %s", admin, defaultAdmin)
+	}
+	return u, nil
+}
+
+// adminAnswer sends a request to the admin listener of a server. The caller closes the body of its answer.
+func adminAnswer(client *http.Client, req *http.Request) (io.ReadCloser, error) {
+	at := req.URL.Scheme + "://" + req.URL.Host
 	resp, err := client.Do(req)
 	if err != nil {
 		var ue *url.Error
 		if errors.As(err, &ue) {
 			err = ue.Err
 		}
-		return nil, fmt.Errorf("no server answers at %s: %w (--admin names another one)", admin, err)
+		return nil, fmt.Errorf("no server answers at %s: %w (--admin names another one)", at, err)
 	}
 	if resp.StatusCode == http.StatusOK {
 		return resp.Body, nil
@@ -207,7 +227,7 @@ func askAdmin(method, admin, path, name string, timeout time.Duration) (io.ReadC
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", admin, err)
+		return nil, fmt.Errorf("%s: %w", at, err)
 	}
-	return nil, fmt.Errorf("%s: %s", admin, oneLine(fmt.Errorf("%s %s", resp.Status, text)))
+	return nil, fmt.Errorf("%s answers %s", at, oneLine(fmt.Errorf("%s: %s", resp.Status, text)))
 }

@@ -46,8 +46,8 @@ account devstoreaccount1
   blobs        2        and 3 snapshots
   provisioned  1 TiB
   written      300 GiB
-  unique       100 GiB  written 3.00 times
-  data         50 GiB   compressed 2.00 times
+  unique       100 GiB  dedup ratio 3.00
+  data         50 GiB   compression ratio 2.00
   garbage      1 GiB
   metadata     1 GiB
   together     51 GiB
@@ -59,8 +59,8 @@ account devstoreaccount1
   blobs        2        and 3 snapshots
   provisioned  1 TiB
   written      300 GiB
-  unique       100 GiB  written 3.00 times
-  data         50 GiB   compressed 2.00 times, 50.0 % of 100 GiB
+  unique       100 GiB  dedup ratio 3.00
+  data         50 GiB   compression ratio 2.00, 50.0 % of 100 GiB
   garbage      1 GiB
   metadata     1 GiB    50.0 % of 2 GiB
   together     51 GiB   50.0 % of 102 GiB

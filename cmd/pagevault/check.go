@@ -90,7 +90,7 @@ func newCheck() *cobra.Command {
 	flags.BoolVar(&f.rebuild, "rebuild-index", false, "make the index anew from the log first")
 	flags.StringVar(&f.maxRate, "max-rate", "", "bytes to read in a second at most, such as 200MiB; none: no bound")
 	flags.BoolVar(&f.online, "online", false, "have the running server make the check")
-	flags.StringVar(&f.admin, "admin", "http://127.0.0.1:10001", "URL of the server's admin listener, for --online")
+	flags.StringVar(&f.admin, "admin", defaultAdmin, "address or URL of the server's admin listener, for --online")
 	return cmd
 }
 
@@ -209,9 +209,9 @@ func (f *checkFlags) rebuildIndex(o pagestore.Options, name string, out *checkOu
 
 // checkOnline has the server check.
 func (f *checkFlags) checkOnline(ctx context.Context, out *checkOutput) error {
-	base, err := url.Parse(f.admin)
-	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" {
-		return usagef("--admin: %q is not the URL of an admin listener, such as http://127.0.0.1:10001", f.admin)
+	base, err := adminURL(f.admin)
+	if err != nil {
+		return err
 	}
 	query := url.Values{}
 	for name, value := range map[string]string{"account": f.account, "level": "full", "rate": strconv.FormatInt(f.rate, 10)} {
@@ -229,17 +229,13 @@ func (f *checkFlags) checkOnline(ctx context.Context, out *checkOutput) error {
 		return err
 	}
 	client := &http.Client{Transport: &http.Transport{ResponseHeaderTimeout: onlineTimeout}}
-	reply, err := client.Do(request)
+	answer, err := adminAnswer(client, request)
 	if err != nil {
 		return err
 	}
-	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(reply.Body, 4<<10)) // what it could say is shown
-		return fmt.Errorf("%s answers %s: %s", f.admin, reply.Status, strings.TrimSpace(string(text)))
-	}
+	defer answer.Close()
 	var stopped error
-	err = blobstore.ReadCheckEvents(reply.Body, blobstore.CheckEvents{
+	err = blobstore.ReadCheckEvents(answer, blobstore.CheckEvents{
 		Problem: out.problem, Progress: out.progress,
 		Summary: func(s *blobstore.CheckSummary) {
 			out.summary(s)

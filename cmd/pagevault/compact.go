@@ -25,7 +25,7 @@ func newCompact() *cobra.Command {
 			return compact(cmd.OutOrStdout(), cmd.ErrOrStderr(), admin, strings.Join(args, ""))
 		},
 	}
-	cmd.Flags().StringVar(&admin, "admin", defaultAdmin, "URL of the server's admin listener")
+	cmd.Flags().StringVar(&admin, "admin", defaultAdmin, "address or URL of the server's admin listener")
 	return cmd
 }
 
@@ -58,7 +58,7 @@ func compact(stdout, stderr io.Writer, admin, name string) error {
 		case e.Error != "":
 			return fmt.Errorf("account %s: %s", e.Account, e.Error)
 		case e.Done:
-			fmt.Fprintf(stdout, "account %s: %d frames freed, %d moved in %s, %d segments dropped\n", e.Account, e.Freed, e.Moved, shownBytes(e.Bytes), e.Dropped)
+			fmt.Fprintf(stdout, "account %s: %d frames freed, %d moved (%s), %d segments dropped\n", e.Account, e.Freed, e.Moved, shownBytes(e.Bytes), e.Dropped)
 		case e.Account+e.Doing != doing:
 			doing = e.Account + e.Doing
 			fmt.Fprintf(stderr, "account %s: %s\n", e.Account, e.Doing)

@@ -85,7 +85,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.keyFile, "master-key-file", "", "file of the key that all content is sealed under; made if there is no data yet. Empty: "+masterKeyName+" in --data")
 	flags.StringVar(&f.encryption, "encryption", "on", "on, or off: accounts that are new do not encrypt what they store")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:10000", "address of the Blob service; port 0 picks a free one")
-	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics; port 0 picks a free one, empty is none")
+	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics, and of what account, compact and check --online ask; port 0 picks a free one, empty is none")
 	flags.StringArrayVar(&f.accounts, "account", nil, "NAME:KEY or NAME:KEY:KEY2, keys in base64; may be repeated")
 	flags.BoolVar(&f.allowKnown, "allow-well-known-key", false, "serve the emulators' key on an address that is not loopback")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "file of the certificate chain, PEM; serves https")
