@@ -17,7 +17,7 @@ func TestScale(t *testing.T) {
 	chunks := testkit.Scale(t, "PAGEVAULT_SCALE_CHUNKS", 200_000)
 	ratioMax, rounds, duration, startMax := 4.0, 3, 100*time.Millisecond, time.Minute
 	if chunks >= 50_000_000 {
-		ratioMax, rounds, duration, startMax = 1.25, 15, 2*time.Second, 5*time.Second
+		ratioMax, rounds, duration, startMax = 1.25, 9, 2*time.Second, 5*time.Second
 	}
 	const rssMax = 1536 << 20
 	full := testkit.StartServer(t, testkit.ServerOptions{Data: filepath.Join(testkit.BigDir(t, "PAGEVAULT_SCALE_DIR"), "data")})
@@ -34,7 +34,7 @@ func TestScale(t *testing.T) {
 		t.Errorf("that is more than %v", startMax)
 	}
 	empty := testkit.StartServer(t, testkit.ServerOptions{})
-	o := Options{Connections: []int{1}, Rounds: rounds, Duration: duration, SetBytes: 64 << 20, RoundBytes: 256 << 20,
+	o := Options{Connections: []int{1}, Rounds: rounds, Duration: duration, SetBytes: 64 << 20, RoundBytes: 64 << 20,
 		Targets: []Target{newWire(t, WireOptions{Name: "full", URL: full.URL(), PID: full.PID()}),
 			newWire(t, WireOptions{Name: "empty", URL: empty.URL(), PID: empty.PID()})}}
 	rep, err := Run(t.Context(), o)
