@@ -4,12 +4,15 @@ package e2e
 
 import (
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,19 +31,34 @@ const stopEvery = 10
 // aloneEvery is after how many rounds what the kill has left on each member is looked at alone.
 const aloneEvery = 10
 
+// checkEvery is after how many rounds what a kill has left is checked by pagevault check.
+const checkEvery = 10
+
+// indexEvery is after how many rounds the index is taken away or damaged after a kill.
+const indexEvery = 7
+
+// eager are the arguments of a server that gives space back all the time, in small pieces, so that a kill or a cut at a
+// random moment often hits that.
+var eager = []string{"--segment-size", "1MiB", "--garbage", "20", "--maintenance-rate", "1GiB", "--maintenance-every", "20ms",
+	"--checkpoint-every", "1MiB"}
+
 // TestKillNine kills the real process with -9 at random moments under concurrent writers, also while it recovers from
 // the kill before, and starts it again on the same data. What it acknowledged must be there, what it did not is old or
-// new by the page, snapshots never change, each member alone holds all of that right after the kill, and after a stop the
-// members hold the same bytes.
+// new by the page, snapshots never change, what was deleted stays deleted, each member alone holds all of that right after
+// the kill, and after a stop the members hold the same bytes. All the time the server rewrites and drops segments and
+// makes checkpoints; now and then the index is lost, and made anew. At the end everything is deleted, and the disk is as
+// empty as that of a new store.
 func TestKillNine(t *testing.T) {
 	s, rounds := testkit.Seed(t), testkit.Scale(t, roundsEnv, 100)
 	rng := rand.New(rand.NewPCG(s, 0))
-	server := testkit.StartServer(t, testkit.ServerOptions{})
+	server := testkit.StartServer(t, testkit.ServerOptions{Args: eager})
 	w := newWorkload(s)
 	w.create(t, server)
 
-	var begun, acknowledged, recoveriesKilled int
-	var slowestStart, slowestAlone time.Duration
+	var begun, acknowledged, recoveriesKilled, checked int
+	var lost lostIndexes
+	var space givenBack
+	var slowestStart, slowestAlone, slowestCheck time.Duration
 	start := time.Now()
 	for n := range rounds {
 		r := w.start(t, server, n)
@@ -61,12 +79,23 @@ func TestKillNine(t *testing.T) {
 				verifyEachAlone(t, w, server.Data(), rng)
 				slowestAlone = max(slowestAlone, time.Since(began))
 			}
+			if n%checkEvery == checkEvery/3 {
+				began := time.Now()
+				checkFiles(t, server.Data())
+				slowestCheck = max(slowestCheck, time.Since(began))
+				checked++
+			}
 		}
+		space.heard(server)
 		for _, d := range w.disks {
 			b, a := d.history.Acknowledgements()
 			begun, acknowledged = begun+b, acknowledged+a
 		}
-		for rng.IntN(4) == 0 { // killed again while it recovers
+		anew := n%indexEvery == indexEvery-1
+		if anew {
+			lost.damage(t, server.Data(), rng)
+		}
+		for !anew && rng.IntN(4) == 0 { // killed again while it recovers
 			server.Spawn(t)
 			<-time.After(time.Duration(rng.IntN(60)) * time.Millisecond)
 			server.Kill9(t)
@@ -75,17 +104,194 @@ func TestKillNine(t *testing.T) {
 		started := time.Now()
 		server.Start(t)
 		slowestStart = max(slowestStart, time.Since(started))
+		if said := server.Output(); anew && !strings.Contains(said, "made the index anew") {
+			t.Fatalf("the index was damaged (%s), and the server did not make it anew:\n%s", lost.last, said)
+		}
 		w.verify(t, server, rng, 1)
+		space.look(t, server)
 	}
 	w.verify(t, server, rng, w.snapshots())
 	took := time.Since(start)
-	server.Stop(t)
-	compareMembers(t, server.Data())
-	t.Logf("%d rounds, %d during recovery; %d page writes begun, %d acknowledged; %d snapshots; %.2f s a round; slowest start %v, slowest look at each member alone %v",
+	t.Logf("%d rounds, %d during recovery; %d page writes begun, %d acknowledged; %d snapshots left; %.2f s a round; slowest start %v, slowest look at each member alone %v",
 		rounds, recoveriesKilled, begun, acknowledged, w.snapshots(), took.Seconds()/float64(rounds), slowestStart.Round(time.Millisecond), slowestAlone.Round(time.Millisecond))
+	t.Logf("deleted %d snapshots and %d blobs of %d KiB; %v; %v; %d checks of the files, the slowest %v",
+		w.thawed, w.passed, passingPages*pageSize>>10, &space, &lost, checked, slowestCheck.Round(time.Millisecond))
 	if acknowledged < rounds*20 {
 		t.Errorf("only %d writes were acknowledged: too few to mean anything", acknowledged)
 	}
+	space.enough(t, rounds)
+	if w.passed == 0 || rounds >= 100 && w.thawed == 0 {
+		t.Errorf("%d blobs and %d snapshots were deleted: too few to mean anything", w.passed, w.thawed)
+	}
+	compareEmptied(t, server, w)
+}
+
+// givenBack is what is seen of space that comes back while a server runs and dies.
+type givenBack struct {
+	rewritten         int     // segments, as the log says
+	dropped           float64 // segments, as the log's manifest counts them
+	dropping          int     // lives of the server in which some were
+	checkpoint        float64 // record of the newest
+	checkpoints       int     // lives of the server in which there was a new one
+	most              float64 // bytes of the log, when it was largest
+	refused, mistakes int     // complaints of the server
+}
+
+// heard takes in what a server said in the life that has ended.
+func (g *givenBack) heard(s *testkit.Server) {
+	said := s.Output()
+	g.rewritten += strings.Count(said, "rewrote a segment")
+	g.refused += strings.Count(said, "space is not given back") + strings.Count(said, "what was dropped stays")
+	g.mistakes += strings.Count(said, "counts of what refers to stored blocks are wrong")
+}
+
+// look takes in what a server shows.
+func (g *givenBack) look(t *testing.T, s *testkit.Server) {
+	t.Helper()
+	if n := s.Metric(t, "pagevault_log_segments_dropped_total"); n != g.dropped {
+		g.dropped, g.dropping = n, g.dropping+1
+	}
+	if n := s.Metric(t, "pagevault_checkpoint_record"); n != g.checkpoint {
+		g.checkpoint, g.checkpoints = n, g.checkpoints+1
+	}
+	g.most = max(g.most, s.Metric(t, "pagevault_log_bytes"))
+}
+
+func (g *givenBack) String() string {
+	return fmt.Sprintf("%d segments rewritten, %.0f dropped in %d lives of the server, new checkpoints in %d; log at most %.1f MiB",
+		g.rewritten, g.dropped, g.dropping, g.checkpoints, g.most/mib)
+}
+
+// enough checks that so much was given back that kills were likely to hit it.
+func (g *givenBack) enough(t *testing.T, rounds int) {
+	t.Helper()
+	if g.rewritten < rounds/2 || g.dropped < float64(rounds) || g.dropping < rounds/4 || g.checkpoints < rounds/4 {
+		t.Errorf("in %d rounds %v: too little to mean anything", rounds, g)
+	}
+	if g.refused > 0 || g.mistakes > 0 {
+		t.Errorf("the server complained %d times that space is not given back, %d times of wrong counts", g.refused, g.mistakes)
+	}
+}
+
+// checkFiles has pagevault check everything that is stored, while no server runs. What a kill leaves unfinished is no
+// problem to it; anything else fails the test.
+func checkFiles(t *testing.T, data string) {
+	t.Helper()
+	out, err := testkit.Command{Args: []string{testkit.Binary(t), "check", "--data", data}}.Try(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out, "no problems found") {
+		t.Fatalf("check says:\n%s", out)
+	}
+}
+
+// lostIndexes counts how the index was damaged.
+type lostIndexes struct {
+	gone, truncated, overwritten int
+	last                         string
+}
+
+func (l *lostIndexes) String() string {
+	return fmt.Sprintf("index deleted %d times, a file of it cut %d times, its list of files overwritten %d times", l.gone, l.truncated, l.overwritten)
+}
+
+// damage does something to the index that its next opening must see: all of it goes, or half of a table, or what stands
+// in its list of tables. data must not be in use.
+func (l *lostIndexes) damage(t *testing.T, data string, rng *rand.Rand) {
+	t.Helper()
+	index := filepath.Join(data, "index", testkit.Account)
+	tables, _ := filepath.Glob(filepath.Join(index, "*.sst"))
+	manifests, _ := filepath.Glob(filepath.Join(index, "MANIFEST-*"))
+	if len(manifests) == 0 {
+		t.Fatalf("there is no list of tables in %s", index)
+	}
+	switch kind := rng.IntN(3); {
+	case kind == 0 && len(tables) > 0:
+		name := tables[rng.IntN(len(tables))]
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(name, info.Size()/2); err != nil {
+			t.Fatal(err)
+		}
+		l.truncated, l.last = l.truncated+1, name+" cut"
+	case kind == 1:
+		for _, name := range manifests {
+			f, err := os.OpenFile(name, os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt([]byte("this is no list of tables"), 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.overwritten, l.last = l.overwritten+1, "MANIFEST overwritten"
+	default:
+		if err := os.RemoveAll(index); err != nil {
+			t.Fatal(err)
+		}
+		l.gone, l.last = l.gone+1, "deleted"
+	}
+}
+
+// mostLeft is what the disk of a store that was emptied may hold more than that of one that never held anything: the last
+// records, which say that everything was deleted, and a checkpoint of an index without blobs, on three members.
+const mostLeft = 256 << 10
+
+// compareEmptied deletes everything, has the space given back, stops the server, and compares what its data directory
+// takes on disk with that of a store in which there never was anything but the container.
+func compareEmptied(t *testing.T, server *testkit.Server, w *workload) {
+	t.Helper()
+	full := diskUse(t, server.Data())
+	w.deleteAll(t, server)
+	testkit.Run(t, testkit.Binary(t), "compact", "--admin", server.AdminURL())
+	if live := server.Metric(t, "pagevault_account_stored_bytes"); live != 0 {
+		t.Errorf("everything was deleted, and %.0f bytes of content are stored", live)
+	}
+	server.Stop(t)
+	compareMembers(t, server.Data())
+	checkFiles(t, server.Data())
+
+	empty := testkit.StartServer(t, testkit.ServerOptions{Args: eager})
+	if _, err := empty.Container(t, containerName).Create(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Run(t, testkit.Binary(t), "compact", "--admin", empty.AdminURL())
+	empty.Stop(t)
+	left, least := diskUse(t, server.Data()), diskUse(t, empty.Data())
+	t.Logf("disk use with everything in it %.1f MiB, with everything deleted %.1f KiB; of a store that never held anything %.1f KiB",
+		float64(full)/mib, float64(left)/1024, float64(least)/1024)
+	if most := least + max(least/20, mostLeft); left > most {
+		t.Errorf("%d bytes are left on disk, want at most %d:\n%s", left, most, testkit.Run(t, "find", server.Data(), "-type", "f", "-size", "+8k", "-ls"))
+	}
+}
+
+// diskUse returns the bytes that the files below dir take on disk.
+func diskUse(t *testing.T, dir string) (bytes int64) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a running server has files that come and go
+		}
+		if err != nil {
+			return err
+		}
+		bytes += info.Sys().(*syscall.Stat_t).Blocks * 512
+		return nil
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return bytes
 }
 
 // verifyEachAlone checks that each member alone holds everything that was acknowledged. For each it makes a data
@@ -101,6 +307,9 @@ func verifyEachAlone(t *testing.T, w *workload, data string, rng *rand.Rand) {
 				copySegments(t, m, filepath.Join(alone, filepath.Base(other)))
 				copyIdentities(t, other, filepath.Join(alone, filepath.Base(other)))
 			}
+			if err := copyFile(filepath.Join(data, "master.key"), filepath.Join(alone, "master.key")); err != nil {
+				t.Fatal(err)
+			}
 			s := testkit.StartServer(t, testkit.ServerOptions{Data: alone})
 			w.look(t, s, rng, 1)
 			s.Stop(t)
@@ -110,18 +319,19 @@ func verifyEachAlone(t *testing.T, w *workload, data string, rng *rand.Rand) {
 	}
 }
 
-// copySegments gives a member the segments of another. Sealed ones are never changed, so they are linked: a server that
-// did change them would damage the original, which the rounds after this would show.
+// copySegments gives a member the segments of another, its checkpoint, and its list of both. Sealed segments are never
+// changed, so they are linked: a server that did change them would damage the original, which the rounds after this would
+// show.
 func copySegments(t *testing.T, from, to string) {
 	t.Helper()
 	copyTree(t, from, to, func(old, name string) error {
-		switch filepath.Ext(old) {
-		case ".seg":
+		switch {
+		case filepath.Ext(old) == ".seg":
 			return os.Link(old, name)
-		case ".open":
-			return copyFile(old, name)
+		case filepath.Base(old) == "MEMBER" || filepath.Base(old) == "LOCK":
+			return nil
 		}
-		return nil
+		return copyFile(old, name)
 	})
 }
 
@@ -163,7 +373,7 @@ func copyFile(old, name string) error {
 		return err
 	}
 	defer from.Close()
-	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	to, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -62,10 +62,11 @@ func TestPowerCut(t *testing.T) {
 			s, cuts := testkit.Seed(t), testkit.Scale(t, cutsEnv, 12)
 			rng := rand.New(rand.NewPCG(s, 1))
 			d := testkit.NewDisk(t, kind, diskBytes)
-			server := testkit.StartServer(t, testkit.ServerOptions{Data: filepath.Join(d.Dir(), "data")})
+			server := testkit.StartServer(t, testkit.ServerOptions{Data: filepath.Join(d.Dir(), "data"), Args: eager})
 			w := newWorkload(s)
 			w.create(t, server)
 			acknowledged := 0
+			var space givenBack
 			for n := range cuts {
 				r := w.start(t, server, n)
 				r.awaitAcks(t, 1+rng.Int64N(20))                              // so that a slow disk has something to lose, too
@@ -74,6 +75,7 @@ func TestPowerCut(t *testing.T) {
 				d.CutPower(t)
 				server.Abandon()
 				r.end(t)
+				space.heard(server)
 				for _, d := range w.disks {
 					_, a := d.history.Acknowledgements()
 					acknowledged += a
@@ -82,13 +84,14 @@ func TestPowerCut(t *testing.T) {
 				d.Mount(t)
 				server.Start(t)
 				w.verify(t, server, rng, 1)
+				space.look(t, server)
 			}
 			w.verify(t, server, rng, w.snapshots())
 			server.Stop(t)
 			compareMembers(t, server.Data())
 			d.Unmount(t)
 			d.Check(t)
-			t.Logf("%s: %d cuts, %d page writes acknowledged, %d snapshots", kind, cuts, acknowledged, w.snapshots())
+			t.Logf("%s: %d cuts, %d page writes acknowledged, %d snapshots; %v", kind, cuts, acknowledged, w.snapshots(), &space)
 			if acknowledged < cuts*10 { // ten writers at some fifty syncs a second
 				t.Errorf("only %d writes were acknowledged: too few to mean anything", acknowledged)
 			}

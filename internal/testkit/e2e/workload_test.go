@@ -34,6 +34,10 @@ const (
 	writers       = 9       // page writers at once, on all disks together
 	maxWritePages = 512     // 256 KiB
 	numbersBlob   = "count" // whose sequence number is incremented
+	passing       = 4       // blobs with content that come and go
+	passingPages  = 3072    // 1.5 MiB
+	passingWriter = 200     // of their stamps
+	mostSnapshots = 4       // of a disk; when there are more, old ones are deleted
 )
 
 // A disk is a page blob under test, with the record of what was done to it.
@@ -44,8 +48,9 @@ type disk struct {
 
 	mu struct {
 		sync.Mutex
-		taken []*snapshot // acknowledged and not yet looked at
-		known []*snapshot // looked at: the pages it must show for ever
+		taken   []*snapshot // acknowledged and not yet looked at
+		known   []*snapshot // looked at: the pages it must show for ever
+		deleted []*snapshot // of those that were known: deleted, or perhaps
 	}
 }
 
@@ -54,6 +59,7 @@ type snapshot struct {
 	id    string
 	taken testkit.Moment
 	pages []testkit.Stamp
+	there presence
 }
 
 // workload is everything that is done to a server between two deaths, and what must be true after the next birth.
@@ -66,10 +72,22 @@ type workload struct {
 	counted, sent int64
 	// small blobs that come and go: whether each must be there, must not, or may (a request about it went unanswered)
 	names map[string]presence
+	// blobs with content that come and go
+	passing [passing]passingBlob
+	// what was deleted since the beginning, acknowledged: snapshots, and blobs with content
+	thawed, passed int
 
 	killed atomic.Bool  // from now on requests may fail
 	acks   atomic.Int64 // of the present round
 	acked  chan struct{}
+}
+
+// A passingBlob is created, written in one request and deleted again. seq numbers its contents; wrote says whether all of
+// it is there, none of it, or by the page either.
+type passingBlob struct {
+	seq   int
+	there presence
+	wrote presence
 }
 
 type presence int
@@ -121,7 +139,7 @@ func (w *workload) start(t *testing.T, s *testkit.Server, n int) *round {
 	t.Helper()
 	w.killed.Store(false)
 	w.acks.Store(0)
-	r := &round{w: w, c: s.Container(t, containerName), fail: make(chan error, writers+3)}
+	r := &round{w: w, c: s.Container(t, containerName), fail: make(chan error, writers+4)}
 	work := func(name string, id int, step func(rng *rand.Rand) error) {
 		rng := rand.New(rand.NewPCG(w.seed, uint64(n)<<8|uint64(id)))
 		r.wg.Go(func() {
@@ -141,6 +159,7 @@ func (w *workload) start(t *testing.T, s *testkit.Server, n int) *round {
 	work("snapshots", writers, r.snapshotOnce)
 	work("sequence numbers", writers+1, r.countOnce)
 	work("names", writers+2, r.nameOnce)
+	work("passing blobs", writers+3, r.passOnce)
 	return r
 }
 
@@ -230,9 +249,9 @@ func (r *round) ack(op *testkit.Write, err error) error {
 	return nil
 }
 
-// snapshotOnce takes a snapshot of a disk after some more writes have been acknowledged.
+// snapshotOnce takes a snapshot of a disk after some more writes have been acknowledged, and deletes one if it has many.
 func (r *round) snapshotOnce(rng *rand.Rand) error {
-	for until := r.w.acks.Load() + int64(5+rng.IntN(100)); r.w.acks.Load() < until; {
+	for until := r.w.acks.Load() + int64(5+rng.IntN(40)); r.w.acks.Load() < until; {
 		if r.w.killed.Load() {
 			return nil
 		}
@@ -249,8 +268,27 @@ func (r *round) snapshotOnce(rng *rand.Rand) error {
 	s := &snapshot{id: *resp.Snapshot, taken: testkit.Moment{From: from, To: d.history.Now()}}
 	d.mu.Lock()
 	d.mu.taken = append(d.mu.taken, s)
+	var old *snapshot
+	if len(d.mu.known) > 0 && len(d.mu.known)+len(d.mu.taken) > mostSnapshots {
+		i := rng.IntN(len(d.mu.known))
+		old = d.mu.known[i]
+		d.mu.known = slices.Delete(d.mu.known, i, i+1)
+		d.mu.deleted = append(d.mu.deleted, old)
+		old.there = either
+	}
 	d.mu.Unlock()
-	return nil
+	if old == nil {
+		return nil
+	}
+	b, err := r.c.NewPageBlobClient(d.name).WithSnapshot(old.id)
+	if err != nil {
+		return err
+	}
+	if _, err = b.Delete(context.Background(), nil); err == nil {
+		old.there = absent
+		r.w.thawed++
+	}
+	return err
 }
 
 // breathe asks the server for something small: it waits as long as the server takes, and sees it die.
@@ -290,6 +328,123 @@ func (r *round) nameOnce(rng *rand.Rand) error {
 	return err
 }
 
+// passOnce creates and writes a blob, or deletes one: what it held is garbage then.
+func (r *round) passOnce(rng *rand.Rand) error {
+	i := rng.IntN(passing)
+	p, b := &r.w.passing[i], r.c.NewPageBlobClient(passingName(i))
+	ctx := context.Background()
+	if p.there == present {
+		p.there = either
+		_, err := b.Delete(ctx, nil)
+		if err == nil {
+			p.there = absent
+			r.w.passed++
+		}
+		return err
+	}
+	p.there, p.wrote = either, absent
+	p.seq++
+	if _, err := b.Create(ctx, passingPages*pageSize, &pageblob.CreateOptions{Metadata: map[string]*string{"of": to.Ptr(passingName(i))}}); err != nil {
+		return err
+	}
+	p.there, p.wrote = present, either
+	body := make([]byte, passingPages*pageSize)
+	for page := range passingPages {
+		passingStamp(i, p.seq, page).Fill(body[page*pageSize:])
+	}
+	_, err := b.UploadPages(ctx, streaming.NopCloser(bytes.NewReader(body)), blob.HTTPRange{Count: int64(len(body))}, nil)
+	if err == nil {
+		p.wrote = present
+	}
+	return err
+}
+
+func passingName(i int) string { return fmt.Sprintf("passing-%d", i) }
+
+func passingStamp(i, seq, page int) testkit.Stamp {
+	return testkit.NewStamp(passingWriter+i, seq, page)
+}
+
+// lookAtPassing checks the blobs with content that come and go, and returns what they are found to be.
+func (w *workload) lookAtPassing(t *testing.T, c *container.Client) (found [passing]passingBlob) {
+	t.Helper()
+	for i, p := range w.passing {
+		found[i] = passingBlob{seq: p.seq, there: w.lookAtName(t, c, passingName(i), p.there)}
+		if found[i].there == absent {
+			continue
+		}
+		found[i].wrote = either
+		for page, s := range readPages(t, c, passingName(i), "", passingPages) {
+			if want := passingStamp(i, p.seq, page); s != want && (s != 0 || p.wrote == present) || s != 0 && p.wrote == absent {
+				t.Fatalf("blob %s: page %d holds %v; writing %v was acknowledged: %v", passingName(i), page, s, want, p.wrote == present)
+			}
+		}
+	}
+	return found
+}
+
+// lookAtDeleted checks that snapshots that were deleted are gone. Those whose deletion went unanswered and that are there
+// still must hold what they held; they are returned.
+func (d *disk) lookAtDeleted(t *testing.T, c *container.Client) (left []*snapshot) {
+	t.Helper()
+	for _, s := range d.mu.deleted {
+		b, err := c.NewPageBlobClient(d.name).WithSnapshot(s.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = b.GetProperties(context.Background(), nil)
+		switch {
+		case err != nil && !isNotFound(err):
+			t.Fatalf("%s: snapshot %s: %v", d.name, s.id, err)
+		case err == nil && s.there == absent:
+			t.Fatalf("%s: snapshot %s is there; it was deleted, and that was acknowledged", d.name, s.id)
+		case err == nil:
+			d.checkSnapshot(t, c, s)
+			left = append(left, s)
+		}
+	}
+	return left
+}
+
+// checkSnapshot checks that a snapshot shows what it showed first.
+func (d *disk) checkSnapshot(t *testing.T, c *container.Client, s *snapshot) {
+	t.Helper()
+	for p, got := range readPages(t, c, d.name, s.id, d.pages) {
+		if got != s.pages[p] {
+			t.Fatalf("%s: snapshot %s has changed: page %d holds %v, held %v", d.name, s.id, p, got, s.pages[p])
+		}
+	}
+}
+
+// deleteAll deletes every blob with its snapshots, and checks that nothing is listed any more.
+func (w *workload) deleteAll(t *testing.T, s *testkit.Server) {
+	t.Helper()
+	ctx := context.Background()
+	c := s.Container(t, containerName)
+	list := func() (names []string) {
+		pager := c.NewListBlobsFlatPager(nil)
+		for pager.More() {
+			resp, err := pager.NextPage(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range resp.Segment.BlobItems {
+				names = append(names, *b.Name)
+			}
+		}
+		return names
+	}
+	for _, name := range list() {
+		all := &blob.DeleteOptions{DeleteSnapshots: to.Ptr(blob.DeleteSnapshotsOptionTypeInclude)}
+		if _, err := c.NewPageBlobClient(name).Delete(ctx, all); err != nil {
+			t.Fatalf("deleting %s: %v", name, err)
+		}
+	}
+	if left := list(); len(left) > 0 {
+		t.Fatalf("everything was deleted, and there are %v", left)
+	}
+}
+
 // verify compares everything the server shows with what it may show after its last death, and takes what it finds as
 // the truth from here on. oldSnapshots is how many of the snapshots that were looked at before are read again.
 func (w *workload) verify(t *testing.T, s *testkit.Server, rng *rand.Rand, oldSnapshots int) {
@@ -302,19 +457,23 @@ func (w *workload) verify(t *testing.T, s *testkit.Server, rng *rand.Rand, oldSn
 			snapshot.pages = found.taken[i][k]
 		}
 		d.mu.known = append(d.mu.known, d.mu.taken...)
-		d.mu.taken = nil
+		d.mu.known = append(d.mu.known, found.kept[i]...)
+		d.mu.taken, d.mu.deleted = nil, nil
 		d.mu.Unlock()
 	}
 	w.counted, w.sent = found.count, found.count
-	w.names = found.names
+	w.names, w.passing = found.names, found.passing
 }
 
 // findings are what a server shows, all of it allowed.
 type findings struct {
 	pages [][]testkit.Stamp   // of each disk
 	taken [][][]testkit.Stamp // of each snapshot of each disk that nobody had looked at
+	kept  [][]*snapshot       // of each disk: snapshots that were perhaps deleted, and were not
 	count int64
 	names map[string]presence
+
+	passing [passing]passingBlob
 }
 
 // look compares everything the server shows with what it may show, and leaves the history as it is.
@@ -323,6 +482,7 @@ func (w *workload) look(t *testing.T, s *testkit.Server, rng *rand.Rand, oldSnap
 	c := s.Container(t, containerName)
 	for _, d := range w.disks {
 		found.taken = append(found.taken, d.lookAtSnapshots(t, c, rng, oldSnapshots))
+		found.kept = append(found.kept, d.lookAtDeleted(t, c))
 		pages := readPages(t, c, d.name, "", d.pages)
 		if err := d.history.Check(pages, testkit.Final); err != nil {
 			t.Fatalf("%s: %v", d.name, err)
@@ -338,7 +498,7 @@ func (w *workload) look(t *testing.T, s *testkit.Server, rng *rand.Rand, oldSnap
 	if n := found.count; n < w.counted || n > w.sent {
 		t.Fatalf("sequence number %d; %d increments were acknowledged, %d sent", n, w.counted, w.sent)
 	}
-	found.names = w.lookAtNames(t, c)
+	found.names, found.passing = w.lookAtNames(t, c), w.lookAtPassing(t, c)
 	return found
 }
 
@@ -349,12 +509,7 @@ func (d *disk) lookAtSnapshots(t *testing.T, c *container.Client, rng *rand.Rand
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, i := range rng.Perm(len(d.mu.known))[:min(old, len(d.mu.known))] {
-		s := d.mu.known[i]
-		for p, got := range readPages(t, c, d.name, s.id, d.pages) {
-			if got != s.pages[p] {
-				t.Fatalf("%s: snapshot %s has changed: page %d holds %v, held %v", d.name, s.id, p, got, s.pages[p])
-			}
-		}
+		d.checkSnapshot(t, c, d.mu.known[i])
 	}
 	for _, s := range d.mu.taken {
 		pages := readPages(t, c, d.name, s.id, d.pages)
@@ -379,25 +534,29 @@ func (w *workload) lookAtNames(t *testing.T, c *container.Client) map[string]pre
 	t.Helper()
 	found := map[string]presence{}
 	for name, want := range w.names {
-		props, err := c.NewPageBlobClient(name).GetProperties(context.Background(), nil)
-		there := err == nil
-		if err != nil && !bloberror.HasCode(err, bloberror.BlobNotFound) && !isNotFound(err) {
-			t.Fatalf("blob %s: %v", name, err)
-		}
-		if there && want == absent || !there && want == present {
-			t.Fatalf("blob %s is there: %v, want %v", name, there, want == present)
-		}
-		if there {
-			if of := props.Metadata["Of"]; of == nil || *of != name {
-				t.Fatalf("blob %s has metadata %v", name, props.Metadata)
-			}
-		}
-		found[name] = absent
-		if there {
-			found[name] = present
-		}
+		found[name] = w.lookAtName(t, c, name, want)
 	}
 	return found
+}
+
+// lookAtName checks whether a blob is there as it should be, and returns whether it is.
+func (w *workload) lookAtName(t *testing.T, c *container.Client, name string, want presence) presence {
+	t.Helper()
+	props, err := c.NewPageBlobClient(name).GetProperties(context.Background(), nil)
+	there := err == nil
+	if err != nil && !bloberror.HasCode(err, bloberror.BlobNotFound) && !isNotFound(err) {
+		t.Fatalf("blob %s: %v", name, err)
+	}
+	if there && want == absent || !there && want == present {
+		t.Fatalf("blob %s is there: %v, want %v", name, there, want == present)
+	}
+	if !there {
+		return absent
+	}
+	if of := props.Metadata["Of"]; of == nil || *of != name {
+		t.Fatalf("blob %s has metadata %v", name, props.Metadata)
+	}
+	return present
 }
 
 // isNotFound is for HEAD, whose answer has no body to hold a code.
