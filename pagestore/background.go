@@ -123,15 +123,17 @@ func (m *maintainer) run(s *Store) {
 	tick := time.NewTicker(s.o.Maintenance.Every)
 	defer tick.Stop()
 	var last time.Time // that everything was looked at
-	for {
-		looked := false
-		select {
-		case <-m.ctx.Done():
-			return
-		case <-m.wake:
-			looked = m.hungry.Swap(false) && clock.System.Now().Sub(last) >= hungryTick
-		case <-tick.C:
-			looked = true
+	for more := false; ; {
+		looked := more
+		if !more {
+			select {
+			case <-m.ctx.Done():
+				return
+			case <-m.wake:
+				looked = m.hungry.Swap(false) && clock.System.Now().Sub(last) >= hungryTick
+			case <-tick.C:
+				looked = true
+			}
 		}
 		if err := s.Reap(m.ctx); err != nil && m.over(err) {
 			return
@@ -142,18 +144,21 @@ func (m *maintainer) run(s *Store) {
 			continue
 		}
 		last = clock.System.Now()
-		m.tick(s)
+		more = m.tick(s)
 	}
 }
 
-// tick does what there is to do beside passes.
-func (m *maintainer) tick(s *Store) {
+// tick does what there is to do beside passes, and reports whether there may be more. Of rewriting it does one step: with
+// many writers there is always another segment to rewrite, and nothing else may wait for the last one.
+func (m *maintainer) tick(s *Store) (more bool) {
 	err := s.foldAll(m.ctx, &m.pace, true)
 	if errors.As(err, new(*QuotaError)) {
 		err = nil // there will be room, or not; nothing is lost
 	}
 	m.report(s, err)
-	m.report(s, s.maintainInBackground())
+	more, err = s.maintainInBackground()
+	m.report(s, err)
+	return more && m.ctx.Err() == nil
 }
 
 // report tells of a failure, once for as long as it stays the same.
@@ -194,34 +199,30 @@ func (m *maintainer) over(err error) bool {
 	return m.ctx.Err() != nil || errors.Is(err, ErrReadOnly) || errors.Is(err, ErrClosed)
 }
 
-// maintainInBackground carries out steps until there is nothing to do, or one fails. After a failure that is not about a
-// single segment nothing more is tried.
-func (s *Store) maintainInBackground() error {
+// maintainInBackground carries out one step, and reports whether there may be more to do. After a failure that is not about
+// a single segment nothing more is tried.
+func (s *Store) maintainInBackground() (more bool, err error) {
 	m := &s.maintenance
 	select {
 	case <-s.filled: // so that nothing is dropped that the summary still has to read
 	default:
-		return nil
+		return false, nil
 	}
 	m.step.Lock()
 	defer m.step.Unlock()
 	if m.halted {
-		return nil
+		return false, nil
 	}
 	rules := gc.Rules{Garbage: s.o.Maintenance.Garbage}
 	if s.idleLocked() && s.method != framing.Store {
 		rules.Fast = fastWorthwhile
 	}
-	for {
-		worked, err := s.maintainLocked(m.ctx, rules, &m.pace, false)
-		if err != nil {
-			m.halted = !m.over(err)
-			return err
-		}
-		if !worked {
-			return nil
-		}
+	more, err = s.maintainLocked(m.ctx, rules, &m.pace, false)
+	if err != nil {
+		m.halted = !m.over(err)
+		return false, err
 	}
+	return more, nil
 }
 
 // idleLocked reports whether nobody has updated the store for a while.
@@ -356,19 +357,20 @@ func (s *Store) nextSegment() uint32 {
 	return next
 }
 
-// maintainLocked carries out one step in the background.
+// maintainLocked carries out one step in the background: it rewrites a segment if one is worth it, which it reports, and
+// drops what can be dropped by now.
 func (s *Store) maintainLocked(ctx context.Context, rules gc.Rules, pace *limiter, all bool) (worked bool, err error) {
 	if s.state.Load().mismatch != 0 {
 		return false, nil // that was reported; nothing is freed
 	}
 	r, err := s.compactNext(ctx, rules, pace)
-	if err != nil || r.segment != 0 {
-		if errors.Is(err, ErrCorrupt) && !errors.Is(err, errMismatch) && r.segment != 0 {
-			s.maintenance.stuck[r.segment] = true
-			s.maintenance.report(s, err)
-			err = nil
-		}
-		return true, err
+	if errors.Is(err, ErrCorrupt) && !errors.Is(err, errMismatch) && r.segment != 0 {
+		s.maintenance.stuck[r.segment] = true
+		s.maintenance.report(s, err)
+		err = nil
+	}
+	if err != nil {
+		return false, err
 	}
 	if s.names.stale() {
 		if err := s.tidyLocked(ctx); err != nil {
@@ -376,7 +378,7 @@ func (s *Store) maintainLocked(ctx context.Context, rules gc.Rules, pace *limite
 		}
 	}
 	_, err = s.dropEmpty(ctx, pace, all)
-	return false, err
+	return r.segment != 0, err
 }
 
 // compacted says what became of one segment.

@@ -33,7 +33,8 @@ func tick(t *testing.T, s *Store, n int) {
 		if err := s.Reap(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		s.maintenance.tick(s)
+		for s.maintenance.tick(s) {
+		}
 		if c, ok := s.maintenance.clock.(*clock.Manual); ok {
 			c.Advance(maintenanceTick)
 		}
@@ -98,6 +99,36 @@ func TestBackground(t *testing.T) {
 	tick(t, s, 10)
 	if compacted != did {
 		t.Errorf("%d segments were rewritten for nothing", compacted-did)
+	}
+	wantMark(t, s)
+}
+
+// TestBackgroundKeepsUp has a writer overwrite as fast as segments are rewritten: there is always another one that is worth
+// it, and segments are dropped nevertheless.
+func TestBackgroundKeepsUp(t *testing.T) {
+	const most = 20
+	o := backgroundOptions(vfs.NewMem())
+	var overwrite func()
+	rewritten, dropped := 0, 0
+	o.Events = &Events{
+		MaintenanceFailed: func(err error) { t.Error(err) },
+		Compacted: func(_ replication.SegmentID, moved, freed int, bytes int64) {
+			if rewritten++; rewritten < most {
+				overwrite() // as somebody else would, in another goroutine
+			}
+		},
+	}
+	s, rng := openTest(t, o), rand.New(rand.NewPCG(5, 6))
+	v := newVolume(t, s)
+	overwrite = func() {
+		dropped = s.log.Stats().DroppedSegments
+		write(t, s, v, 0, randomBytes(rng, 1<<21)) // more than is rewritten in a step
+	}
+	overwrite()
+	overwrite()
+	tick(t, s, 1)
+	if rewritten < most || dropped == 0 {
+		t.Errorf("%d segments were rewritten, and %d dropped before there was an end of that", rewritten, dropped)
 	}
 	wantMark(t, s)
 }

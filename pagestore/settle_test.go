@@ -31,8 +31,8 @@ func TestRewriteSettles(t *testing.T) {
 		t.Fatalf("%d segments, %v", len(segments), err)
 	}
 	before := s.log.Stats().Last
-	if err := s.maintainInBackground(); err != nil {
-		t.Fatal(err)
+	if more, err := s.maintainInBackground(); err != nil || more {
+		t.Fatalf("%v, more to do: %v", err, more)
 	}
 	if last := s.log.Stats().Last; last != before {
 		t.Errorf("%d more records; segments %+v", last-before, segments)

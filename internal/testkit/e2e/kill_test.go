@@ -157,6 +157,22 @@ func (g *givenBack) look(t *testing.T, s *testkit.Server) {
 	g.most = max(g.most, s.Metric(t, "pagevault_log_bytes"))
 }
 
+// await returns when there is a checkpoint that was not there at the last look; one is made whenever there is some more of
+// the log, and what it makes superfluous is dropped next.
+func (g *givenBack) await(t *testing.T, s *testkit.Server) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for s.Metric(t, "pagevault_checkpoint_record") == g.checkpoint {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("no checkpoint in 20 s; the server says\n%s", s.Output())
+		}
+	}
+}
+
 func (g *givenBack) String() string {
 	return fmt.Sprintf("%d segments rewritten, %.0f dropped in %d lives of the server, new checkpoints in %d; log at most %.1f MiB",
 		g.rewritten, g.dropped, g.dropping, g.checkpoints, g.most/mib)

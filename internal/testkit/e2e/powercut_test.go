@@ -69,8 +69,13 @@ func TestPowerCut(t *testing.T) {
 			var space givenBack
 			for n := range cuts {
 				r := w.start(t, server, n)
-				r.awaitAcks(t, 1+rng.Int64N(20))                              // so that a slow disk has something to lose, too
-				<-time.After(time.Duration(rng.IntN(600)) * time.Millisecond) // the random moment is the test
+				r.awaitAcks(t, 1+rng.Int64N(20)) // so that a slow disk has something to lose, too
+				wait := time.Duration(rng.IntN(600)) * time.Millisecond
+				if n%2 == 1 { // soon after a checkpoint, when segments are dropped
+					space.await(t, server)
+					wait /= 10
+				}
+				<-time.After(wait) // the random moment is the test
 				w.killed.Store(true)
 				d.CutPower(t)
 				server.Abandon()
@@ -92,6 +97,12 @@ func TestPowerCut(t *testing.T) {
 			d.Unmount(t)
 			d.Check(t)
 			t.Logf("%s: %d cuts, %d page writes acknowledged, %d snapshots; %v", kind, cuts, acknowledged, w.snapshots(), &space)
+			if space.dropped == 0 || space.checkpoints < cuts/4 {
+				t.Errorf("%v: too little to mean anything", &space)
+			}
+			if space.mistakes > 0 { // it may complain that space is not given back: the disk is gone
+				t.Errorf("the server complained %d times of wrong counts", space.mistakes)
+			}
 			if acknowledged < cuts*10 { // ten writers at some fifty syncs a second
 				t.Errorf("only %d writes were acknowledged: too few to mean anything", acknowledged)
 			}
