@@ -123,40 +123,54 @@ func (m *maintainer) run(s *Store) {
 	tick := time.NewTicker(s.o.Maintenance.Every)
 	defer tick.Stop()
 	var last time.Time // that everything was looked at
+	now := make(chan struct{})
+	close(now)
 	for more := false; ; {
-		looked := more
-		if !more {
-			select {
-			case <-m.ctx.Done():
-				return
-			case <-m.wake:
-				looked = m.hungry.Swap(false) && clock.System.Now().Sub(last) >= hungryTick
-			case <-tick.C:
-				looked = true
-			}
+		var next chan struct{}
+		if more {
+			next = now
+		}
+		looked := false
+		select {
+		case <-m.ctx.Done():
+			return
+		case <-m.wake:
+			looked = m.hungry.Swap(false) && clock.System.Now().Sub(last) >= hungryTick
+		case <-tick.C:
+			looked = true
+		case <-next:
 		}
 		if err := s.Reap(m.ctx); err != nil && m.over(err) {
 			return
 		} else if err != nil && s.o.Events.ReapFailed != nil {
 			s.o.Events.ReapFailed(err)
 		}
-		if !looked || s.o.Maintenance.Disabled {
+		if s.o.Maintenance.Disabled {
 			continue
 		}
-		last = clock.System.Now()
-		more = m.tick(s)
+		if looked {
+			last = clock.System.Now()
+			m.fold(s)
+		}
+		if looked || more {
+			more = m.rewrite(s)
+		}
 	}
 }
 
-// tick does what there is to do beside passes, and reports whether there may be more. Of rewriting it does one step: with
-// many writers there is always another segment to rewrite, and nothing else may wait for the last one.
-func (m *maintainer) tick(s *Store) (more bool) {
+// fold folds the regions that are listed for it.
+func (m *maintainer) fold(s *Store) {
 	err := s.foldAll(m.ctx, &m.pace, true)
 	if errors.As(err, new(*QuotaError)) {
 		err = nil // there will be room, or not; nothing is lost
 	}
 	m.report(s, err)
-	more, err = s.maintainInBackground()
+}
+
+// rewrite does one step of rewriting and dropping, and reports whether there may be more. With many writers there is always
+// another segment to rewrite, and nothing else may wait for the last one.
+func (m *maintainer) rewrite(s *Store) (more bool) {
+	more, err := s.maintainInBackground()
 	m.report(s, err)
 	return more && m.ctx.Err() == nil
 }

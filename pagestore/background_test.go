@@ -33,7 +33,8 @@ func tick(t *testing.T, s *Store, n int) {
 		if err := s.Reap(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for s.maintenance.tick(s) {
+		s.maintenance.fold(s)
+		for s.maintenance.rewrite(s) {
 		}
 		if c, ok := s.maintenance.clock.(*clock.Manual); ok {
 			c.Advance(maintenanceTick)
