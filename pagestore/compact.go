@@ -316,9 +316,7 @@ func (c *compaction) fetch(h *framing.Header) error {
 		if err == nil {
 			return nil
 		}
-		if f := c.s.o.Events.DamagedCopy; f != nil {
-			f(m, c.row.at, len(c.fetched), err)
-		}
+		c.s.damagedCopy(m, c.row.at, len(c.fetched), err)
 		cause = joined(cause, fmt.Errorf("member %d: %w", m+1, err))
 	}
 	return fmt.Errorf("%w: frame %d: segment %d offset %d: %w", ErrCorrupt, c.row.id, c.row.at.Segment, c.row.at.Offset, cause)

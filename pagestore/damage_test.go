@@ -119,6 +119,12 @@ func (d *damageTest) flip(members []int, e extent, off, bit int) {
 func (d *damageTest) read(pages Range) error {
 	d.t.Helper()
 	d.reported = nil
+	before := d.s.Stats().DamagedCopies
+	defer func() {
+		if n := d.s.Stats().DamagedCopies - before; n != uint64(len(d.reported)) {
+			d.t.Fatalf("pages %v: %d damaged copies are counted, %d were reported", pages, n, len(d.reported))
+		}
+	}()
 	var err error
 	withView(d.t, d.s, func(view *View) {
 		got := make([]byte, int(pages.End-pages.Start)*PageSize)

@@ -319,12 +319,18 @@ func (r *extentReader) recover(e *extent, buf []byte) error {
 		if err == nil {
 			return nil
 		}
-		if f := r.s.o.Events.DamagedCopy; f != nil {
-			f(m, e.at, e.size, err)
-		}
+		r.s.damagedCopy(m, e.at, e.size, err)
 		cause = joined(cause, fmt.Errorf("member %d: %w", m+1, err))
 	}
 	return r.corrupt(e, cause)
+}
+
+// damagedCopy counts a copy of n bytes of content on member m that is damaged, and tells of it.
+func (s *Store) damagedCopy(m int, at replication.Position, n int, err error) {
+	s.damagedCopies.Add(1)
+	if f := s.o.Events.DamagedCopy; f != nil {
+		f(m, at, n, err)
+	}
 }
 
 func (r *extentReader) corrupt(e *extent, cause error) error {

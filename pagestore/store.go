@@ -64,6 +64,8 @@ type Store struct {
 	stopFill   chan struct{} // closed to end the goroutine that fills the summary
 	filled     chan struct{} // closed when it has ended
 
+	damagedCopies atomic.Uint64 // see Stats
+
 	openedAt replication.LSN // what the index had applied when it was opened
 	replayed uint64          // records that were applied since, before the store was open
 
@@ -130,12 +132,14 @@ type Stats struct {
 	Applied    uint64 // LSN of that record
 	Mismatch   uint64 // LSN of the record at which counts of references were found to be wrong, 0: none were
 	IndexBytes uint64 // on disk, everything Pebble has there
+	// DamagedCopies is how often, since the store was opened, a copy of content was found damaged or could not be read.
+	DamagedCopies uint64
 }
 
 // Stats returns the counters and sizes of the store.
 func (s *Store) Stats() Stats {
 	st := s.state.Load()
-	out := Stats{Counters: st.Counters, Applied: uint64(st.applied), Mismatch: uint64(st.mismatch)}
+	out := Stats{Counters: st.Counters, Applied: uint64(st.applied), Mismatch: uint64(st.mismatch), DamagedCopies: s.damagedCopies.Load()}
 	if s.hold() == nil {
 		out.IndexBytes = s.db.Metrics().DiskSpaceUsage()
 		s.letGo()

@@ -55,6 +55,8 @@ func TestAdmin(t *testing.T) {
 		`pagevault_writable{account="devstoreaccount1"} 1`,
 		`pagevault_members{account="devstoreaccount1"} 1`,
 		`pagevault_members_failed{account="devstoreaccount1"} 0`,
+		`pagevault_mismatch_record{account="devstoreaccount1"} 0`,
+		`pagevault_damaged_copies_total{account="devstoreaccount1"} 0`,
 		`pagevault_account_containers{account="devstoreaccount1"} 1`,
 		`pagevault_account_blobs{account="devstoreaccount1"} 1`,
 		`pagevault_account_provisioned_bytes{account="devstoreaccount1"} 1.048576e+06`,
