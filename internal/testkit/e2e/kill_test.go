@@ -209,10 +209,10 @@ type lostIndexes struct {
 }
 
 func (l *lostIndexes) String() string {
-	return fmt.Sprintf("index deleted %d times, a file of it cut %d times, its list of files overwritten %d times", l.gone, l.truncated, l.overwritten)
+	return fmt.Sprintf("index deleted %d times, its tables cut %d times, its list of files overwritten %d times", l.gone, l.truncated, l.overwritten)
 }
 
-// damage does something to the index that its next opening must see: all of it goes, or half of a table, or what stands
+// damage does something to the index that its next opening must see: all of it goes, or half of every table, or what stands
 // in its list of tables. data must not be in use.
 func (l *lostIndexes) damage(t *testing.T, data string, rng *rand.Rand) {
 	t.Helper()
@@ -224,15 +224,16 @@ func (l *lostIndexes) damage(t *testing.T, data string, rng *rand.Rand) {
 	}
 	switch kind := rng.IntN(3); {
 	case kind == 0 && len(tables) > 0:
-		name := tables[rng.IntN(len(tables))]
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
+		for _, name := range tables { // some may be left over from the kill, and nobody misses those
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Truncate(name, info.Size()/2); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := os.Truncate(name, info.Size()/2); err != nil {
-			t.Fatal(err)
-		}
-		l.truncated, l.last = l.truncated+1, name+" cut"
+		l.truncated, l.last = l.truncated+1, "tables cut"
 	case kind == 1:
 		for _, name := range manifests {
 			f, err := os.OpenFile(name, os.O_WRONLY, 0)
