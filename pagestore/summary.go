@@ -15,7 +15,7 @@ import (
 
 // summary answers the commonest question about a fingerprint, "was this never stored?", from memory: a look-up in the
 // index costs some microseconds for each chunk, more than hashing it. It may say "perhaps" of what was never stored, in
-// one case of a hundred, and never says "no" of what the index holds.
+// one case of some hundreds, and never says "no" of what the index holds.
 //
 // It survives restarts in a file beside the index; see summaryfile.go. Without that file, or where it cannot be used, a
 // store that is opened reads the names of its index in the background, and until it has, the answer is always
@@ -34,7 +34,7 @@ type summary struct {
 }
 
 const (
-	bitsPerName = 12 // one name in a hundred is wrongly "perhaps"; 1.5 bytes of memory a chunk
+	bitsPerName = 16 // one name in some hundreds is wrongly "perhaps", which may cost a look at the disk; 2 bytes of memory a chunk
 	bitsSet     = 6
 	blockWords  = 8 // 64 bytes: a look-up in a layer is one cache line
 	minNames    = 1 << 20
