@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -33,9 +34,28 @@ func (v *View) Check(ctx context.Context, o CheckOptions) (CheckSummary, error) 
 	c := &checker{ctx: ctx, v: v, s: v.s, o: o, clock: cmp.Or[clock.Clock](o.Clock, clock.System)}
 	began := c.clock.Now()
 	err := c.run()
+	if err != nil && ctx.Err() == nil && (errors.Is(err, pebble.ErrCorruption) || c.s.corrupt.Load()) {
+		err = &indexError{fmt.Sprintf("the index is damaged, and the check ends there: %s; make it anew with --rebuild-index while no server runs", oneLine(err.Error())), err}
+	}
 	c.uses.report(c, err == nil)
 	c.summary.Took = c.clock.Now().Sub(began)
 	return c.summary, err
+}
+
+// indexError says in a line why a check could not go on with an index.
+type indexError struct {
+	text  string
+	cause error
+}
+
+func (e *indexError) Error() string { return e.text }
+func (e *indexError) Unwrap() error { return e.cause }
+
+// oneLine returns text on one line, without the words that Pebble puts behind an error to carry what its own callers ask.
+func oneLine(text string) string {
+	text = strings.ReplaceAll(text, "\n", "; ")
+	text = strings.ReplaceAll(text, "; <corruption detail carrier>", "")
+	return strings.ReplaceAll(text, " <corruption detail carrier>", "")
 }
 
 // checker is one check.
@@ -108,6 +128,7 @@ func (c *checker) readState() error {
 
 // found reports a problem, at once or, if it is one of the content of a frame, once it is known what shows it.
 func (c *checker) found(p Problem) {
+	p.Text = oneLine(p.Text)
 	if p.Frame != 0 && p.Volume == 0 && ofContent[p.Kind] {
 		c.uses.add(c, p)
 		return

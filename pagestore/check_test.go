@@ -453,6 +453,11 @@ func TestCheckFlips(t *testing.T) {
 				at, bit := rng.Int64N(info.Size()), rng.IntN(8)
 				flip(t, f.fs, path, at, bit)
 				lines, _ := f.check(CheckFull)
+				for _, line := range lines {
+					if strings.Contains(line, "\n") || strings.Contains(line, "carrier") {
+						t.Errorf("%s: bit %d of byte %d: a problem is not a line: %q", path, bit, at, line)
+					}
+				}
 				got, err := f.contents()
 				switch inLog := dir == f.o.Members[0].Dir || dir == f.o.Members[1].Dir; {
 				case len(lines) == 0 && (inLog || strings.HasSuffix(n, ".summary")):

@@ -126,7 +126,9 @@ func pebbleOptions(o *Options, cache *pebble.Cache, fatal, corrupt func(error)) 
 		BytesPerSync:                1 << 20,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, min(4, runtime.GOMAXPROCS(0)/2)) },
 		EventListener: &pebble.EventListener{
-			DataCorruption: func(i pebble.DataCorruptionInfo) { corrupt(fmt.Errorf("%s", i)) },
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				corrupt(fmt.Errorf("%s is damaged: %s", i.Path, oneLine(i.Details.Error())))
+			},
 			// What cannot be flushed or compacted is tried again for ever, and before long commits wait for it.
 			BackgroundError: func(err error) {
 				if !errors.Is(err, pebble.ErrCancelledCompaction) {

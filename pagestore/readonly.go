@@ -100,7 +100,7 @@ func (s *Store) closeReadOnly() error {
 // CheckUnopened reports as a problem why OpenReadOnly could not open the store, and what is wrong with the files of the
 // log. The error is the cause itself if nothing is wrong with what is stored: it is in use, say, or not there.
 func CheckUnopened(ctx context.Context, from Options, cause error, o CheckOptions) (CheckSummary, error) {
-	p := Problem{Severity: SeverityError, Text: cause.Error()}
+	p := Problem{Severity: SeverityError, Text: oneLine(cause.Error())}
 	switch {
 	case errors.Is(cause, ErrIndexUnusable):
 		p.Kind = KindIndexDamaged
@@ -112,7 +112,7 @@ func CheckUnopened(ctx context.Context, from Options, cause error, o CheckOption
 		return CheckSummary{}, cause
 	}
 	o.Found(p)
-	summary := CheckSummary{Unopened: cause.Error()}
+	summary := CheckSummary{Unopened: p.Text}
 	if o.Level == CheckFull {
 		err := verifyClosed(ctx, &from, &o, &summary)
 		return summary, err

@@ -198,6 +198,9 @@ func TestIndexDamaged(t *testing.T) {
 			if s.Close() == nil || s.Failed() == nil {
 				t.Fatalf("%s %s: rows cannot be read, and the store is well", path, how)
 			}
+			if text := s.Failed().Error(); strings.Contains(text, "\n") || len(text) > 300 {
+				t.Fatalf("%s %s: an error that fits on no line: %s", path, how, text)
+			}
 			met++
 			r.fs = r.fs.CrashClone(vfs.CrashCloneCfg{}) // as after the end of the process: no lock is left
 			r = r.on(t)

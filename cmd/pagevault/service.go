@@ -46,6 +46,7 @@ func openStores(p *plan, home *layout, key *masterKey) (*blobstore.Service, erro
 				DamagedCopy: func(member int, at replication.Position, n int, err error) {
 					log.Warn("a copy is damaged", "member", member+1, "segment", at.Segment, "offset", at.Offset, "bytes", n, "error", err)
 				},
+				Failed: func(err error) { log.Error("the store takes no more writes until it is started again", "error", err) },
 				IndexRebuilt: func(r pagestore.RebuildResult) {
 					log.Warn("made the index anew", "reason", r.Reason, "checkpoint", r.Checkpoint, "replayed", r.Replayed)
 				},
