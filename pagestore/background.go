@@ -39,6 +39,8 @@ const (
 	defaultMinDrop        = 64 << 20    // bytes that dropping must free for a checkpoint, in the background
 	maintainGarbage       = 5           // percent, for Maintain
 	maintainMinimumToSeal = 16 << 10    // bytes of an open segment without content that are worth dropping
+	firstRetry            = time.Second // after a failure that is not about a single segment; twice as long after each other one
+	lastRetry             = 5 * time.Minute
 )
 
 func (m Maintenance) withDefaults() Maintenance {
@@ -62,7 +64,7 @@ func (m Maintenance) withDefaults() Maintenance {
 
 // maintainer gives space back. One goroutine does it in the background, from start to stop; Maintain does it at once.
 type maintainer struct {
-	clock  clock.Clock   // tells how long nobody has updated the store
+	clock  clock.Clock   // tells how long nobody has updated the store, and when to try again
 	wake   chan struct{} // holds a value while a pass may be due
 	hungry atomic.Bool   // a write was refused, and there is garbage
 	ctx    context.Context
@@ -72,7 +74,9 @@ type maintainer struct {
 	step sync.Mutex // held by whoever carries out a step. It guards what follows
 
 	stuck   map[replication.SegmentID]bool // segments that cannot be read: they stay
-	halted  bool                           // the background rewrites and drops nothing any more
+	halted  bool                           // counts are wrong: the background rewrites and drops nothing any more
+	wait    time.Duration                  // before trying again after the last failure; 0: the last step has not failed
+	retry   time.Time                      // when to try again, if wait is not 0
 	told    error                          // the last failure that was reported
 	pace    limiter
 	newest  replication.LSN // of the last look at how busy the store is
@@ -214,7 +218,7 @@ func (m *maintainer) over(err error) bool {
 }
 
 // maintainInBackground carries out one step, and reports whether there may be more to do. After a failure that is not about
-// a single segment nothing more is tried.
+// a single segment, as of a full disk, the next step waits, longer each time; if counts are wrong there is none.
 func (s *Store) maintainInBackground() (more bool, err error) {
 	m := &s.maintenance
 	select {
@@ -224,7 +228,7 @@ func (s *Store) maintainInBackground() (more bool, err error) {
 	}
 	m.step.Lock()
 	defer m.step.Unlock()
-	if m.halted {
+	if m.halted || m.wait > 0 && m.clock.Now().Before(m.retry) {
 		return false, nil
 	}
 	rules := gc.Rules{Garbage: s.o.Maintenance.Garbage}
@@ -232,11 +236,24 @@ func (s *Store) maintainInBackground() (more bool, err error) {
 		rules.Fast = fastWorthwhile
 	}
 	more, err = s.maintainLocked(m.ctx, rules, &m.pace, false)
-	if err != nil {
-		m.halted = !m.over(err)
-		return false, err
+	m.outcome(err)
+	return more && err == nil, err
+}
+
+// outcome notes how a step has ended, and with it when there may be another.
+func (m *maintainer) outcome(err error) {
+	switch {
+	case err == nil:
+		if m.wait > 0 {
+			m.wait, m.told = 0, nil // should it fail again, that is news
+		}
+	case m.over(err):
+	case errors.Is(err, errMismatch):
+		m.halted = true
+	default:
+		m.wait = min(max(2*m.wait, firstRetry), lastRetry)
+		m.retry = m.clock.Now().Add(m.wait)
 	}
-	return more, nil
 }
 
 // idleLocked reports whether nobody has updated the store for a while.
@@ -318,7 +335,7 @@ func (s *Store) maintainAll(ctx context.Context, o *MaintainOptions, progress fu
 	m.step.Lock()
 	defer m.step.Unlock()
 	clear(m.stuck)
-	m.halted = false
+	m.halted, m.wait = false, 0
 	if err := s.log.Rotate(); err != nil {
 		return err
 	}

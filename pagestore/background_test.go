@@ -5,12 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"pagevault/internal/clock"
 	"pagevault/pagestore/pagemap"
@@ -316,4 +320,62 @@ func TestLimiter(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestBackgroundRetries fills the disk while a checkpoint is made: the background tries again, after twice as long each
+// time and never more than five minutes, says so once, and drops what there is to drop when there is room.
+func TestBackgroundRetries(t *testing.T) {
+	var full atomic.Bool
+	tries := 0
+	o := backgroundOptions(errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if !full.Load() || op.Kind != errorfs.OpMkdirAll || !strings.HasPrefix(op.Path, "index"+checkpointSuffix) {
+			return nil
+		}
+		tries++
+		return syscall.ENOSPC
+	})))
+	var failed []error
+	o.Events = &Events{MaintenanceFailed: func(err error) { failed = append(failed, err) }}
+	s := openTest(t, o)
+	c := clock.NewManual(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
+	s.maintenance.clock = c
+	<-s.filled
+	fill := func() {
+		v := newVolume(t, s)
+		write(t, s, v, 0, randomBytes(rand.New(rand.NewPCG(uint64(v), 2)), 3<<20))
+		update(t, s, func(tx *Tx) error { return tx.Drop(v) })
+		if err := s.Reap(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step := func() {
+		for s.maintenance.rewrite(s) {
+		}
+	}
+	for round := range 2 { // success makes it begin with a second again
+		fill()
+		full.Store(true)
+		tries = 0
+		step()
+		for i, wait := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300} {
+			c.Advance(wait*time.Second - 1)
+			if step(); tries != i+1 {
+				t.Fatalf("round %d: %d tries, want %d, just before the next is due", round, tries, i+1)
+			}
+			c.Advance(1)
+			if step(); tries != i+2 {
+				t.Fatalf("round %d: %d tries, want %d, %d s after the one before", round, tries, i+2, wait)
+			}
+		}
+		if len(failed) != round+1 || !errors.Is(failed[round], syscall.ENOSPC) {
+			t.Fatalf("round %d: failures that were told: %v", round, failed)
+		}
+		full.Store(false)
+		before := s.log.Stats()
+		c.Advance(lastRetry)
+		if step(); s.log.Stats().DroppedSegments == before.DroppedSegments || s.Failed() != nil {
+			t.Fatalf("round %d: nothing dropped once there was room: %+v, %v", round, s.log.Stats(), s.Failed())
+		}
+	}
+	wantMark(t, s)
 }

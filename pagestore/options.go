@@ -84,8 +84,9 @@ type Events struct {
 	ReapFailed func(err error)
 	// Compacted: a segment was rewritten: so many of its frames were stored anew, in so many bytes, and so many freed.
 	Compacted func(id replication.SegmentID, moved, freed int, bytes int64)
-	// MaintenanceFailed: a segment cannot be rewritten, or no checkpoint be made, because of err. What err does not name
-	// as the only thing concerned is not tried again until Maintain is called or the store is opened again.
+	// MaintenanceFailed: a segment cannot be rewritten, or no checkpoint be made, because of err. A segment that err names
+	// is left alone until Maintain is called or the store is opened again; anything else is tried again after a second, and
+	// then less and less often, at least every five minutes. Called once for as long as err stays the same.
 	MaintenanceFailed func(err error)
 	// IndexLog: a line of Pebble's own log.
 	IndexLog func(text string)
