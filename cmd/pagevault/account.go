@@ -115,7 +115,8 @@ func showAccounts(w io.Writer, admin, name string, asJSON bool) error {
 // print writes a table of two or three columns.
 func (u *accountUsage) print(w io.Writer) {
 	fmt.Fprintf(w, "account %s\n", u.Name)
-	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	var table strings.Builder
+	tab := tabwriter.NewWriter(&table, 0, 0, 2, ' ', 0)
 	row := func(name, value, remark string) {
 		fmt.Fprintf(tab, "  %s\t%s\t%s\n", name, value, remark)
 	}
@@ -133,6 +134,9 @@ func (u *accountUsage) print(w io.Writer) {
 	row("metadata", shownBytes(u.MetadataBytes), metadata)
 	row("together", shownBytes(u.LiveBytes+u.MetadataBytes), total)
 	tab.Flush()
+	for line := range strings.Lines(table.String()) {
+		fmt.Fprintln(w, strings.TrimRight(line, " \n"))
+	}
 }
 
 // share says how much of a limit is used.

@@ -32,11 +32,7 @@ func TestPrintAccount(t *testing.T) {
 		t.Helper()
 		var b strings.Builder
 		u.print(&b)
-		var lines []string
-		for line := range strings.Lines(b.String()) {
-			lines = append(lines, strings.TrimRight(line, " \n"))
-		}
-		if got := strings.Join(lines, "\n"); got != strings.TrimSpace(want) {
+		if got := b.String(); got != strings.TrimLeft(want, "\n") {
 			t.Errorf("got:\n%s", got)
 		}
 	}
