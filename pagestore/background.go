@@ -39,6 +39,7 @@ const (
 	defaultMinDrop        = 64 << 20    // bytes that dropping must free for a checkpoint, in the background
 	maintainGarbage       = 5           // percent, for Maintain
 	maintainMinimumToSeal = 16 << 10    // bytes of an open segment without content that are worth dropping
+	idleMinimumToSeal     = 4 << 20     // bytes of an idle store's open segment that nothing needs and that are worth sealing it
 	firstRetry            = time.Second // after a failure that is not about a single segment; twice as long after each other one
 	lastRetry             = 5 * time.Minute
 )
@@ -232,10 +233,17 @@ func (s *Store) maintainInBackground() (more bool, err error) {
 		return false, nil
 	}
 	rules := gc.Rules{Garbage: s.o.Maintenance.Garbage}
-	if s.idleLocked() && s.method != framing.Store {
-		rules.Fast = fastWorthwhile
+	how := thrifty
+	if s.idleLocked() {
+		how = idle
+		if s.method != framing.Store {
+			rules.Fast = fastWorthwhile
+		}
+		err = s.sealIdle(rules)
 	}
-	more, err = s.maintainLocked(m.ctx, rules, &m.pace, false)
+	if err == nil {
+		more, err = s.maintainLocked(m.ctx, rules, &m.pace, how)
+	}
 	m.outcome(err)
 	return more && err == nil, err
 }
@@ -366,7 +374,7 @@ func (s *Store) maintainAll(ctx context.Context, o *MaintainOptions, progress fu
 			return err
 		}
 		tell("dropping segments")
-		n, err := s.dropEmpty(ctx, pace, true)
+		n, err := s.dropEmpty(ctx, pace, unstinted)
 		report.Dropped += n
 		if err != nil {
 			return err
@@ -388,9 +396,18 @@ func (s *Store) nextSegment() uint32 {
 	return next
 }
 
+// eagerness says what a checkpoint that lets segments go must free to be worth it.
+type eagerness uint8
+
+const (
+	thrifty   eagerness = iota // what is much beside what it may have to write
+	idle                       // that, or most of what is on disk: nobody else is about to make it more
+	unstinted                  // anything
+)
+
 // maintainLocked carries out one step in the background: it rewrites a segment if one is worth it, which it reports, and
 // drops what can be dropped by now.
-func (s *Store) maintainLocked(ctx context.Context, rules gc.Rules, pace *limiter, all bool) (worked bool, err error) {
+func (s *Store) maintainLocked(ctx context.Context, rules gc.Rules, pace *limiter, how eagerness) (worked bool, err error) {
 	if s.state.Load().mismatch != 0 {
 		return false, nil // that was reported; nothing is freed
 	}
@@ -408,7 +425,7 @@ func (s *Store) maintainLocked(ctx context.Context, rules gc.Rules, pace *limite
 			return false, err
 		}
 	}
-	_, err = s.dropEmpty(ctx, pace, all)
+	_, err = s.dropEmpty(ctx, pace, how)
 	return r.segment != 0, err
 }
 
@@ -456,43 +473,76 @@ func (s *Store) sealedSegments() ([]gc.Segment, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, gc.Segment{ID: uint32(i.ID), Last: uint64(i.Last), Bytes: i.Bytes, Words: i.Bytes - i.DataBytes,
-			Frames: row.frames, Stored: int64(row.stored), Live: int64(row.live), Fast: int64(row.fast)})
+		out = append(out, describeSegment(&i, &row))
 	}
 	return out, nil
 }
 
-// sealIfEmpty seals the open segment if nothing is stored in it and dropping it is worth anything.
-func (s *Store) sealIfEmpty() error {
+// describeSegment puts together what the log and the index know of a segment.
+func describeSegment(i *replication.SegmentInfo, row *segmentRow) gc.Segment {
+	return gc.Segment{ID: uint32(i.ID), Last: uint64(i.Last), Bytes: i.Bytes, Words: i.Bytes - i.DataBytes,
+		Frames: row.frames, Stored: int64(row.stored), Live: int64(row.live), Fast: int64(row.fast)}
+}
+
+// openSegment describes the open segment. ok is false if there is none with records that are worth sealing it for.
+func (s *Store) openSegment() (g gc.Segment, ok bool, err error) {
 	infos := s.log.Segments()
 	if len(infos) == 0 {
-		return nil
+		return g, false, nil
 	}
-	last := infos[len(infos)-1]
+	last := &infos[len(infos)-1]
 	if last.Sealed || last.Bytes < maintainMinimumToSeal {
-		return nil
+		return g, false, nil
 	}
 	v, err := s.View()
 	if err != nil {
-		return err
+		return g, false, err
 	}
 	row, err := readSegmentRow(v.snap, last.ID)
-	if err = errors.Join(err, v.Close()); err != nil || row.frames > 0 {
+	return describeSegment(last, &row), true, errors.Join(err, v.Close())
+}
+
+// sealIfEmpty seals the open segment if nothing is stored in it and dropping it is worth anything.
+func (s *Store) sealIfEmpty() error {
+	g, ok, err := s.openSegment()
+	if err != nil || !ok || g.Frames > 0 {
 		return err
 	}
 	return s.log.Rotate()
 }
 
+// sealIdle seals the open segment of an idle store, in which it would stay as it is for ever, if it would be rewritten or
+// dropped were it sealed, and there is enough in it. Whatever that writes lands in the next one and is less: what stays in
+// use is not written again for as long as it is in use, and what says that the rest is free is a part of what it was.
+func (s *Store) sealIdle(rules gc.Rules) error {
+	g, ok, err := s.openSegment()
+	if err != nil || !ok || g.Frames > 0 && g.Garbage() < rules.Garbage || s.state.Load().mismatch != 0 {
+		return err
+	}
+	if g.Bytes-g.Live < idleMinimumToSeal && !s.isMost(g.Bytes) {
+		return nil
+	}
+	return s.log.Rotate()
+}
+
+// isMost reports whether so many bytes of segments are more than half of what the store has on a disk that holds both a
+// member of the log and the index.
+func (s *Store) isMost(bytes int64) bool {
+	st := s.log.Stats()
+	return 2*bytes > st.Bytes+st.CheckpointBytes+int64(s.db.Metrics().DiskSpaceUsage())
+}
+
 // dropEmpty makes a checkpoint if it is time for one, or if it lets segments go, and drops those that nothing is stored in
-// and nobody reads any more. In the background what is freed must be worth the checkpoint; all says that it always is.
-func (s *Store) dropEmpty(ctx context.Context, pace *limiter, all bool) (dropped int, err error) {
+// and nobody reads any more. how says when what is freed is worth the checkpoint.
+func (s *Store) dropEmpty(ctx context.Context, pace *limiter, how eagerness) (dropped int, err error) {
 	m := &s.maintenance
 	segments, err := s.sealedSegments()
 	if err != nil {
 		return 0, err
 	}
 	empty, bytes := gc.Empty(segments, uint64(s.state.Load().applied))
-	worth := bytes > 0 && all || bytes >= max(s.o.minDropBytes, int64(s.db.Metrics().DiskSpaceUsage())/checkpointPerGarbage)
+	worth := bytes > 0 && how == unstinted || bytes >= maintainMinimumToSeal && how == idle && s.isMost(bytes) ||
+		bytes >= max(s.o.minDropBytes, int64(s.db.Metrics().DiskSpaceUsage())/checkpointPerGarbage)
 	if worth && len(m.empty) < len(empty) || s.behindCheckpoint() >= s.o.Maintenance.CheckpointBytes {
 		lsn, err := s.checkpoint(ctx, func(n int) error { return pace.wait(ctx, n) })
 		if err != nil {
