@@ -184,7 +184,7 @@ func describeKinds(s *blobstore.CheckSummary) string {
 	case s.Problems == 0 && s.Complete:
 		return "no problems found"
 	case s.Problems == 0:
-		return "no problems found in what was looked at"
+		return "nothing was found in what could be checked"
 	}
 	var kinds []string
 	for _, k := range slices.SortedFunc(maps.Keys(s.Kinds), func(a, b pagestore.Kind) int { return strings.Compare(string(a), string(b)) }) {

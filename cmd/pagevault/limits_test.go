@@ -68,3 +68,12 @@ func TestSetLimits(t *testing.T) {
 	bad(`"a=vault": given twice for the same accounts`, "a=vault/2", "vault", "a=vault")
 	bad(`"a=": `+limitsWanted, "a=")
 }
+
+// TestDescribeKinds says that nothing was found only of what was checked.
+func TestDescribeKinds(t *testing.T) {
+	for complete, want := range map[bool]string{true: "no problems found", false: "nothing was found in what could be checked"} {
+		if got := describeKinds(&blobstore.CheckSummary{Complete: complete}); got != want {
+			t.Errorf("complete %v: got %q, want %q", complete, got, want)
+		}
+	}
+}
