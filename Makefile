@@ -45,7 +45,7 @@ model: ## random page-blob operations against plain byte slices, at CI's size (M
 		$(GO) test -tags $(TAGS) -count=1 -v -timeout 20m -run '^TestModel$$' ./blobstore ./pagestore
 
 race: ## tests with the race detector (needs a C compiler)
-	$(GO) test -race -timeout 20m $(RACE)
+	PAGEVAULT_CRASH_STATES=1000 $(GO) test -race -timeout 20m $(RACE)
 
 conform: ## every row of the operation table that says done, through Azure's Go SDK: in the test process, then the real one
 	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...

@@ -35,17 +35,24 @@ type stormVolume struct {
 type stormState map[VolumeID]stormVolume
 
 // storm does random updates on a store, one after the other, with everything that goes on in the background between
-// them, and knows what the store holds after each.
+// them or beside them, and knows what the store holds after each.
 type storm struct {
 	t     *testing.T
 	rng   *rand.Rand
 	s     *Store
-	quiet bool // nothing is done between updates
+	quiet bool // nothing is done in the background between updates
 
 	begun, acked atomic.Int64 // updates; a crash leaves a state between the two
 	mu           sync.Mutex
 	states       []stormState // states[n] is after n updates
 	counts       map[string]int
+}
+
+// count counts something that was done.
+func (w *storm) count(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counts[what]++
 }
 
 var stormKey = []byte("updates")
@@ -84,7 +91,7 @@ func (w *storm) step() {
 	next := maps.Clone(now)
 	ids := slices.Sorted(maps.Keys(now))
 	if len(ids) == 0 || len(ids) < 3 && w.rng.IntN(12) == 0 {
-		w.counts["create"]++
+		w.count("create")
 		w.update(next, func(tx *Tx) error {
 			next[tx.CreateVolume()] = stormVolume{head: &stormPicture{}}
 			return nil
@@ -99,7 +106,7 @@ func (w *storm) step() {
 	case n < 56:
 		w.clear(next, id, v)
 	case n < 66:
-		w.counts["freeze"]++
+		w.count("freeze")
 		w.update(next, func(tx *Tx) error {
 			g, err := tx.Freeze(id)
 			frozen := maps.Clone(v.frozen)
@@ -111,7 +118,7 @@ func (w *storm) step() {
 			return err
 		})
 	case n < 76 && len(v.frozen) > 0:
-		w.counts["thaw"]++
+		w.count("thaw")
 		gens := slices.Sorted(maps.Keys(v.frozen))
 		g := gens[w.rng.IntN(len(gens))]
 		frozen := maps.Clone(v.frozen)
@@ -119,17 +126,19 @@ func (w *storm) step() {
 		next[id] = stormVolume{v.head, frozen}
 		w.update(next, func(tx *Tx) error { return tx.Thaw(id, g) })
 	case n < 80:
-		w.counts["drop"]++
+		w.count("drop")
 		delete(next, id)
 		w.update(next, func(tx *Tx) error { return tx.Drop(id) })
 	default:
-		w.background()
+		if !w.quiet {
+			w.background(w.rng)
+		}
 	}
 }
 
 // write writes pages whose content repeats often, within and between volumes, or a few small pieces.
 func (w *storm) write(next stormState, id VolumeID, v stormVolume) {
-	w.counts["write"]++
+	w.count("write")
 	head := *v.head
 	from := w.rng.IntN(stormPages)
 	to := min(stormPages, from+1+w.rng.IntN(stormPages))
@@ -166,7 +175,7 @@ func (w *storm) write(next stormState, id VolumeID, v stormVolume) {
 
 // clear makes pages invalid: a few, or all from some page on.
 func (w *storm) clear(next stormState, id VolumeID, v stormVolume) {
-	w.counts["clear"]++
+	w.count("clear")
 	head := *v.head
 	from := w.rng.IntN(stormPages)
 	to := min(stormPages, from+1+w.rng.IntN(stormPages))
@@ -188,27 +197,24 @@ func (w *storm) clear(next stormState, id VolumeID, v stormVolume) {
 }
 
 // background does one of the things that otherwise happen beside the updates.
-func (w *storm) background() {
-	if w.quiet {
-		return
-	}
+func (w *storm) background(rng *rand.Rand) {
 	ctx := context.Background()
 	var err error
-	switch n := w.rng.IntN(12); {
+	switch n := rng.IntN(12); {
 	case n < 3:
-		w.counts["reap"]++
+		w.count("reap")
 		_, err = w.s.reapOnce(ctx)
 	case n < 5:
-		w.counts["fold"]++
+		w.count("fold")
 		_, err = w.s.foldOnce(ctx)
 	case n < 6:
-		w.counts["flush"]++
+		w.count("flush")
 		err = w.s.db.Flush()
 	case n < 8:
-		w.counts["checkpoint"]++
+		w.count("checkpoint")
 		_, err = w.s.checkpoint(ctx, nil)
 	default:
-		w.counts["maintain"]++
+		w.count("maintain")
 		err = w.s.Maintain(ctx, MaintainOptions{}, nil)
 	}
 	if err != nil {
@@ -360,7 +366,8 @@ func (c *stormCrash) deleteAll(t *testing.T, s *Store, all stormState) {
 
 // TestCrashAnywhere lets a store write, clear, freeze, thaw and drop while what is deleted is reaped, fragmented regions
 // are folded, segments are compacted and dropped and checkpoints saved, and takes crashes around every sync, rename,
-// link and removal of a file: with nothing, a random part or all of what was not synced. Each must open with what was
+// link and removal of a file: with nothing, a random part or all of what was not synced. All that goes on in turns in one
+// half of the lives, at the same time in the other. Each crash must open with what was
 // acknowledged, the rest as a whole or not at all, and with exact counts.
 //
 // PAGESTORE_CRASH_STATES is how many crashes are checked at least, PAGESTORE_SEED replays a run.
@@ -392,6 +399,7 @@ func stormOptions(rng *rand.Rand, fs vfs.FS) Options {
 func stormEpisode(t *testing.T, rng *rand.Rand, before int64, total map[string]int) int64 {
 	mem := vfs.NewCrashableMem()
 	w := &storm{t: t, rng: rng, states: []stormState{{}}, counts: total}
+	w.quiet = rng.IntN(2) == 0 // then it is done beside the updates
 	o := stormOptions(rng, mem)
 	clones := rand.New(rand.NewPCG(rng.Uint64(), 0))
 	crashes := make(chan *stormCrash, 4)
@@ -429,7 +437,7 @@ func stormEpisode(t *testing.T, rng *rand.Rand, before int64, total map[string]i
 		taken++
 		crashes <- c
 	}
-	stormRun(t, w, o, &syncHookFS{mem, hook})
+	stormRun(t, w, o, &syncHookFS{FS: mem, hook: hook})
 	close(crashes)
 	workers.Wait()
 	return taken - before
@@ -442,11 +450,26 @@ func stormRun(t *testing.T, w *storm, o Options, fs vfs.FS) {
 	for i := range o.Members {
 		o.Members[i].FS = fs
 	}
+	beside := rand.New(rand.NewPCG(w.rng.Uint64(), 1))
 	for range 2 { // opened twice, so that a session ends
 		var err error
 		if w.s, err = Open(o); err != nil {
 			t.Error(err)
 			return
+		}
+		var others sync.WaitGroup
+		stop := make(chan struct{})
+		if w.quiet {
+			others.Go(func() {
+				for !t.Failed() {
+					select {
+					case <-stop:
+						return
+					default:
+						w.background(beside)
+					}
+				}
+			})
 		}
 		for range 25 {
 			if t.Failed() {
@@ -454,6 +477,8 @@ func stormRun(t *testing.T, w *storm, o Options, fs vfs.FS) {
 			}
 			w.step()
 		}
+		close(stop)
+		others.Wait()
 		if err := w.s.Close(); err != nil {
 			t.Error(err)
 			return

@@ -415,7 +415,7 @@ func TestRebuildCrash(t *testing.T) {
 	var mu sync.Mutex
 	var clones []*vfs.MemFS
 	rng := rand.New(rand.NewPCG(1, 2))
-	start.o.FS = &syncHookFS{start.fs, func() {
+	start.o.FS = &syncHookFS{FS: start.fs, hook: func() {
 		mu.Lock()
 		defer mu.Unlock()
 		clones = append(clones, start.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: len(clones) % 3 * 50, RNG: rng}))
