@@ -36,6 +36,7 @@ var importMap = []folder{
 	{dir: "pagestore/gc"},
 	{dir: "replication"},
 	{dir: "replication/segment"},
+	{dir: "replication/placement"},
 	{dir: "replication/stripe"},
 
 	{dir: "vault"},
