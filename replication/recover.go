@@ -240,15 +240,9 @@ type examination struct {
 	isLast bool
 	copies []copyState
 	p      plan
-	lack   []lack // of the record being looked at
+	merge  merger // of the copies that are there
 
 	droppedNext LSN // the first record of the next segment, if that was dropped
-}
-
-// lack says why a member does not hold a record.
-type lack struct {
-	member int
-	err    error
 }
 
 func (e *examination) close() {
@@ -343,6 +337,12 @@ func (e *examination) walk() error {
 	p := &e.p
 	p.end = segment.HeaderBytes
 	p.sources = []source{{from: 0, member: p.holder}}
+	e.merge.readers = make([]*segment.Reader, len(e.copies))
+	for i := range e.copies {
+		if c := &e.copies[i]; c.file != nil {
+			e.merge.readers[i] = c.reader
+		}
+	}
 	for p.trailer == nil || p.end < int64(p.trailer.End) {
 		h, found, err := e.record(p.end, p.first+LSN(p.count))
 		if err != nil || !found {
@@ -362,41 +362,28 @@ func (e *examination) walk() error {
 // record reads the record at off from every copy, notes who lacks it and from whom to take it. found is false if no copy
 // holds it; err is set if copies hold different ones, or if none holds it and one could not be read at all.
 func (e *examination) record(off int64, lsn LSN) (h segment.RecordHeader, found bool, err error) {
-	p := &e.p
-	var unread error
-	e.lack = e.lack[:0]
-	for i := range e.copies {
-		c := &e.copies[i]
-		if c.file == nil {
+	p, g := &e.p, &e.merge
+	if found, _ := g.read(off, lsn); !found {
+		if i, err := g.unread(); err != nil {
+			return h, false, fmt.Errorf("member %s: read segment %d: %w", e.dir(i), p.id, err)
+		}
+		return h, false, nil
+	}
+	h = g.header
+	if p.sources[len(p.sources)-1].member != g.of {
+		p.sources = append(p.sources, source{from: off, member: g.of})
+	}
+	for i, lack := range g.errs {
+		if lack == errDiffers {
+			return h, true, e.corrupt(off, "%s holds another record than %s", e.dir(i), e.dir(g.of))
+		}
+		if lack == nil {
 			continue
 		}
-		g, err := c.reader.Record(off)
-		if err == nil && g.LSN != lsn {
-			err = fmt.Errorf("%w: record %d where %d should be", segment.ErrDamaged, g.LSN, lsn)
-		}
-		switch {
-		case err != nil:
-			e.lack = append(e.lack, lack{i, err})
-			if !errors.Is(err, segment.ErrDamaged) {
-				unread = fmt.Errorf("member %s: read segment %d: %w", e.dir(i), p.id, err)
-			}
-		case !found:
-			h, found = g, true
-			if p.sources[len(p.sources)-1].member != i {
-				p.sources = append(p.sources, source{from: off, member: i})
-			}
-		case g != h:
-			return h, true, e.corrupt(off, "%s holds another record than %s", e.dir(i), e.dir(p.sources[len(p.sources)-1].member))
-		}
-	}
-	if !found {
-		return h, false, unread
-	}
-	for _, k := range e.lack {
-		c := &p.copies[k.member]
+		c := &p.copies[i]
 		c.add(span{from: off, to: h.End()})
 		if c.reason == "" {
-			c.reason = fmt.Sprintf("record %d: %v", lsn, k.err)
+			c.reason = fmt.Sprintf("record %d: %v", lsn, lack)
 		}
 	}
 	return h, true, nil

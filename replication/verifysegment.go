@@ -24,6 +24,7 @@ type segmentCheck struct {
 	v      *verification
 	w      wantedSegment
 	copies []copyState // one for each member; file is nil where there is none
+	merge  merger      // of the copies that are there
 	gone   bool        // dropped meanwhile
 
 	header  *segment.Header
@@ -200,6 +201,10 @@ func (s *segmentCheck) walk() {
 	if s.trailer != nil {
 		end = int64(s.trailer.End)
 	}
+	s.merge.readers = make([]*segment.Reader, len(s.copies))
+	for i := range s.copies {
+		s.merge.readers[i] = s.copies[i].reader
+	}
 	s.end = segment.HeaderBytes
 	for s.v.stopped == nil && (end < 0 || s.end < end) {
 		h, found := s.record(end >= 0)
@@ -236,33 +241,20 @@ func (s *segmentCheck) inTable(h *segment.RecordHeader) {
 // record reads the next record from every copy and reports those that do not have it as another has. If none has it, all are
 // reported, provided that it must be there.
 func (s *segmentCheck) record(must bool) (h segment.RecordHeader, found bool) {
-	lsn := s.first() + LSN(s.count)
-	errs := make([]error, len(s.copies))
-	of := 0
-	for i := range s.copies {
-		c := &s.copies[i]
-		if c.reader == nil {
-			continue
-		}
-		g, err := c.reader.Record(s.end)
-		switch {
-		case s.v.stopped != nil:
-			return h, false
-		case err == nil && lsn > 0 && g.LSN != lsn:
-			err = fmt.Errorf("%w: record %d where %d should be", segment.ErrDamaged, g.LSN, lsn)
-		case err == nil && !found:
-			h, found, of = g, true, i
-		case err == nil && g != h:
-			err = fmt.Errorf("not the record that %s holds", s.v.members[of].dir)
-		}
-		errs[i] = err
+	lsn, g := s.first()+LSN(s.count), &s.merge
+	found, _ = g.read(s.end, lsn)
+	if s.v.stopped != nil {
+		return h, false
 	}
-	for i, err := range errs {
-		if err != nil && (found || must) {
+	for i, err := range g.errs {
+		switch {
+		case err == errDiffers:
+			s.problem(i, s.end, "record %d: not the record that %s holds", lsn, s.v.members[g.of].dir)
+		case err != nil && (found || must):
 			s.problem(i, s.end, "record %d: %v", lsn, err)
 		}
 	}
-	return h, found
+	return g.header, found
 }
 
 // tail looks at what lies behind the last whole record of a segment whose end nobody knows for sure.

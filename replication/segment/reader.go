@@ -136,7 +136,7 @@ func (r *Reader) Trailer() (Trailer, error) {
 
 // CheckTable reads the table of records, and the zeros behind it, and checks their checksum.
 func (r *Reader) CheckTable(t *Trailer) error {
-	return r.checkSum("table of records", int64(t.End), int64(t.Length)-TrailerBytes-int64(t.End), t.TableCRC)
+	return r.checkSum("table of records", int64(t.End), int64(t.Length)-TrailerBytes-int64(t.End), t.TableCRC, nil)
 }
 
 // Table appends to dst the rows of the footer's table, from row first on.
@@ -186,15 +186,28 @@ func (r *Reader) RecordHeader(off int64) (RecordHeader, error) {
 }
 
 // Record checks every byte of the record at off: header, Meta, Data and padding.
-func (r *Reader) Record(off int64) (RecordHeader, error) {
+func (r *Reader) Record(off int64) (RecordHeader, error) { return r.CopyRecord(off, nil) }
+
+// CopyRecord is Record and hands the bytes of the record to write, in order and in pieces, as it reads them. Only when it
+// returns nil were they what was written; write must not keep p nor change it. An error of write is returned as it is.
+func (r *Reader) CopyRecord(off int64, write func(p []byte) error) (RecordHeader, error) {
 	h, err := r.RecordHeader(off)
 	if err != nil {
 		return RecordHeader{}, err
 	}
-	if err := r.checkSum("Meta", off+RecordHeaderBytes, int64(h.Meta), h.MetaCRC); err != nil {
+	if write != nil {
+		b, err := r.bytes(off, RecordHeaderBytes)
+		if err == nil {
+			err = write(b)
+		}
+		if err != nil {
+			return RecordHeader{}, err
+		}
+	}
+	if err := r.checkSum("Meta", off+RecordHeaderBytes, int64(h.Meta), h.MetaCRC, write); err != nil {
 		return RecordHeader{}, err
 	}
-	if err := r.checkSum("Data", h.DataOffset(), int64(h.Data), h.DataCRC); err != nil {
+	if err := r.checkSum("Data", h.DataOffset(), int64(h.Data), h.DataCRC, write); err != nil {
 		return RecordHeader{}, err
 	}
 	pad := h.DataOffset() + int64(h.Data)
@@ -207,15 +220,28 @@ func (r *Reader) Record(off int64) (RecordHeader, error) {
 			return RecordHeader{}, damaged("padding of the record at %d is not zero", off)
 		}
 	}
-	return h, nil
+	if write != nil {
+		err = write(b)
+	}
+	return h, err
 }
 
-func (r *Reader) checkSum(what string, off, n int64, want uint32) error {
+// checkSum reads [off, off+n), hands it to write unless that is nil, and compares its checksum.
+func (r *Reader) checkSum(what string, off, n int64, want uint32, write func(p []byte) error) error {
 	var crc uint32
-	if err := r.each(off, n, windowBytes, func(p []byte) { crc = Checksum(crc, p) }); err != nil {
+	var failed error
+	err := r.each(off, n, windowBytes, func(p []byte) {
+		crc = Checksum(crc, p)
+		if write != nil && failed == nil {
+			failed = write(p)
+		}
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case err != nil:
 		return err
-	}
-	if crc != want {
+	case crc != want:
 		return damaged("%s at offset %d has checksum %08x, wanted %08x", what, off, crc, want)
 	}
 	return nil
