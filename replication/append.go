@@ -98,12 +98,19 @@ func (l *Log) commitLoop() {
 	for {
 		var fresh bool
 		var rotate uint64
+		if err := l.suspected(); err != nil {
+			l.fail(err)
+			return
+		}
 		if batch, fresh, rotate = l.take(batch[:0]); rotate > 0 {
 			if err := l.seal(); err != nil {
 				l.fail(err)
 				return
 			}
 			l.rotatedTo(rotate)
+			continue
+		}
+		if len(batch) == 0 && l.suspected() != nil {
 			continue
 		}
 		if len(batch) == 0 {
@@ -133,7 +140,7 @@ func (l *Log) commitLoop() {
 func (l *Log) take(batch []*Record) (_ []*Record, fresh bool, rotate uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.mu.head == len(l.mu.queue) && !l.mu.closing && l.mu.rotate == l.mu.rotated {
+	for l.mu.head == len(l.mu.queue) && !l.mu.closing && l.mu.rotate == l.mu.rotated && l.mu.suspect == nil {
 		l.work.Wait()
 	}
 	if l.mu.rotate > l.mu.rotated {
@@ -179,6 +186,13 @@ func (l *Log) Rotate() error {
 		return nil
 	}
 	return l.mu.failed // nil: Close has sealed it
+}
+
+// suspected returns what memberFailed was told.
+func (l *Log) suspected() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.suspect
 }
 
 // rotatedTo lets the calls of Rotate up to number n return.
@@ -274,7 +288,7 @@ func (l *Log) create(first LSN) error {
 		return err
 	}
 	l.layout.Reset(h)
-	l.index.add(indexed{id: h.ID, first: first, end: segment.HeaderBytes, length: segment.HeaderBytes})
+	l.index.add(indexed{id: h.ID, first: first, end: segment.HeaderBytes, length: segment.HeaderBytes, holders: l.now().current})
 	l.tail = h.ID
 	return nil
 }
@@ -305,12 +319,12 @@ func (l *Log) seal() error {
 // onCurrent has every current member take a step, at the same time, waits for all of them and returns the error of the
 // first that has one.
 func (l *Log) onCurrent(s step) error {
-	l.steps.Add(len(l.current))
-	for _, m := range l.current {
+	l.steps.Add(len(l.writers))
+	for _, m := range l.writers {
 		m.steps <- s
 	}
 	l.steps.Wait()
-	for _, m := range l.current {
+	for _, m := range l.writers {
 		if m.err != nil {
 			return m.err
 		}

@@ -162,9 +162,9 @@ func (l *Log) writable() error {
 
 // eachMember calls fn for all members at the same time and returns their errors.
 func (l *Log) eachMember(fn func(m *member) error) error {
-	errs := make([]error, len(l.members))
+	errs := make([]error, len(l.now().members))
 	var wg sync.WaitGroup
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		wg.Go(func() { errs[i] = fn(m) })
 	}
 	wg.Wait()
@@ -208,7 +208,7 @@ func (l *Log) copyFile(f *CheckpointFile, row *segment.File) error {
 			_ = o.Close() // after an error; the file is removed
 		}
 	}()
-	for _, m := range l.members {
+	for _, m := range l.now().members {
 		o, err := m.fs.Create(m.checkpointPath(row.FileName()), writeCategory)
 		if err != nil {
 			return m.fileError("create", row, err)
@@ -247,7 +247,7 @@ func (l *Log) pour(out []vfs.File, src io.Reader, f *CheckpointFile, row *segmen
 			return 0, fmt.Errorf("read %s: it has %d bytes or more, not %d", f.Name, done, f.Size)
 		}
 		crc = segment.Checksum(crc, buf[:n])
-		for i, m := range l.members {
+		for i, m := range l.now().members {
 			if err := m.writeTo(out[i], buf[:n]); err != nil {
 				return 0, m.fileError("write", row, err)
 			}
@@ -340,7 +340,7 @@ func (l *Log) turnTo(next *segment.Manifest, dropped []SegmentID) error {
 	k := &l.keeper
 	k.turning.Lock()
 	defer k.turning.Unlock()
-	for _, m := range l.members {
+	for _, m := range l.now().members {
 		if err := m.placeManifest(); err != nil {
 			// It counts after a crash if it is on one member, so its files must stay until the next one is everywhere.
 			k.stale = append(k.stale, born(next)...)
@@ -395,7 +395,7 @@ func notIn(a, b []segment.File) (out []segment.File) {
 // the next checkpoint or the next Open tries again.
 func (l *Log) removeFiles(files []segment.File) (left []segment.File) {
 	for i := range files {
-		for _, m := range l.members {
+		for _, m := range l.now().members {
 			err := m.fs.Remove(m.checkpointPath(files[i].FileName()))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				left = append(left, files[i])
@@ -426,7 +426,7 @@ func (l *Log) RestoreCheckpoint(fn func(name string, r io.Reader) error) error {
 
 func (l *Log) restoreFile(f *segment.File, fn func(name string, r io.Reader) error) error {
 	var first error
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		if err := l.open4read(); err != nil {
 			return err
 		}
@@ -437,7 +437,7 @@ func (l *Log) restoreFile(f *segment.File, fn func(name string, r io.Reader) err
 		if bad == nil {
 			return nil
 		}
-		l.members[i].readErrors.Add(1)
+		l.now().members[i].readErrors.Add(1)
 		l.keeper.suspect(f)
 		if first == nil {
 			first = bad

@@ -264,7 +264,7 @@ func HoldsRecords(members []Member) (bool, error) {
 
 // form gives an identity to the members that checkMembers let pass without one, and learns the name of the log.
 func (l *Log) form(all []found, done *Recovery) error {
-	template := segment.Identity{Count: uint32(len(l.members)), Epoch: 1, Created: l.o.Clock.Now().UnixNano()}
+	template := segment.Identity{Count: uint32(len(l.now().members)), Epoch: 1, Created: l.o.Clock.Now().UnixNano()}
 	done.Created = true
 	for _, f := range all {
 		if f.identity != nil {
@@ -276,7 +276,7 @@ func (l *Log) form(all []found, done *Recovery) error {
 			return fmt.Errorf("make a name for the log: %w", err)
 		}
 	}
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		if all[i].identity != nil {
 			continue
 		}
@@ -301,7 +301,7 @@ func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
 		return errors.Join(err, now.unnamed)
 	case now.identity != nil:
 		return fmt.Errorf("%w: %s is the same directory as %s: every member needs one of its own",
-			ErrMembers, m.dir, l.members[now.identity.Number-1].dir)
+			ErrMembers, m.dir, l.now().members[now.identity.Number-1].dir)
 	}
 	temp := m.path(segment.IdentityName + segment.TempSuffix)
 	fail := func(op string, err error) error {

@@ -30,7 +30,12 @@ type indexed struct {
 	length int64 // of the file
 	data   int64 // bytes of Data in it
 	sealed bool
-	table  []segment.Entry // of the records, if the log is read only and no footer has it; otherwise nil
+
+	holders Set    // members that have a whole copy, as far as known
+	shards  []int8 // the member that has each shard, -1: none. nil: there are no shards. Never changed, but replaced
+	k, m    uint8  // of shards: how many are data and how many parity
+
+	table []segment.Entry // of the records, if the log is read only and no footer has it; otherwise nil
 }
 
 // last returns the LSN of the segment's last record; one less than first if it holds none.
@@ -109,6 +114,29 @@ func (x *index) seal(length int64) {
 	s := &x.mu.segments[len(x.mu.segments)-1]
 	s.length, s.sealed = length, true
 	x.mu.sealed++
+}
+
+// setHolder notes whether member i has a whole copy of segment id.
+func (x *index) setHolder(id SegmentID, i int, has bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if at, ok := x.findLocked(id); ok {
+		s := &x.mu.segments[at]
+		if s.holders = s.holders.Without(i); has {
+			s.holders = s.holders.With(i)
+		}
+	}
+}
+
+// setShards notes which members have the shards of segment id, k of data and then m of parity; nil: there are none. The
+// caller does not change at any more.
+func (x *index) setShards(id SegmentID, k, m uint8, at []int8) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if i, ok := x.findLocked(id); ok {
+		s := &x.mu.segments[i]
+		s.shards, s.k, s.m = at, k, m
+	}
 }
 
 func (x *index) stats(s *Stats) {

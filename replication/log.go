@@ -36,10 +36,13 @@ package replication
 
 import (
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"pagevault/replication/roster"
 	"pagevault/replication/segment"
 )
 
@@ -48,16 +51,18 @@ import (
 // Invariants: a record is in queue, in the batch of the commit loop, or in ready, or was returned by Next, and only moves
 // in this order. queued is the sum of the bytes of the records in queue and batch. Once failed is set, nothing is written.
 type Log struct {
-	o       Options
-	store   segment.StoreID
-	members []*member
-	index   index
-	files   files
-	keeper  keeper
-	last    LSN // of recovery
+	o      Options
+	store  segment.StoreID
+	index  index
+	files  files
+	keeper keeper
+	last   LSN // of recovery
+
+	membership atomic.Pointer[membership] // see now
+	halted     chan struct{}              // see Halted
 
 	// Owned by the commit loop.
-	current []*member      // the members that are written; a failed one would be dropped by sealing and going on without
+	writers []*member      // the members that are written; a failed one would be dropped by sealing and going on without
 	tail    SegmentID      // the open segment, 0 if there is none
 	layout  segment.Writer // of tail
 	buffers segment.Buffers
@@ -84,7 +89,8 @@ type Log struct {
 		closing  bool
 		drained  bool // closing, and everything queued was made durable
 		failed   error
-		through  LSN // of the newest record that is durable
+		suspect  error // what memberFailed was told first
+		through  LSN   // of the newest record that is durable
 		batches  int64
 		records  int64
 	}
@@ -111,26 +117,29 @@ func newLog(members []Member, o Options) (*Log, error) {
 	}
 	l := &Log{o: o, stopped: make(chan struct{})}
 	l.work.L, l.space.L, l.durable.L = &l.mu, &l.mu, &l.mu
+	l.halted = make(chan struct{})
+	ms := &membership{current: setOf(len(members))}
 	for i, m := range members {
 		if m.FS == nil {
 			m.FS = vfs.Default
 		}
-		l.members = append(l.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps, space: reservation{limit: o.SegmentBytes}})
+		ms.members = append(ms.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps, space: reservation{limit: o.SegmentBytes}})
 	}
+	l.membership.Store(ms)
 	return l, nil
 }
 
 // open is Open in steps: look before touching anything, lock, look again, and only then make, repair and start.
 func (l *Log) open() error {
-	if _, err := identify(l.members); err != nil {
+	if _, err := identify(l.now().members); err != nil {
 		return err
 	}
-	for _, m := range l.members {
+	for _, m := range l.now().members {
 		if err := m.acquire(); err != nil {
 			return err
 		}
 	}
-	found, err := identify(l.members)
+	found, err := identify(l.now().members)
 	if err != nil {
 		return err
 	}
@@ -143,9 +152,9 @@ func (l *Log) open() error {
 	}
 	l.last = done.Last
 	l.mu.next = done.Last + 1
-	l.files.init(l.members, &l.index)
-	l.current = l.members
-	for _, m := range l.members {
+	l.files.init(l)
+	l.writers = l.now().members
+	for _, m := range l.now().members {
 		l.running.Go(m.run)
 	}
 	go l.commitLoop()
@@ -169,6 +178,25 @@ func (l *Log) Failed() error {
 	return l.mu.failed
 }
 
+// Available returns nil, or an *UnavailableError while too few members can be written. What ends the log's life as one that
+// takes records is told by Failed.
+func (l *Log) Available() error { return nil }
+
+// Halted returns a channel that is closed when too few members can be written, or is closed already while that is so. After
+// each time that ends there is a new channel.
+func (l *Log) Halted() <-chan struct{} { return l.halted }
+
+// memberFailed tells the commit loop that a member cannot be relied on. It may be called from anywhere, with or without the
+// member being written just now, and does not wait.
+func (l *Log) memberFailed(m *member, _ roster.Reason, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.suspect == nil {
+		l.mu.suspect = fmt.Errorf("member %s: %w", m.dir, err)
+		l.work.Signal()
+	}
+}
+
 // Close lets no more records in, waits until those queued are durable, seals the open segment and releases the members.
 // A Next that waits gets what is left and then io.EOF. Close returns the failure if the log has failed, before or during
 // it. Later calls return the same.
@@ -181,7 +209,7 @@ func (l *Log) Close() error {
 		l.space.Broadcast()
 		<-l.stopped
 		l.keeper.settle()
-		for _, m := range l.members {
+		for _, m := range l.now().members {
 			close(m.steps)
 		}
 		l.running.Wait()
@@ -196,7 +224,7 @@ func (l *Log) Close() error {
 
 func (l *Log) release() error {
 	var errs []error
-	for _, m := range l.members {
+	for _, m := range l.now().members {
 		errs = append(errs, m.release())
 	}
 	return errors.Join(errs...)
@@ -204,12 +232,10 @@ func (l *Log) release() error {
 
 // Members describes the members, in order.
 func (l *Log) Members() []MemberStatus {
-	out := make([]MemberStatus, len(l.members))
-	for i, m := range l.members {
-		out[i] = MemberStatus{Number: i, Dir: m.dir, Device: m.device, BytesWritten: m.written.Load(), ReadErrors: m.readErrors.Load()}
-		if err := m.failed.Load(); err != nil {
-			out[i].Err = err
-		}
+	out := make([]MemberStatus, len(l.now().members))
+	for i, m := range l.now().members {
+		out[i] = m.status()
+		out[i].State = Current
 	}
 	return out
 }
@@ -223,7 +249,7 @@ func (l *Log) Stats() Stats {
 	for _, r := range k.Dropped {
 		s.DroppedSegments += int(r.To-r.From) + 1
 	}
-	for _, m := range l.members {
+	for _, m := range l.now().members {
 		s.Syncs += m.syncs.Load()
 	}
 	l.mu.Lock()

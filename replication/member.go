@@ -25,7 +25,8 @@ const writeCategory vfs.DiskWriteCategory = "pagevault-log"
 type member struct {
 	fs     vfs.FS
 	dir    string
-	number int // from 0
+	number int      // from 0
+	id     [16]byte // of this incarnation: another directory in its place has another
 
 	lock   io.Closer
 	dirFD  vfs.File // the directory, for syncing
@@ -45,6 +46,36 @@ type member struct {
 	written    atomic.Int64
 	syncs      atomic.Int64
 	readErrors atomic.Int64
+
+	writeErrors atomic.Int64
+	damaged     atomic.Int64 // reads that gave other bytes than were written
+	repaired    atomic.Int64 // files written again from other members
+	slow        atomic.Int64 // reads that took longer than Options.HedgeAfter
+	hedged      atomic.Int64 // of these, reads that another member answered first
+	have, want  atomic.Int64 // bytes, while it is brought up
+
+	free, total atomic.Uint64 // bytes of the file system, when measure looked
+}
+
+// status describes the member but for its state.
+func (m *member) status() MemberStatus {
+	s := MemberStatus{Number: m.number, Dir: m.dir, Device: m.device, ID: m.id,
+		BytesWritten: m.written.Load(), ReadErrors: m.readErrors.Load(), WriteErrors: m.writeErrors.Load(),
+		Damaged: m.damaged.Load(), Repaired: m.repaired.Load(), Slow: m.slow.Load(), Hedged: m.hedged.Load(),
+		Have: m.have.Load(), Want: m.want.Load()}
+	if err := m.failed.Load(); err != nil {
+		s.Err = err
+	}
+	s.Free, s.Total = m.free.Load(), m.total.Load()
+	return s
+}
+
+// measure looks how much room the member's file system has. On a disk that hangs it hangs, so that status does not ask.
+func (m *member) measure() {
+	if usage, err := m.fs.GetDiskUsage(m.dir); err == nil {
+		m.free.Store(usage.AvailBytes)
+		m.total.Store(usage.TotalBytes)
+	}
 }
 
 // step is what the commit loop asks of a member. All members get the same step with the same buffers.
@@ -84,6 +115,7 @@ func (m *member) take(s step) error {
 		return nil
 	}
 	failure := &MemberError{Dir: m.dir, Op: op, Segment: s.segment, Err: err}
+	m.writeErrors.Add(1)
 	m.failed.CompareAndSwap(nil, failure)
 	return failure
 }
@@ -201,6 +233,7 @@ func (m *member) acquire() error {
 		return fmt.Errorf("member %s: stat the directory: %w", m.dir, err)
 	}
 	m.device = info.DeviceID().String()
+	m.measure()
 	return nil
 }
 

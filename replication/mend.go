@@ -57,7 +57,7 @@ func (l *Log) recoverCheckpoint(manifest *segment.Manifest, all []found, done *R
 			return err
 		}
 	}
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		if err := m.removeLeftovers(manifest, &all[i], done); err != nil {
 			return err
 		}
@@ -68,7 +68,7 @@ func (l *Log) recoverCheckpoint(manifest *segment.Manifest, all []found, done *R
 // mendFile gives a file of the checkpoint to the members that do not have it in its length.
 func (l *Log) mendFile(f *segment.File, all []found, done *Recovery) error {
 	name := f.FileName()
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		size, ok := all[i].files[name]
 		if ok && size == f.Size {
 			continue
@@ -79,7 +79,7 @@ func (l *Log) mendFile(f *segment.File, all []found, done *Recovery) error {
 		}
 		bad := fmt.Errorf("%s", reason)
 		copied := false
-		for j, from := range l.members {
+		for j, from := range l.now().members {
 			if size, ok := all[j].files[name]; !ok || size != f.Size || copied {
 				continue
 			}
@@ -147,7 +147,7 @@ func (m *member) copyFileTo(to *member, f *segment.File) (bad, err error) {
 // mendManifests gives the manifest to the members that have another or none.
 func (l *Log) mendManifests(manifest *segment.Manifest, all []found, done *Recovery) error {
 	b := manifest.Append(nil)
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		reason := ""
 		switch f := &all[i]; {
 		case f.damage != nil:

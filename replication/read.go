@@ -20,7 +20,7 @@ const openFilesMax = 512
 // They are not checked: the caller has a checksum and can ask every single member by ReadMemberAt.
 func (l *Log) ReadAt(p []byte, at Position) error {
 	var errs []error
-	for i := range l.members {
+	for i := range l.now().members {
 		err := l.ReadMemberAt(i, p, at)
 		if err == nil || errors.Is(err, errRange) || errors.Is(err, ErrDropped) || errors.Is(err, ErrClosed) {
 			return err
@@ -35,8 +35,8 @@ var errRange = errors.New("position is outside the log")
 
 // ReadMemberAt is ReadAt from one member, counted from 0, and no other.
 func (l *Log) ReadMemberAt(member int, p []byte, at Position) error {
-	if member < 0 || member >= len(l.members) {
-		return fmt.Errorf("no member %d in a log of %d", member, len(l.members))
+	if member < 0 || member >= len(l.now().members) {
+		return fmt.Errorf("no member %d in a log of %d", member, len(l.now().members))
 	}
 	s, ok, dropped := l.index.get(at.Segment)
 	if dropped {
@@ -66,11 +66,11 @@ func (l *Log) ReadMemberAt(member int, p []byte, at Position) error {
 		return fmt.Errorf("read %d bytes at %v: %w", len(p), at, ErrDropped)
 	}
 	l.readFailed(member, at, err)
-	return &MemberError{Dir: l.members[member].dir, Op: fmt.Sprintf("read %d bytes at %d of", len(p), at.Offset), Segment: at.Segment, Err: err}
+	return &MemberError{Dir: l.now().members[member].dir, Op: fmt.Sprintf("read %d bytes at %d of", len(p), at.Offset), Segment: at.Segment, Err: err}
 }
 
 func (l *Log) readFailed(member int, at Position, err error) {
-	l.members[member].readErrors.Add(1)
+	l.now().members[member].readErrors.Add(1)
 	if l.o.Events.ReadFailed != nil {
 		l.o.Events.ReadFailed(member, at, err)
 	}
@@ -82,9 +82,8 @@ func (l *Log) readFailed(member int, at Position, err error) {
 // A file of a dropped segment is not kept: forget is called when the index no longer has the segment, and insert, under the
 // same lock, asks the index.
 type files struct {
-	members []*member
-	index   *index
-	mu      struct {
+	log *Log
+	mu  struct {
 		sync.Mutex
 		open   map[fileKey]*list.Element // of *file
 		used   *list.List                // most recently used first
@@ -104,8 +103,8 @@ type file struct {
 	refs int
 }
 
-func (f *files) init(members []*member, x *index) {
-	f.members, f.index = members, x
+func (f *files) init(l *Log) {
+	f.log = l
 	f.mu.open = map[fileKey]*list.Element{}
 	f.mu.used = list.New()
 }
@@ -127,7 +126,7 @@ func (f *files) acquire(key fileKey, sealed bool) (*file, error) {
 	}
 	f.mu.Unlock()
 
-	opened, err := f.members[key.member].openSegment(key.segment, sealed)
+	opened, err := f.log.now().members[key.member].openSegment(key.segment, sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +143,7 @@ func (f *files) insert(add *file) *file {
 		leaving = append(leaving, add)
 		add = e.Value.(*file)
 		add.refs++
-	case f.mu.closed || !f.index.holds(add.key.segment):
+	case f.mu.closed || !f.log.index.holds(add.key.segment):
 		add.refs--
 	default:
 		f.mu.open[add.key] = f.mu.used.PushFront(add)
@@ -183,7 +182,7 @@ func (f *files) forget(ids []SegmentID) {
 	var leaving []*file
 	f.mu.Lock()
 	for _, id := range ids {
-		for i := range f.members {
+		for i := range f.log.now().members {
 			if e, ok := f.mu.open[fileKey{member: i, segment: id}]; ok {
 				leaving = f.dropLocked(e, leaving)
 			}

@@ -31,10 +31,10 @@ func OpenReadOnly(members []Member, o Options) (*Log, error) {
 }
 
 func (l *Log) openReadOnly() error {
-	if _, err := identify(l.members); err != nil {
+	if _, err := identify(l.now().members); err != nil {
 		return err
 	}
-	for _, m := range l.members {
+	for _, m := range l.now().members {
 		if _, err := m.fs.Stat(m.dir); err != nil { // acquire would make it
 			return fmt.Errorf("%w: member %s: %w", ErrMembers, m.dir, err)
 		}
@@ -42,11 +42,11 @@ func (l *Log) openReadOnly() error {
 			return err
 		}
 	}
-	found, err := identify(l.members)
+	found, err := identify(l.now().members)
 	if err != nil {
 		return err
 	}
-	l.store, err = storeOf(l.members, found)
+	l.store, err = storeOf(l.now().members, found)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (l *Log) openReadOnly() error {
 		return err
 	}
 	_, l.last = l.index.end()
-	l.files.init(l.members, &l.index)
+	l.files.init(l)
 	return nil
 }
 
@@ -70,7 +70,7 @@ func storeOf(members []*member, all []found) (segment.StoreID, error) {
 
 // survey is recover without repairs: it fills the index with the segments as they would be after these.
 func (l *Log) survey(all []found) error {
-	manifest, err := newestManifest(l.members, all)
+	manifest, err := newestManifest(l.now().members, all)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (l *Log) survey(all []found) error {
 		if p.remove {
 			continue
 		}
-		s := indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: p.trailer != nil}
+		s := indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: p.trailer != nil, holders: l.now().current}
 		if p.tabler < 0 {
 			s.table = p.table
 		}

@@ -88,7 +88,7 @@ type copyState struct {
 
 // recover examines all segments, then repairs them and the checkpoint, and fills the index and done.
 func (l *Log) recover(all []found, done *Recovery) error {
-	manifest, err := newestManifest(l.members, all)
+	manifest, err := newestManifest(l.now().members, all)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (l *Log) recover(all []found, done *Recovery) error {
 	if err != nil {
 		return err
 	}
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		if err := m.tidy(all[i].temps); err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (l *Log) examine(all []found, manifest *segment.Manifest) ([]*plan, error) 
 	}
 	var plans []*plan
 	next := LSN(1)
-	readers := make([]segment.Reader, len(l.members)) // one for each member, for the sake of their memory
+	readers := make([]segment.Reader, len(l.now().members)) // one for each member, for the sake of their memory
 	for id := SegmentID(1); id <= last && id != 0; id++ {
 		if len(ranges) > 0 && id == ranges[0].From {
 			r := ranges[0]
@@ -170,9 +170,9 @@ func (l *Log) examine(all []found, manifest *segment.Manifest) ([]*plan, error) 
 // examine decides what segment id, whose first record is first, should be.
 func (e *examination) examine(all []found, id SegmentID, first LSN, readers []segment.Reader) (*plan, error) {
 	l := e.l
-	e.p = plan{id: id, first: first, holder: -1, tabler: -1, copies: make([]copyPlan, len(l.members))}
+	e.p = plan{id: id, first: first, holder: -1, tabler: -1, copies: make([]copyPlan, len(l.now().members))}
 	defer e.close()
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		c, err := m.openCopy(l.store, id, all[i].segments[id], &readers[i])
 		e.copies = append(e.copies, c)
 		if err != nil {
@@ -257,7 +257,7 @@ func (e *examination) corrupt(off int64, format string, args ...any) error {
 	return &CorruptError{At: Position{Segment: e.p.id, Offset: uint32(off)}, Reason: fmt.Sprintf(format, args...)}
 }
 
-func (e *examination) dir(member int) string { return e.l.members[member].dir }
+func (e *examination) dir(member int) string { return e.l.now().members[member].dir }
 
 // agree finds the header and the footer that the copies have in common.
 func (e *examination) agree() error {
@@ -465,7 +465,7 @@ func (e *examination) nextFirst(all []found) LSN {
 	if e.droppedNext > 0 {
 		return e.droppedNext
 	}
-	for i, m := range e.l.members {
+	for i, m := range e.l.now().members {
 		c, err := m.openCopy(e.l.store, e.p.id+1, all[i].segments[e.p.id+1], &segment.Reader{})
 		if c.file != nil {
 			_ = c.file.Close() // it was only read

@@ -34,7 +34,7 @@ func (m *member) tidy(temps []string) error {
 // remove takes away the copies of a segment that holds no record. It is the last one, and the directories are synced
 // before Open returns, so that its number can be used again.
 func (l *Log) remove(p *plan) error {
-	for i, m := range l.members {
+	for i, m := range l.now().members {
 		for _, sealed := range []bool{false, true} {
 			if n := p.copies[i].names; sealed && !n.sealed || !sealed && !n.open {
 				continue
@@ -54,7 +54,7 @@ func (l *Log) remove(p *plan) error {
 // all members, then the footers are written. A footer anywhere therefore proves that the records are durable everywhere.
 // A crash between any two steps leaves something that the next Open repairs in the same way.
 func (l *Log) repair(p *plan, done *Recovery) error {
-	w := repairer{l: l, p: p, files: make([]vfs.File, len(l.members)), written: make([]int64, len(l.members))}
+	w := repairer{l: l, p: p, files: make([]vfs.File, len(l.now().members)), written: make([]int64, len(l.now().members))}
 	err := w.run()
 	for _, f := range w.files {
 		if f != nil {
@@ -75,7 +75,7 @@ func (l *Log) repair(p *plan, done *Recovery) error {
 		done.Sealed++
 	}
 	done.CutBytes = max(done.CutBytes, p.cut)
-	l.index.add(indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: true})
+	l.index.add(indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: true, holders: l.now().current})
 	return nil
 }
 
@@ -101,12 +101,12 @@ func (w *repairer) run() error {
 			return err
 		}
 	}
-	for i := range w.l.members {
+	for i := range w.l.now().members {
 		if err := w.records(i); err != nil {
 			return err
 		}
 	}
-	for i := range w.l.members {
+	for i := range w.l.now().members {
 		if err := w.footer(i); err != nil {
 			return err
 		}
@@ -127,14 +127,14 @@ func (w *repairer) makeFooter() error {
 	}
 	w.trailer = segment.NewTrailer(p.header, w.table, p.end, p.length)
 	if p.trailer != nil && w.trailer != *p.trailer {
-		return &CorruptError{Member: w.l.members[max(p.tabler, 0)].dir, At: Position{Segment: p.id, Offset: uint32(p.end)}, Reason: "the footer changed while it was read"}
+		return &CorruptError{Member: w.l.now().members[max(p.tabler, 0)].dir, At: Position{Segment: p.id, Offset: uint32(p.end)}, Reason: "the footer changed while it was read"}
 	}
 	return nil
 }
 
 // records makes all records of member i's copy whole and durable.
 func (w *repairer) records(i int) error {
-	m, c := w.l.members[i], &w.p.copies[i]
+	m, c := w.l.now().members[i], &w.p.copies[i]
 	fail := func(op string, err error) error {
 		return &MemberError{Dir: m.dir, Op: op, Segment: w.p.id, Err: err}
 	}
@@ -170,7 +170,7 @@ func (w *repairer) records(i int) error {
 
 // footer makes member i's copy, whose records are whole, a sealed one.
 func (w *repairer) footer(i int) error {
-	m, c := w.l.members[i], &w.p.copies[i]
+	m, c := w.l.now().members[i], &w.p.copies[i]
 	fail := func(op string, err error) error {
 		return &MemberError{Dir: m.dir, Op: op, Segment: w.p.id, Err: err}
 	}
@@ -239,7 +239,7 @@ func (w *repairer) copySpan(i int, s span) error {
 
 // readFrom reads from a member's copy as it was found.
 func (w *repairer) readFrom(i int, b []byte, off int64) error {
-	m := w.l.members[i]
+	m := w.l.now().members[i]
 	f, err := m.fs.Open(m.path(segment.Name(w.p.id, w.p.copies[i].names.sealed)))
 	if err == nil {
 		_, err = io.ReadFull(io.NewSectionReader(f, off, int64(len(b))), b)
@@ -258,7 +258,7 @@ func (w *repairer) write(i int, b []byte, off int64) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return &MemberError{Dir: w.l.members[i].dir, Op: "write", Segment: w.p.id, Err: err}
+		return &MemberError{Dir: w.l.now().members[i].dir, Op: "write", Segment: w.p.id, Err: err}
 	}
 	return nil
 }

@@ -84,8 +84,8 @@ func (p *replay) close() {
 // reader returns the reader of member i's copy of s.
 func (p *replay) reader(i int, s *indexed) (*segment.Reader, error) {
 	if p.files == nil {
-		p.files = make([]*file, len(p.l.members))
-		p.readers = make([]*segment.Reader, len(p.l.members))
+		p.files = make([]*file, len(p.l.now().members))
+		p.readers = make([]*segment.Reader, len(p.l.now().members))
 		for i := range p.readers {
 			p.readers[i] = &segment.Reader{}
 		}
@@ -149,7 +149,7 @@ func (p *replay) readTable(s *indexed, skip uint32) error {
 func (p *replay) any(s *indexed, off int64, read func(r *segment.Reader) error) error {
 	at := Position{Segment: s.id, Offset: uint32(off)}
 	var first error
-	for i := range p.l.members {
+	for i := range p.l.now().members {
 		r, err := p.reader(i, s)
 		if err == nil {
 			if err = read(r); err == nil {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,9 @@ type Member struct {
 	Dir string // made if it does not exist
 }
 
+// membersMax is how many members a log may have: as many as there are bits in a Set.
+const membersMax = 64
+
 // Options configures a Log. The zero value of every field is a sound default.
 type Options struct {
 	// SegmentBytes is the size at which a segment is sealed, footer included; a larger record gets a segment of its own.
@@ -79,7 +83,26 @@ type Options struct {
 	// QueueBytes bounds the bytes appended and not yet durable; Append blocks above it. 0: 64 MiB.
 	QueueBytes int64
 	Events     *Events     // optional callbacks
-	Clock      clock.Clock // for times of creation. nil: the system's
+	Clock      clock.Clock // nil: the system's
+
+	// MinReplicas is how many current members writing needs. 0: what the members were told before; of a new log 2, and 1 of
+	// a log of one member.
+	MinReplicas int
+	// StallAfter is how long one member may take for a write that others have finished, before the log goes on without it.
+	// 0: 2 s, longer than a disk that is only busy takes, and short enough for clients to wait.
+	StallAfter time.Duration
+	// HedgeAfter is how long one member may take for a read before another is asked as well. 0: 50 ms.
+	HedgeAfter time.Duration
+	// Redundancy is how sealed segments are kept.
+	Redundancy Redundancy
+	// RepairBytesPerSecond bounds what catching up, healing, scrubbing and converting read. 0: 128 MiB.
+	RepairBytesPerSecond int64
+	// ScrubEvery is how often all that the members hold is read and compared. 0: 7 days; below 0: never.
+	ScrubEvery time.Duration
+	// ForceMinority opens the log with members that may lack what absent ones have. What only those have is lost.
+	ForceMinority bool
+	// Passive leaves out what goes on in the background by itself. For tests.
+	Passive bool
 }
 
 // Events are optional callbacks for logs and metrics. They are called without locks held, by the goroutine that Open,
@@ -89,8 +112,16 @@ type Events struct {
 	Recovered func(Recovery)
 	// Sealed is called when a segment has become immutable on every member.
 	Sealed func(SealedSegment)
-	// Failed is called once, when the log stops taking records.
+	// Failed is called once, when the log stops taking records for good.
 	Failed func(error)
+	// MemberState is called when a member has become something else.
+	MemberState func(MemberChange)
+	// Halted is called when too few members can be written: the log takes no records until Resumed is called. The error is
+	// that of Available.
+	Halted  func(error)
+	Resumed func()
+	// Healed is called when a member's copy of a file was completed or made again while the log is open.
+	Healed func(Repair)
 	// ReadFailed is called when a member could not give bytes it should hold; another member was asked, if there is one.
 	ReadFailed func(member int, at Position, err error)
 }
@@ -147,16 +178,6 @@ type CheckpointInfo struct {
 	Bytes int64
 	Files int
 	Time  time.Time
-}
-
-// MemberStatus describes one member.
-type MemberStatus struct {
-	Number       int // from 0, the index for ReadMemberAt
-	Dir          string
-	Device       string // the disk, as the operating system numbers it: members with the same one die together
-	Err          error  // why the member can no longer be written; nil while it can
-	BytesWritten int64  // since Open
-	ReadErrors   int64  // since Open
 }
 
 // Stats counts what the log holds and has done since Open.
@@ -243,6 +264,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Clock == nil {
 		o.Clock = clock.System
 	}
+	o.StallAfter = cmp.Or(o.StallAfter, 2*time.Second)
+	o.HedgeAfter = cmp.Or(o.HedgeAfter, 50*time.Millisecond)
+	o.RepairBytesPerSecond = cmp.Or(o.RepairBytesPerSecond, 128<<20)
+	o.ScrubEvery = cmp.Or(o.ScrubEvery, 7*24*time.Hour)
 	switch {
 	case o.SegmentBytes < 0 || o.SegmentBytes > 2<<30:
 		return o, fmt.Errorf("SegmentBytes %d: wanted 1 to 2 GiB, offsets have 32 bits", o.SegmentBytes)
@@ -250,6 +275,12 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("MaxRecordBytes %d: wanted 1 to 1 GiB", o.MaxRecordBytes)
 	case o.QueueBytes < 0:
 		return o, fmt.Errorf("QueueBytes %d: wanted a positive number", o.QueueBytes)
+	case o.MinReplicas < 0 || o.MinReplicas > membersMax:
+		return o, fmt.Errorf("MinReplicas %d: wanted 1 to %d", o.MinReplicas, membersMax)
+	case o.StallAfter < 0 || o.HedgeAfter < 0:
+		return o, fmt.Errorf("StallAfter %v, HedgeAfter %v: wanted positive times", o.StallAfter, o.HedgeAfter)
+	case o.RepairBytesPerSecond < 0:
+		return o, fmt.Errorf("RepairBytesPerSecond %d: wanted a positive number", o.RepairBytesPerSecond)
 	}
 	return o, nil
 }

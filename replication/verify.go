@@ -60,7 +60,7 @@ type VerifyOptions struct {
 //
 // Of a log that is open for reading only it reports what VerifyMembers does.
 func (l *Log) Verify(ctx context.Context, o VerifyOptions) error {
-	v := newVerification(ctx, o, l.members)
+	v := newVerification(ctx, o, l.now().members)
 	if l.Failed() == ErrReadOnly {
 		return v.offline()
 	}

@@ -12,8 +12,11 @@ import (
 	"pagevault/internal/clock"
 )
 
-// rushing is a clock that goes on by 300 ms whenever somebody looks at it.
-type rushing struct{ n atomic.Int64 }
+// rushing is a clock that goes on by 300 ms whenever somebody looks at it. Its timers are the machine's.
+type rushing struct {
+	clock.Clock
+	n atomic.Int64
+}
 
 func (c *rushing) Now() time.Time {
 	return time.Unix(1_800_000_000, 0).Add(time.Duration(c.n.Add(1)) * 300 * time.Millisecond)
@@ -31,7 +34,7 @@ func dateOf(t *testing.T, a answer) time.Time {
 
 // TestDate shows that Last-Modified of what a request has made or changed is never after the Date of its reply.
 func TestDate(t *testing.T) {
-	c := &rushing{}
+	c := &rushing{Clock: clock.System}
 	ts := start(t, func(o *Options) { o.Clock, o.Service = c, openService(t, c) })
 	made := 0
 	do := func(x call) {

@@ -35,6 +35,7 @@ var importMap = []folder{
 	{dir: "pagestore/frame", may: []string{"pagestore/pagemap", "pagestore/seal"}},
 	{dir: "pagestore/gc"},
 	{dir: "replication"},
+	{dir: "replication/roster"},
 	{dir: "replication/segment"},
 	{dir: "replication/placement"},
 	{dir: "replication/stripe"},
