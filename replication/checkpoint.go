@@ -1,42 +1,54 @@
 package replication
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/internal/invariant"
+	"pagevault/replication/roster"
 	"pagevault/replication/segment"
 )
 
-// A checkpoint is a set of files on every member that stands for the records up to some LSN, so that segments which hold
-// only such records can be dropped. What it consists of, and which segments were dropped, is the business of one file on
-// every member, CHECKPOINT, the manifest. It is replaced as a whole, and the order of what is done makes sure that after a
-// crash either the old or the new one counts:
+// A checkpoint is a set of files that stands for the records up to some LSN, so that segments which hold only such records
+// can be dropped. The files lie on the keepers: of the current members the three with the lowest numbers, and those that will
+// be among them when they have joined. What a checkpoint consists of, and which segments were dropped, is the business of
+// one file on every member that is current or joining, CHECKPOINT, the manifest. It is replaced as a whole, and the order of
+// what is done makes sure that after a crash either the old or the new one counts:
 //
-//  1. Files are written that no manifest names, synced, and their directory is synced, on all members.
+//  1. Files are written that no manifest names, synced, and their directory is synced, on all keepers.
 //  2. The new manifest is written beside the old one and synced on all members.
 //  3. It is renamed, and the directory synced, on one member after the other. From the first of these renames on the new one
-//     counts after a crash, since it has the higher sequence number, and everything it names is there on all members.
+//     counts after a crash, since it has the higher sequence number, and everything it names is there on all keepers.
 //  4. When it is on the disks of all members, what only older ones name is removed: files of the checkpoint, segments.
 //
-// A failure before the first rename leaves nothing behind. After it either of the two may count after a crash, so nothing is
-// removed that one of them names; the next one has a higher number than both. The log itself does not fail: records can be
-// appended as long as the disks take them, and that is found out when one is written.
+// A member that fails at any of this is reported to the commit loop, and when that has gone on without it, so does this: the
+// members of whom all is promised are those of the membership in effect. Where too few would be left to write, it is this
+// that fails instead. A failure before the first rename leaves nothing behind. After it either of the two may count after a
+// crash, so nothing is removed that one of them names; the next one has a higher number than both. The log itself does not
+// fail: records can be appended as long as the disks take them, and that is found out when one is written.
 
 // keeper is what the log knows about its checkpoint.
 //
-// Invariants: manifest is on the disks of all members. Nothing it names is removed while it is manifest, but by damage.
+// Invariants: manifest is on the disks of all current and joining members. Nothing it names is removed while it is manifest,
+// but by damage. No member joins but under writing.
 type keeper struct {
-	// writing is held by SaveCheckpoint, RestoreCheckpoint and Drop, one at a time, during their I/O: they wait for each
-	// other only, and Close for them. It is taken before any other lock.
+	// writing is held by SaveCheckpoint, RestoreCheckpoint, Drop and the end of a member's catching up, one at a time, during
+	// their I/O: they wait for each other only, and Close for them. It is taken before any other lock.
 	writing sync.Mutex
+
+	// whole are the keepers that have all files of manifest, as far as is known. Guarded by writing.
+	whole map[*member]bool
 
 	// stale may be on disk, and manifest does not name them: to be removed when the next one is on all members. Guarded by
 	// writing.
@@ -76,7 +88,7 @@ func (l *Log) Checkpoint() (info CheckpointInfo, ok bool) {
 	return CheckpointInfo{LSN: m.LSN, Bytes: m.Bytes(), Files: len(m.Files), Time: time.Unix(0, m.Created)}, true
 }
 
-// SaveCheckpoint makes files the checkpoint, on every member, which stands for the records [1, lsn]; it replaces the one
+// SaveCheckpoint makes files the checkpoint, which stands for the records [1, lsn]; it replaces the one
 // there was. Files whose Key and Size an earlier checkpoint's file has are not copied again. When it returns nil, a crash
 // cannot take the new checkpoint away. When it returns an error, the old one holds, but after a crash either of them may be
 // found, whole; the log goes on, and SaveCheckpoint can be tried again. It reports a log that has failed or is closed, and an
@@ -111,9 +123,13 @@ func (l *Log) SaveCheckpoint(lsn LSN, files []CheckpointFile) error {
 	}
 	err := l.copyFiles(files, &next)
 	if err == nil {
+		err = l.spread(&next)
+	}
+	if err == nil {
 		err = l.prepareManifest(&next)
 	}
 	if err != nil {
+		k.whole = nil // of what the manifest names
 		k.stale = append(k.stale, l.removeFiles(fresh)...)
 		return fmt.Errorf("checkpoint of record %d: %w", lsn, err)
 	}
@@ -147,7 +163,7 @@ func (k *keeper) reusable() map[fileContent]segment.File {
 	return out
 }
 
-// writable returns why nothing can be written any more.
+// writable returns why nothing can be written just now, or any more.
 func (l *Log) writable() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,19 +176,99 @@ func (l *Log) writable() error {
 	return nil
 }
 
-// eachMember calls fn for all members at the same time and returns their errors.
-func (l *Log) eachMember(fn func(m *member) error) error {
-	errs := make([]error, len(l.now().members))
+// keepers returns the members that hold the files of checkpoints, or will when they have joined.
+func (ms *membership) keepers() Set {
+	lowest := func(s Set) (out Set) {
+		for i := range s.All() {
+			if out.Len() < checkpointCopies {
+				out = out.With(i)
+			}
+		}
+		return out
+	}
+	return lowest(ms.current) | lowest(ms.current|ms.joining)&ms.joining
+}
+
+// checkpointCopies is on how many members the files of a checkpoint lie: any two may be lost.
+const checkpointCopies = 3
+
+// written returns the members that are written: current and joining ones.
+func (ms *membership) written() Set { return ms.current | ms.joining }
+
+// eachMember calls fn for all members of a set at the same time. Those that fail are left out of the log; the error is that
+// of one that cannot be.
+func (l *Log) eachMember(ms *membership, s Set, fn func(m *member) error) error {
+	errs := make([]error, len(ms.members))
 	var wg sync.WaitGroup
-	for i, m := range l.now().members {
+	for i, m := range ms.each(s) {
 		wg.Go(func() { errs[i] = fn(m) })
 	}
 	wg.Wait()
+	for i, m := range ms.each(s) {
+		if errs[i] != nil {
+			errs[i] = l.goOnWithout(m, errs[i])
+		}
+	}
 	return errors.Join(errs...)
 }
 
-// copyFiles writes the files that were born with next to all members and syncs them and their directory.
+// goOnWithout has the commit loop leave out a member that has failed with err, and waits until it has. It returns err if the
+// member cannot be spared, or what else keeps it from being left out.
+func (l *Log) goOnWithout(m *member, err error) error {
+	ms := l.now()
+	if !ms.has(m) {
+		return nil
+	}
+	if ms.current.Has(m.number) && ms.current.Len()-1 < ms.least() {
+		return err
+	}
+	l.memberFailed(m, failureReason(err), err)
+	if wait := l.awaitMembership(func(ms *membership) bool { return !ms.has(m) }); wait != nil {
+		return errors.Join(err, wait)
+	}
+	return nil
+}
+
+// least returns how many current members writing needs.
+func (ms *membership) least() int { return cmp.Or(ms.roster.Least, ms.current.Len()) }
+
+// awaitMembership waits until the membership is as wanted. The error says why it will not be.
+func (l *Log) awaitMembership(wanted func(*membership) bool) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for !wanted(l.now()) {
+		switch {
+		case l.mu.failed != nil:
+			return l.mu.failed
+		case l.mu.drained:
+			return ErrClosed
+		}
+		l.durable.Wait()
+	}
+	return nil
+}
+
+// failureReason returns what kind of failure an operation on a member ended with.
+func failureReason(err error) roster.Reason {
+	failure := (*MemberError)(nil)
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return roster.ReasonNoSpace
+	case errors.As(err, &failure) && strings.HasPrefix(failure.Op, "sync"):
+		return roster.ReasonSync
+	}
+	return roster.ReasonWrite
+}
+
+// has reports whether m, this incarnation, is written.
+func (ms *membership) has(m *member) bool {
+	return ms.member(m.number) == m && ms.written().Has(m.number)
+}
+
+// copyFiles writes the files that were born with next to all keepers and syncs them and their directory.
 func (l *Log) copyFiles(files []CheckpointFile, next *segment.Manifest) error {
+	ms := l.now()
+	keepers := ms.keepers()
 	made := false
 	for i := range next.Files {
 		row := &next.Files[i]
@@ -180,48 +276,59 @@ func (l *Log) copyFiles(files []CheckpointFile, next *segment.Manifest) error {
 			continue
 		}
 		if !made {
-			if err := l.eachMember((*member).makeCheckpointDir); err != nil {
+			if err := l.eachMember(ms, keepers, (*member).makeCheckpointDir); err != nil {
 				return err
 			}
 			made = true
 		}
-		if err := l.copyFile(&files[i], row); err != nil {
+		if err := l.copyFile(ms, l.stillThere(ms, keepers), &files[i], row); err != nil {
 			return err
 		}
 	}
 	if !made {
 		return nil
 	}
-	return l.eachMember((*member).syncCheckpointDir)
+	return l.eachMember(ms, l.stillThere(ms, keepers), (*member).syncCheckpointDir)
 }
 
-// copyFile writes one file to all members, syncs it and notes its checksum in row.
-func (l *Log) copyFile(f *CheckpointFile, row *segment.File) error {
+// stillThere returns the members of s, of ms, that are still written.
+func (l *Log) stillThere(ms *membership, s Set) (out Set) {
+	now := l.now()
+	for i, m := range ms.each(s) {
+		if now.has(m) {
+			out = out.With(i)
+		}
+	}
+	return out
+}
+
+// copyFile writes one file to all members of a set, syncs it and notes its checksum in row.
+func (l *Log) copyFile(ms *membership, to Set, f *CheckpointFile, row *segment.File) error {
 	src, err := f.Open()
 	if err != nil {
 		return fmt.Errorf("open %s: %w", f.Name, err)
 	}
 	defer src.Close() // it was only read
-	var out []vfs.File
-	defer func() {
-		for _, o := range out {
-			_ = o.Close() // after an error; the file is removed
-		}
-	}()
-	for _, m := range l.now().members {
+	p := pouring{l: l, row: row, out: map[*member]vfs.File{}}
+	defer p.close()
+	for _, m := range ms.each(to) {
 		o, err := m.fs.Create(m.checkpointPath(row.FileName()), writeCategory)
-		if err != nil {
-			return m.fileError("create", row, err)
+		if err == nil {
+			p.out[m] = o
+		} else if err := l.goOnWithout(m, m.fileError("create", row, err)); err != nil {
+			return err
 		}
-		out = append(out, o)
 	}
-	if row.CRC, err = l.pour(out, src, f, row); err != nil {
+	if err := p.pour(src, f); err != nil {
 		return err
 	}
-	syncing := out
-	out = nil
-	return l.eachMember(func(m *member) error {
-		o := syncing[m.number]
+	syncing := p.out
+	p.out = nil
+	return l.eachMember(ms, to, func(m *member) error {
+		o := syncing[m]
+		if o == nil {
+			return nil // it has been left out
+		}
 		m.syncs.Add(1)
 		if err := errors.Join(o.Sync(), o.Close()); err != nil {
 			return m.fileError("sync", row, err)
@@ -230,32 +337,153 @@ func (l *Log) copyFile(f *CheckpointFile, row *segment.File) error {
 	})
 }
 
-// pour writes src, which must have the size that f says, to the files of all members and returns its checksum.
-func (l *Log) pour(out []vfs.File, src io.Reader, f *CheckpointFile, row *segment.File) (crc uint32, err error) {
+// pouring is the writing of one file to several members.
+type pouring struct {
+	l   *Log
+	row *segment.File
+	out map[*member]vfs.File
+}
+
+// close gives up what was written; the file is removed.
+func (p *pouring) close() {
+	for _, o := range p.out {
+		_ = o.Close() // an error came before
+	}
+}
+
+// pour writes src, which must have the size that f says, to the files and notes its checksum in the row.
+func (p *pouring) pour(src io.Reader, f *CheckpointFile) error {
 	buf := make([]byte, min(copyBytes, f.Size+1))
 	for done := int64(0); ; {
-		if err := l.writable(); err != nil {
-			return 0, err
+		if err := p.l.writable(); err != nil {
+			return err
 		}
 		n, err := io.ReadFull(src, buf)
 		done += int64(n)
 		end := err == io.EOF || err == io.ErrUnexpectedEOF
 		switch {
 		case err != nil && !end:
-			return 0, fmt.Errorf("read %s: %w", f.Name, err)
+			return fmt.Errorf("read %s: %w", f.Name, err)
 		case done > f.Size, end && done < f.Size:
-			return 0, fmt.Errorf("read %s: it has %d bytes or more, not %d", f.Name, done, f.Size)
+			return fmt.Errorf("read %s: it has %d bytes or more, not %d", f.Name, done, f.Size)
 		}
-		crc = segment.Checksum(crc, buf[:n])
-		for i, m := range l.now().members {
-			if err := m.writeTo(out[i], buf[:n]); err != nil {
-				return 0, m.fileError("write", row, err)
-			}
+		p.row.CRC = segment.Checksum(p.row.CRC, buf[:n])
+		if err := p.write(buf[:n]); err != nil {
+			return err
 		}
 		if end {
-			return crc, nil
+			return nil
 		}
 	}
+}
+
+// write writes b to all files. A member that fails is left out.
+func (p *pouring) write(b []byte) error {
+	for m, o := range p.out {
+		err := m.writeTo(o, b)
+		if err == nil {
+			continue
+		}
+		if err := p.l.goOnWithout(m, m.fileError("write", p.row, err)); err != nil {
+			return err
+		}
+		_ = o.Close() // it has failed
+		delete(p.out, m)
+	}
+	return nil
+}
+
+// spread gives the files of next to the keepers that lack them, until all keepers that there are then have them all: those
+// to which the fresh ones were written may have left the log since, and others come in their places.
+func (l *Log) spread(next *segment.Manifest) error {
+	k := &l.keeper
+	for {
+		ms := l.now()
+		keepers, lacking, whole := ms.keepers(), Set(0), map[*member]bool{}
+		for i, m := range ms.each(keepers) {
+			if whole[m] = k.whole[m]; !k.whole[m] {
+				lacking = lacking.With(i)
+			}
+		}
+		k.whole = whole
+		if lacking == 0 {
+			return nil
+		}
+		for _, m := range ms.each(lacking) {
+			_, err := l.completeFiles(context.Background(), nil, m, next.Files)
+			if errors.Is(err, ErrCorrupt) {
+				return err
+			}
+			if k.whole[m] = err == nil; err == nil {
+				continue
+			}
+			if err := l.goOnWithout(m, err); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// completeFiles copies to the member what it lacks of files, from the members that have it. An error is the member's, that of
+// ctx, or ErrCorrupt if nobody else has a file as it was written.
+func (l *Log) completeFiles(ctx context.Context, p *pace, m *member, files []segment.File) (done []Repair, err error) {
+	there, err := m.listFiles()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, &MemberError{Dir: m.dir, Op: "list " + segment.CheckpointDir, Err: err}
+	}
+	for i := range files {
+		f := &files[i]
+		size, ok := there[f.FileName()]
+		if ok && size == f.Size {
+			continue
+		}
+		reason := "the file is missing"
+		if ok {
+			reason = fmt.Sprintf("%d bytes, not %d", size, f.Size)
+		}
+		if err := p.spend(ctx, f.Size); err != nil {
+			return done, err
+		}
+		if err := l.fetchFile(m, f); err != nil {
+			return done, err
+		}
+		done = append(done, Repair{Member: m.number, File: segment.CheckpointDir + "/" + f.FileName(), Bytes: f.Size, Reason: reason})
+	}
+	return done, nil
+}
+
+// fetchFile copies a file to the member from the first other one that has it as it was written.
+func (l *Log) fetchFile(m *member, f *segment.File) error {
+	ms := l.now()
+	first := error(nil)
+	for _, from := range ms.readers() {
+		if from == m {
+			continue
+		}
+		bad, err := from.copyFileTo(m, f)
+		if err != nil || bad == nil {
+			return err
+		}
+		if ms.keepers().Has(from.number) && !l.keeper.replaced(f) {
+			l.keeper.suspect(f)
+		}
+		if first == nil {
+			first = bad
+		}
+	}
+	return fmt.Errorf("%w: file %s of the checkpoint is whole on no member: %w", ErrCorrupt, f.Name, cmp.Or(first, errors.New("there is no other member")))
+}
+
+// readers returns the members from which files of a checkpoint can be had, the best first: the keepers, then whoever may have
+// some from a time when they were keepers.
+func (ms *membership) readers() (out []*member) {
+	keepers := ms.keepers()
+	for _, s := range []Set{keepers, ms.written() &^ keepers, setOf(len(ms.members)) &^ ms.written()} {
+		for _, m := range ms.each(s) {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 // writeTo writes p to a file of the member.
@@ -298,13 +526,14 @@ func (m *member) syncCheckpointDir() error {
 	return nil
 }
 
-// prepareManifest writes next beside the manifest of every member and syncs it.
+// prepareManifest writes next beside the manifest of every member that is written and syncs it.
 func (l *Log) prepareManifest(next *segment.Manifest) error {
 	b := next.Append(nil)
 	if len(b) > segment.ManifestBytesMax {
 		return fmt.Errorf("%s of %d bytes, the limit is %d", segment.ManifestName, len(b), segment.ManifestBytesMax)
 	}
-	return l.eachMember(func(m *member) error { return m.prepareManifest(b) })
+	ms := l.now()
+	return l.eachMember(ms, ms.written(), func(m *member) error { return m.prepareManifest(b) })
 }
 
 func (m *member) prepareManifest(b []byte) error {
@@ -340,10 +569,16 @@ func (l *Log) turnTo(next *segment.Manifest, dropped []SegmentID) error {
 	k := &l.keeper
 	k.turning.Lock()
 	defer k.turning.Unlock()
-	for _, m := range l.now().members {
-		if err := m.placeManifest(); err != nil {
+	ms := l.now()
+	for _, m := range ms.each(ms.written()) {
+		err := m.placeManifest()
+		if err != nil {
+			err = l.goOnWithout(m, err)
+		}
+		if err != nil {
 			// It counts after a crash if it is on one member, so its files must stay until the next one is everywhere.
 			k.stale = append(k.stale, born(next)...)
+			k.whole = nil
 			return err
 		}
 	}
@@ -395,7 +630,7 @@ func notIn(a, b []segment.File) (out []segment.File) {
 // the next checkpoint or the next Open tries again.
 func (l *Log) removeFiles(files []segment.File) (left []segment.File) {
 	for i := range files {
-		for _, m := range l.now().members {
+		for _, m := range l.now().all() {
 			err := m.fs.Remove(m.checkpointPath(files[i].FileName()))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				left = append(left, files[i])
@@ -426,7 +661,8 @@ func (l *Log) RestoreCheckpoint(fn func(name string, r io.Reader) error) error {
 
 func (l *Log) restoreFile(f *segment.File, fn func(name string, r io.Reader) error) error {
 	var first error
-	for i, m := range l.now().members {
+	ms := l.now()
+	for _, m := range ms.readers() {
 		if err := l.open4read(); err != nil {
 			return err
 		}
@@ -437,8 +673,10 @@ func (l *Log) restoreFile(f *segment.File, fn func(name string, r io.Reader) err
 		if bad == nil {
 			return nil
 		}
-		l.now().members[i].readErrors.Add(1)
-		l.keeper.suspect(f)
+		if ms.keepers().Has(m.number) {
+			m.readErrors.Add(1)
+			l.keeper.suspect(f)
+		}
 		if first == nil {
 			first = bad
 		}

@@ -12,7 +12,7 @@ import (
 
 // Drop takes segments away from all members. They must be sealed, and the checkpoint must stand for all their records, which
 // nobody will read any more: positions in them are ErrDropped from now on. The manifest that says so is on the disks of all
-// members before the first file is removed. Segments that were dropped already are removed again where something is left of
+// members that are written before the first file is removed. Segments that were dropped already are removed again where something is left of
 // them, so a Drop that has returned an error can be repeated. After an error the segments may be there or not, and after a
 // crash be gone, so they must not be relied on. The log goes on in any case.
 func (l *Log) Drop(ids ...SegmentID) error {
@@ -89,10 +89,11 @@ func withDropped(ranges []segment.Range, more []indexed) []segment.Range {
 	return out
 }
 
-// removeSegments removes the files of dropped segments from all members. That need not be durable: what comes back after a
-// crash is removed by Open.
+// removeSegments removes the files of dropped segments from all members that are written. That need not be durable: what comes
+// back after a crash is removed by Open, and what lies on other members when they are caught up.
 func (l *Log) removeSegments(ids []SegmentID) error {
-	return l.eachMember(func(m *member) error {
+	ms := l.now()
+	return l.eachMember(ms, ms.written(), func(m *member) error {
 		var errs []error
 		for _, id := range ids {
 			if err := m.fs.Remove(m.path(segment.Name(id, true))); err != nil && !errors.Is(err, fs.ErrNotExist) {
