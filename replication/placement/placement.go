@@ -52,8 +52,11 @@ func (s Set) All() iter.Seq[int] {
 }
 
 // reserveBytes is the free space below which a member gets new data only if there are not enough others: 1 GiB, four
-// segments of the usual size.
-const reserveBytes = 1 << 30
+// segments of the usual size; of a small disk, the share of it that reserveShare says.
+const (
+	reserveBytes = 1 << 30
+	reserveShare = 20 // a twentieth
+)
 
 // Member is one that can be written: a current one, or one that is joining.
 type Member struct {
@@ -65,7 +68,7 @@ type Member struct {
 }
 
 // full says that the member has so little space left that others come first.
-func (m *Member) full() bool { return m.Total > 0 && m.Free < reserveBytes }
+func (m *Member) full() bool { return m.Total > 0 && m.Free < min(reserveBytes, m.Total/reserveShare) }
 
 // room is what a member has free; where that is unknown, as much as any.
 func (m *Member) room(unknown uint64) uint64 {
