@@ -56,6 +56,7 @@ type Log struct {
 	index  index
 	files  files
 	keeper keeper
+	healer healer
 	last   LSN // of recovery
 
 	membership atomic.Pointer[membership] // see now
