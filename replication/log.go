@@ -250,7 +250,9 @@ func (l *Log) Stats() Stats {
 	for _, r := range k.Dropped {
 		s.DroppedSegments += int(r.To-r.From) + 1
 	}
-	for _, m := range l.now().members {
+	ms := l.now()
+	s.MinReplicas, s.Redundancy = ms.least(), Redundancy{ms.roster.K, ms.roster.M}
+	for _, m := range ms.members {
 		s.Syncs += m.syncs.Load()
 	}
 	l.mu.Lock()

@@ -118,3 +118,11 @@ func (e *UnavailableError) Unwrap() error { return ErrUnavailable }
 // Redundancy is how sealed segments are kept: as copies, or as K shards of data and M of parity, any K of which make up
 // the segment. The zero Redundancy is copies.
 type Redundancy struct{ K, M int }
+
+// String returns "3" for copies and "rs:K+M" for shards, as it is configured.
+func (r Redundancy) String() string {
+	if r.K == 0 {
+		return "3"
+	}
+	return fmt.Sprintf("rs:%d+%d", r.K, r.M)
+}

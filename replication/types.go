@@ -95,6 +95,8 @@ type Options struct {
 	HedgeAfter time.Duration
 	// Redundancy is how sealed segments are kept.
 	Redundancy Redundancy
+	// KeepRedundancy has a log that there is keep its segments as the members were told before, whatever Redundancy says.
+	KeepRedundancy bool
 	// RepairBytesPerSecond bounds what catching up, healing, scrubbing and converting read. 0: 128 MiB.
 	RepairBytesPerSecond int64
 	// ScrubEvery is how often all that the members hold is read and compared. 0: 7 days; below 0: never.
@@ -195,6 +197,12 @@ type Stats struct {
 	CheckpointLSN   LSN   // the checkpoint stands for the records up to here; 0: there is none
 	CheckpointBytes int64 // of the checkpoint's files on each member
 	DroppedSegments int   // ever
+
+	MinReplicas     int        // current members that writing needs
+	Redundancy      Redundancy // of sealed segments
+	UnderReplicated int64      // bytes of segments that lack a copy or a shard
+	CopyBytes       int64      // of whole copies of segments, on all members together
+	ShardBytes      int64      // of shards, on all members together
 }
 
 var (

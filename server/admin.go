@@ -15,15 +15,16 @@ import (
 //
 //	GET /          the paths below, a line each
 //	GET /healthz   200 while the process runs
-//	GET /readyz    200 when every account can be written, else 503; the body says which member fails and why
+//	GET /readyz    200 while every account can be written, else 503; the body says which members are not well and why
 //	GET /metrics   the figures, as Prometheus reads them
 //	GET /accounts  what each account has and takes, in JSON; ?account=NAME for one
 //	POST /maintain gives back the space of what was deleted; see maintain
 //	POST /check    checks what is stored; see checkAccounts
+//	GET /members   the members of each account's log, in JSON; ?account=NAME for one account
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/check (POST)\n/maintain (POST)\n")
+		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/check (POST)\n/maintain (POST)\n")
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -31,12 +32,14 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("POST /maintain", s.maintain)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /accounts", s.accounts)
+	mux.HandleFunc("GET /members", s.members)
 	return mux
 }
 
 // readiness is the body of /readyz.
 type readiness struct {
 	Ready    bool             `json:"ready"`
+	Degraded bool             `json:"degraded"` // something has failed that the server does without
 	Stopping bool             `json:"stopping,omitempty"`
 	Accounts []accountReading `json:"accounts"`
 }
@@ -44,13 +47,17 @@ type readiness struct {
 type accountReading struct {
 	Name     string          `json:"name"`
 	Writable bool            `json:"writable"`
+	Degraded bool            `json:"degraded"`
 	Error    string          `json:"error,omitempty"`
 	Members  []memberReading `json:"members"`
 }
 
 type memberReading struct {
-	Dir   string `json:"dir"`
-	Error string `json:"error,omitempty"`
+	Number int                   `json:"number"`
+	Dir    string                `json:"dir"`
+	State  blobstore.MemberState `json:"state"`
+	Reason string                `json:"reason,omitempty"`
+	Error  string                `json:"error,omitempty"`
 }
 
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
@@ -59,6 +66,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	for _, a := range s.o.Service.Accounts() {
 		reading := readAccount(a)
 		state.Ready = state.Ready && reading.Writable
+		state.Degraded = state.Degraded || reading.Degraded
 		state.Accounts = append(state.Accounts, reading)
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -69,16 +77,11 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func readAccount(a *blobstore.Account) accountReading {
-	reading := accountReading{Name: a.Name(), Writable: true}
-	if err := a.Store().Failed(); err != nil {
-		reading.Writable, reading.Error = false, err.Error()
-	}
-	for _, m := range a.Store().Log().Members() {
-		member := memberReading{Dir: m.Dir}
-		if m.Err != nil {
-			member.Error = m.Err.Error()
-		}
-		reading.Members = append(reading.Members, member)
+	h := a.Health()
+	reading := accountReading{Name: h.Account, Writable: h.Writable, Degraded: h.Degraded, Error: h.Error}
+	for i := range h.Members {
+		m := &h.Members[i]
+		reading.Members = append(reading.Members, memberReading{m.Number, m.Dir, m.State, m.Reason, m.Error})
 	}
 	return reading
 }
@@ -100,6 +103,7 @@ type stateCollector struct {
 	connections, refused, received, sent *prometheus.Desc
 	figures                              []figure
 	usage                                []usageFigure
+	members                              []memberFigure
 }
 
 func newStateCollector(s *Server) *stateCollector {
@@ -112,6 +116,7 @@ func newStateCollector(s *Server) *stateCollector {
 		sent:        desc("sent_bytes_total", "Bytes sent to clients, headers and TLS included."),
 		figures:     storeFigures(),
 		usage:       usageFigures(),
+		members:     memberFigures(),
 	}
 }
 
@@ -126,7 +131,12 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, f := range c.usage {
 		ch <- f.desc
 	}
-	ch <- limitDesc
+	for _, f := range c.members {
+		ch <- f.desc
+	}
+	for _, d := range []*prometheus.Desc{limitDesc, memberStateDesc, memberErrorsDesc} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -152,6 +162,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, a := range c.s.o.Service.Accounts() {
 		c.collectUsage(ch, a)
+		c.collectMembers(ch, a)
 	}
 }
 
@@ -165,11 +176,19 @@ func storeFigures() []figure {
 	}
 	return []figure{
 		gauge("writable", "1 while the account takes writes.", func(a *blobstore.Account) float64 {
-			if a.Store().Failed() != nil {
+			if a.Available() != nil {
 				return 0
 			}
 			return 1
 		}),
+		gauge("halted", "1 while too few members work, so that writes are refused until more do.", func(a *blobstore.Account) float64 {
+			if a.Store().Failed() == nil && a.Available() != nil {
+				return 1
+			}
+			return 0
+		}),
+		gauge("under_replicated_bytes", "Bytes of the log that lack a copy or a shard.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().UnderReplicated) }),
 		counter("written_bytes", "Bytes of pages that clients wrote.",
 			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().LogicalBytes) }),
 		counter("zero_bytes", "Of these, in chunks of nothing but zeros, which store nothing.",
@@ -206,10 +225,10 @@ func storeFigures() []figure {
 			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Syncs) }),
 		gauge("members", "Members of the log.",
 			func(a *blobstore.Account) float64 { return float64(len(a.Store().Log().Members())) }),
-		gauge("members_failed", "Of these, such as cannot be written any more.", func(a *blobstore.Account) float64 {
+		gauge("members_failed", "Of these, such as are not up to date.", func(a *blobstore.Account) float64 {
 			n := 0
-			for _, m := range a.Store().Log().Members() {
-				if m.Err != nil {
+			for _, m := range a.Health().Members {
+				if m.State != blobstore.MemberCurrent {
 					n++
 				}
 			}

@@ -36,7 +36,7 @@ func TestAdmin(t *testing.T) {
 	if status, body := ts.admin(t, "/readyz"); status != 200 || !strings.Contains(body, `"ready":true`) || !strings.Contains(body, `"dir":"replica-1/`) && !strings.Contains(body, `"dir":"replica-1"`) {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	if status, body := ts.admin(t, "/"); status != 200 || body != "/healthz\n/readyz\n/metrics\n/accounts\n/check (POST)\n/maintain (POST)\n" {
+	if status, body := ts.admin(t, "/"); status != 200 || body != "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/check (POST)\n/maintain (POST)\n" {
 		t.Errorf("/: %d %q", status, body)
 	}
 	if status, _ := ts.admin(t, "/nothing"); status != 404 {

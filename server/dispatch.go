@@ -105,7 +105,10 @@ func (r *request) admit() error {
 	if r.target.secondary && !r.readOnly() {
 		return azerr.InsufficientAccountPermissions
 	}
-	return r.checkBody(r.s.handlers[r.row.ID].body)
+	if err := r.checkBody(r.s.handlers[r.row.ID].body); err != nil || r.readOnly() {
+		return err
+	}
+	return r.account.Available() // a body that cannot be stored is not waited for
 }
 
 // readHeaders takes headers and framing. What it finds wrong is known only after all of them are read, so that the reply

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/op"
 )
 
@@ -67,6 +68,18 @@ func (m *metrics) count(id op.ID, status int, took time.Duration) {
 	(*o).Observe(took.Seconds())
 }
 
+// busyEvery is how often the log is told that requests are refused for now: all of them may be, thousands in a second.
+const busyEvery = 10 * time.Second
+
+// worthTelling reports whether the log must have a line for a request that failed.
+func (r *request) worthTelling() bool {
+	if r.err.Code != azerr.ServerBusy {
+		return true
+	}
+	now, last := r.s.o.Clock.Now().UnixNano(), r.s.busyTold.Load()
+	return now-last >= int64(busyEvery) && r.s.busyTold.CompareAndSwap(last, now)
+}
+
 func operationName(id op.ID) string {
 	if id == 0 {
 		return "none"
@@ -83,7 +96,7 @@ func (r *request) record() {
 	took := r.s.o.Clock.Now().Sub(r.start)
 	r.s.metrics.count(id, r.status, took)
 	log := r.s.o.Log
-	if r.err != nil && r.status >= 500 && r.status != 501 { // what is not built is the client's to know
+	if r.err != nil && r.status >= 500 && r.status != 501 && r.worthTelling() { // what is not built is the client's to know
 		log.Error("request failed", "request", string(r.id[:]), "operation", operationName(id), "status", r.status,
 			"code", r.err.Code.Wire(), "error", r.err.Cause)
 	}

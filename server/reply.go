@@ -13,6 +13,10 @@ import (
 // echoMax is the longest x-ms-client-request-id that is sent back.
 const echoMax = 1024
 
+// retryAfter is how many seconds a client waits before it sends what was refused with ServerBusy again: room in memory is
+// there sooner, and the log looks every second whether enough members work again.
+const retryAfter = "2"
+
 // begin starts the reply with what every reply carries, once what it tells of is done: its Date is not before a
 // Last-Modified in it. Server is written by fasthttp, which has it from us.
 func (r *request) begin(status int) {
@@ -87,6 +91,9 @@ func (r *request) failWith(status int, e *azerr.Error) {
 	r.err = e
 	r.begin(status)
 	r.setString("x-ms-error-code", e.Code.Wire())
+	if e.Code == azerr.ServerBusy {
+		r.setString("Retry-After", retryAfter)
+	}
 	if status == fasthttp.StatusUnauthorized {
 		r.set("WWW-Authenticate", challenge)
 	}

@@ -28,6 +28,10 @@ type Options struct {
 	Product string       // how the server calls itself, with its version. "": Pagevault
 	TLS     *tls.Config  // nil: plain HTTP
 
+	// MemberDir returns the folder of an account in a directory that is to be the home of a member, counted from 1, or why
+	// it cannot be. nil: members do not move.
+	MemberDir func(account string, member int, dir string) (string, error)
+
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 
 	MaxConns    int           // open connections; more are told 503. 0: 4096
@@ -105,6 +109,7 @@ type Server struct {
 	metrics    *metrics
 	date       dater
 	serving    atomic.Int64 // connections with a goroutine of fasthttp
+	busyTold   atomic.Int64 // when the log was last told that a request was refused for now, nanoseconds since 1970
 	checking   sync.Mutex   // held while an account is checked: one at a time
 
 	pristine     fasthttp.ResponseHeader // of a reply that nothing was said of yet
@@ -248,8 +253,8 @@ func (s *Server) turnAway(c net.Conn) {
 	e := &azerr.Error{Code: azerr.ServerBusy}
 	body := azerr.AppendXML(nil, e, string(id[:]), now)
 	fmt.Fprintf(c, "HTTP/1.1 503 Service Unavailable\r\nServer: %s\r\nDate: %s\r\nx-ms-request-id: %s\r\nx-ms-version: %s\r\n"+
-		"x-ms-error-code: %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		s.o.Product, s.date.now(), id[:], newestVersion, e.Code.Wire(), len(body), body)
+		"x-ms-error-code: %s\r\nRetry-After: %s\r\nContent-Type: application/xml\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		s.o.Product, s.date.now(), id[:], newestVersion, e.Code.Wire(), retryAfter, len(body), body)
 }
 
 // admittedKey is where a request waits between the two calls that fasthttp makes for one that asked before it sends.

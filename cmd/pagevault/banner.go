@@ -45,7 +45,10 @@ func printBanner(w io.Writer, b *banner) {
 		line("data", "in memory: nothing survives the process")
 	} else {
 		line("data", "%s", b.home.data)
-		line("members", "%d, each with every byte: %s", len(b.home.members), b.home.shownMembers())
+		line("members", "%s: %s", b.members(), b.home.shownMembers())
+		for _, text := range b.redundancies() {
+			line("redundancy", "%s", text)
+		}
 	}
 	line("key", "%s", b.key.shown())
 	if b.admin != nil {
@@ -69,8 +72,14 @@ func (b *banner) warnings() (all []string) {
 	if n := len(b.home.members); n < defaultMembers {
 		all = append(all, fmt.Sprintf("there are fewer than %d members: give %d --replica; their number cannot be changed later", defaultMembers, defaultMembers))
 	}
-	if shared := b.home.sharedDevice(); len(shared) > 0 {
+	health := b.service.Health()
+	if shared := sharedDevice(health); len(shared) > 0 {
 		all = append(all, fmt.Sprintf("members %s are on one device: that guards against damaged bytes, not against a lost disk", enumerate(shared)))
+	}
+	for _, d := range disks(health) {
+		if d.worst.State != blobstore.MemberCurrent {
+			all = append(all, fmt.Sprintf("%s. %s", d.what(), meaning(health)))
+		}
 	}
 	if names := b.home.unserved(b.plan.accounts); len(names) > 0 {
 		all = append(all, fmt.Sprintf("there is data of accounts that are not served: %s (name them with --account)", strings.Join(names, ", ")))
@@ -79,6 +88,60 @@ func (b *banner) warnings() (all []string) {
 		all = append(all, fmt.Sprintf("everybody who reaches this address can read and write account %s", name))
 	}
 	return all
+}
+
+// members says how many there are and what they hold.
+func (b *banner) members() string {
+	n, current := len(b.home.members), 0
+	all := disks(b.service.Health())
+	for _, d := range all {
+		if d.worst.State == blobstore.MemberCurrent {
+			current++
+		}
+	}
+	switch {
+	case current < len(all):
+		return fmt.Sprintf("%d, of which %d %s up to date", n, current, isOrAre(current))
+	case n > defaultMembers:
+		return fmt.Sprintf("%d, every byte on %d of them", n, defaultMembers)
+	}
+	return fmt.Sprintf("%d, each with every byte", n)
+}
+
+func isOrAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// redundancies says how accounts keep sealed files, where that is not as copies.
+func (b *banner) redundancies() (all []string) {
+	for _, h := range b.service.Health() {
+		r, err := blobstore.ParseRedundancy(h.Redundancy)
+		if err == nil && r.K > 0 {
+			all = append(all, fmt.Sprintf("account %s: %s, sealed files are %d shards, of which any %d may be lost", h.Account, h.Redundancy, r.K+r.M, r.M))
+		}
+	}
+	return all
+}
+
+// sharedDevice returns the numbers of the members that lie on a device with another one; none if each has its own. Where
+// the disk of one that is out would be mounted says nothing.
+func sharedDevice(all []blobstore.Health) (shared []int) {
+	on := map[string][]int{}
+	for _, d := range disks(all) {
+		if m := &d.worst; m.Device != "" && badness(m.State) <= badness(blobstore.MemberJoining) {
+			on[m.Device] = append(on[m.Device], d.numbers...)
+		}
+	}
+	for _, group := range on {
+		if len(group) > 1 {
+			shared = append(shared, group...)
+		}
+	}
+	slices.Sort(shared)
+	return shared
 }
 
 // shownHost returns host:port as this machine reaches it.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -25,10 +24,11 @@ const defaultMembers = 3
 
 // layout is where stores live: folders of accounts below one folder for the index and one for each member.
 type layout struct {
-	fs      vfs.FS // nil: the operating system's files
-	data    string // "": memory
-	index   string
-	members []string
+	fs       vfs.FS // nil: the operating system's files
+	data     string // "": memory
+	index    string
+	members  []string
+	unusable []error // by member: why nothing can be written there; nil: nothing is known against it
 }
 
 // memoryLayout keeps everything in one file system in memory. There is one member: copies of memory in the same memory
@@ -37,17 +37,25 @@ func memoryLayout() *layout {
 	return &layout{fs: vfs.NewMem(), index: "index", members: []string{"replica-1"}}
 }
 
-// diskLayout is findLayout for those who are going to write there: it refuses folders in which nothing can be made.
+// diskLayout is findLayout for those who are going to write there: it refuses folders in which nothing can be made. Where
+// there are stores already, what is wrong with a member's folder is only noted: their logs can do without it, or say why not.
 func diskLayout(data string, replicas []string) (*layout, error) {
 	l, err := findLayout(data, replicas)
 	if err != nil {
 		return nil, err
 	}
-	for _, dir := range append([]string{l.index}, l.members...) {
-		if err := checkWritable(dir); err != nil {
-			return nil, err
+	if err := checkWritable(l.index); err != nil {
+		return nil, err
+	}
+	for i, dir := range l.members {
+		if l.unusable[i] == nil {
+			l.unusable[i] = checkWritable(dir)
+		}
+		if l.unusable[i] != nil && len(l.unserved(nil)) == 0 {
+			return nil, l.unusable[i]
 		}
 	}
+	l.sort()
 	return l, nil
 }
 
@@ -75,6 +83,7 @@ func findLayout(data string, replicas []string) (*layout, error) {
 			l.members = append(l.members, r)
 		}
 	}
+	l.unusable = make([]error, len(l.members))
 	if err := l.checkApart(); err != nil {
 		return nil, err
 	}
@@ -130,11 +139,12 @@ type place struct {
 
 // locate finds out where a folder is.
 func locate(name, dir string) (place, error) {
+	p := place{name: name, dir: dir}
 	there, rest, err := existing(dir)
 	if err != nil {
-		return place{}, fmt.Errorf("directory %s cannot be made: %w", dir, cause(err))
+		return p, fmt.Errorf("directory %s cannot be made: %w", dir, cause(err))
 	}
-	p := place{name: name, dir: dir, real: filepath.Join(there, rest)}
+	p.real = filepath.Join(there, rest)
 	if rest == "" {
 		p.info, err = os.Stat(there)
 	}
@@ -154,7 +164,7 @@ func (p place) holds(q place) bool {
 
 // checkApart returns an error if a member is, contains or lies in another one or the index, or is or contains the data
 // directory. Two members in one folder would write over each other, and be one copy at best; what is removed or mounted
-// with one must not take another along.
+// with one must not take another along. A member's folder that cannot be found out about is noted as unusable.
 func (l *layout) checkApart() error {
 	data, err := locate("the data directory", l.data)
 	if err != nil {
@@ -168,7 +178,8 @@ func (l *layout) checkApart() error {
 	for i, dir := range l.members {
 		m, err := locate(fmt.Sprintf("member %d", i+1), dir)
 		if err != nil {
-			return err
+			l.unusable[i] = err
+			m.real = dir
 		}
 		for _, other := range append([]place{data, index}, members...) {
 			switch {
@@ -187,24 +198,13 @@ func (l *layout) checkApart() error {
 
 // unserved returns the accounts that the folders hold and that are not among those served, sorted.
 func (l *layout) unserved(accounts []blobstore.AccountOptions) []string {
-	if l.fs != nil {
-		return nil
-	}
 	names := map[string]bool{}
-	for i, dir := range append([]string{l.index}, l.members...) {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue // opening the stores says what is wrong
-		}
-		for _, e := range entries {
-			account := e.IsDir() && validAccountName(e.Name())
-			if account && i > 0 { // a disk may hold other folders
-				_, err := os.Stat(filepath.Join(dir, e.Name(), segment.IdentityName))
-				account = err == nil
-			}
-			if account {
-				names[e.Name()] = true
-			}
+	for _, name := range l.accountsIn(l.index, false) {
+		names[name] = true
+	}
+	for _, dir := range l.members {
+		for _, name := range l.accountsIn(dir, true) {
+			names[name] = true
 		}
 	}
 	for _, a := range accounts {
@@ -213,30 +213,118 @@ func (l *layout) unserved(accounts []blobstore.AccountOptions) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// sharedDevice returns the members that lie on a device with another one, numbered from 1; nil if each has its own.
-func (l *layout) sharedDevice() []int {
+// accountsIn returns the accounts that have a folder in dir. In a member's directory, which is a disk that may hold other
+// folders, only those count that say whose they are. What cannot be read holds none: opening the stores says what is wrong.
+func (l *layout) accountsIn(dir string, member bool) (names []string) {
 	if l.fs != nil {
 		return nil
 	}
-	on := map[uint64][]int{}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !validAccountName(e.Name()) {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), segment.IdentityName)); member && err != nil {
+			continue
+		}
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// checkNew returns an error if a store would have to be made, which needs all members, while one of them cannot be written
+// to, or is not there: a disk that holds nothing of any account, while others do, may not be mounted.
+func (l *layout) checkNew(account string) error {
+	if l.fs != nil {
+		return nil
+	}
+	held, some := make([][]string, len(l.members)), false
 	for i, dir := range l.members {
-		info, err := os.Stat(dir)
+		held[i] = l.accountsIn(dir, true)
+		some = some || len(held[i]) > 0
+		if slices.Contains(held[i], account) {
+			return nil
+		}
+	}
+	if slices.Contains(l.accountsIn(l.index, false), account) {
+		return nil // pagestore.CheckMembers knows more
+	}
+	for i, dir := range l.members {
+		switch {
+		case l.unusable[i] != nil:
+			return fmt.Errorf("it is new, which needs all members: %w", l.unusable[i])
+		case some && len(held[i]) == 0:
+			return fmt.Errorf("it is new, which needs all members, but %s holds nothing of the accounts that the others hold: mount its disk, or start without the new account and run: pagevault member replace %d",
+				dir, i+1)
+		}
+	}
+	return nil
+}
+
+// moveMember returns where a directory that is to be the home of a member, counted from 1, keeps an account, or why it cannot
+// be one.
+func (l *layout) moveMember(account string, member int, dir string) (string, error) {
+	if l.fs != nil || member > len(l.members) || !filepath.IsAbs(dir) {
+		return "", fmt.Errorf("member %d cannot be moved to %s", member, dir)
+	}
+	moved := *l
+	moved.members, moved.unusable = slices.Clone(l.members), make([]error, len(l.members))
+	moved.members[member-1] = filepath.Clean(dir)
+	if err := moved.checkApart(); err != nil {
+		return "", err
+	}
+	if err := moved.unusable[member-1]; err != nil {
+		return "", err
+	}
+	if err := checkWritable(dir); err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, account), nil
+}
+
+// sort puts members that stores know by a number at the place of that number, so that those of a store that is made now
+// have the same ones. Where stores do not agree the members stay in the order given.
+func (l *layout) sort() {
+	at := make([]string, len(l.members))
+	var others []string
+	for _, dir := range l.members {
+		n := l.number(dir)
+		switch {
+		case n == 0 || n > len(at):
+			others = append(others, dir)
+		case at[n-1] != "":
+			return
+		default:
+			at[n-1] = dir
+		}
+	}
+	for i := range at {
+		if at[i] == "" {
+			at[i], others = others[0], others[1:]
+		}
+	}
+	unusable := make([]error, len(at))
+	for i, dir := range at {
+		unusable[i] = l.unusable[slices.Index(l.members, dir)]
+	}
+	l.members, l.unusable = at, unusable
+}
+
+// number returns the number, from 1, that the first store in a member's directory knows it by; 0: none.
+func (l *layout) number(dir string) int {
+	for _, account := range l.accountsIn(dir, true) {
+		b, err := os.ReadFile(filepath.Join(dir, account, segment.IdentityName))
 		if err != nil {
 			continue
 		}
-		if st, ok := info.Sys().(*syscall.Stat_t); ok {
-			on[uint64(st.Dev)] = append(on[uint64(st.Dev)], i+1)
+		if id, err := segment.ParseIdentity(b); err == nil {
+			return int(id.Number)
 		}
 	}
-	var shared []int
-	for i := range l.members {
-		for _, group := range on {
-			if len(group) > 1 && slices.Contains(group, i+1) {
-				shared = append(shared, i+1)
-			}
-		}
-	}
-	return shared
+	return 0
 }
 
 // store returns where the store of an account lives.

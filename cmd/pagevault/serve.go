@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,26 +35,25 @@ const (
 
 // serveFlags are the flags of serve as given.
 type serveFlags struct {
-	data         string
-	memory       bool
-	replicas     []string
-	keyFile      string
-	encryption   string
-	listen       string
-	admin        string
-	accounts     []string
-	allowKnown   bool
-	tlsCert      string
-	tlsKey       string
-	maxPageBlob  string
-	limits       []string
-	maintenance  maintenanceFlags
-	pathOnly     bool
-	logLevel     string
-	logFormat    string
-	dataGiven    bool
-	replicaGiven bool
-	segmentGiven bool
+	data        string
+	memory      bool
+	replicas    []string
+	keyFile     string
+	encryption  string
+	listen      string
+	admin       string
+	accounts    []string
+	allowKnown  bool
+	tlsCert     string
+	tlsKey      string
+	maxPageBlob string
+	limits      []string
+	maintenance maintenanceFlags
+	replication replicationFlags
+	pathOnly    bool
+	logLevel    string
+	logFormat   string
+	given       func(flag string) bool // whether it is on the command line
 }
 
 const serveLong = `Serve the Blob service over HTTP.
@@ -72,8 +72,7 @@ func newServe() *cobra.Command {
 		Long:  serveLong,
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f.dataGiven, f.replicaGiven = cmd.Flags().Changed("data"), cmd.Flags().Changed("replica")
-			f.segmentGiven = cmd.Flags().Changed("segment-size")
+			f.given = cmd.Flags().Changed
 			return serve(&f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
@@ -81,11 +80,11 @@ func newServe() *cobra.Command {
 	flags.SortFlags = false
 	flags.StringVar(&f.data, "data", "./pagevault-data", "directory of the index, and of the members if no --replica is given")
 	flags.BoolVar(&f.memory, "memory", false, "keep everything in memory; nothing survives the process")
-	flags.StringArrayVar(&f.replicas, "replica", nil, "directory of a member of the log; three of them, on three disks")
+	flags.StringArrayVar(&f.replicas, "replica", nil, "directory of a member of the log; three of them or more, on as many disks, in any order")
 	flags.StringVar(&f.keyFile, "master-key-file", "", "file of the key that all content is sealed under; made if there is no data yet. Empty: "+masterKeyName+" in --data")
 	flags.StringVar(&f.encryption, "encryption", "on", "on, or off: accounts that are new do not encrypt what they store")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:10000", "address of the Blob service; port 0 picks a free one")
-	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics, and of what account, compact and check --online ask; port 0 picks a free one, empty is none")
+	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics, and of what account, member, scrub, compact and check --online ask; port 0 picks a free one, empty is none")
 	flags.StringArrayVar(&f.accounts, "account", nil, "NAME:KEY or NAME:KEY:KEY2, keys in base64; may be repeated")
 	flags.BoolVar(&f.allowKnown, "allow-well-known-key", false, "serve the emulators' key on an address that is not loopback")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "file of the certificate chain, PEM; serves https")
@@ -93,6 +92,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
 	f.maintenance.register(flags)
+	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -130,7 +130,8 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	service, key, err := openService(plan, home)
+	alarm := newAlarm(plan.log, clock.System, commandFor(admin))
+	service, key, err := openService(plan, home, alarm)
 	if err != nil {
 		return err
 	}
@@ -145,11 +146,14 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		Product:     "Pagevault/" + version,
 		TLS:         plan.tls,
 		NoHostStyle: f.pathOnly,
+		MemberDir:   home.moveMember,
 	})
 	if err != nil {
 		return err
 	}
 	printBanner(stdout, &banner{plan: plan, home: home, key: key, service: service, blob: blob.Addr(), admin: admin})
+	alarm.start(service.Health)
+	defer alarm.stop() // before the service is closed
 	return runUntil(signals, srv, blob, admin, plan.log)
 }
 
@@ -166,7 +170,7 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	p := &plan{flags: f}
 	var err error
 	switch {
-	case f.memory && (f.dataGiven || f.replicaGiven):
+	case f.memory && (f.given("data") || f.given("replica")):
 		return nil, usagef("--memory goes with neither --data nor --replica")
 	case (f.tlsCert == "") != (f.tlsKey == ""):
 		return nil, usagef("--tls-cert and --tls-key go together")
@@ -187,6 +191,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, usagef("--max-page-blob: %s is not a multiple of %d up to 8TiB", f.maxPageBlob, blobstore.PageSize)
 	}
 	if err := f.maintenance.parse(); err != nil {
+		return nil, err
+	}
+	if err := f.replication.parse(f.members(), f.given); err != nil {
 		return nil, err
 	}
 	environment := os.Getenv(accountsVariable)
@@ -210,6 +217,31 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		p.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	}
 	return p, nil
+}
+
+// members returns how many members the logs are to have.
+func (f *serveFlags) members() int {
+	switch {
+	case f.memory:
+		return 1
+	case len(f.replicas) > 0:
+		return len(f.replicas)
+	}
+	return defaultMembers
+}
+
+// commandFor returns what to type to have the server of an admin listener, nil if it has none, do something.
+func commandFor(admin net.Listener) func(args ...string) string {
+	return func(args ...string) string {
+		text := "pagevault " + strings.Join(args, " ")
+		if admin == nil {
+			return text + " (it is started without --admin, which that needs)"
+		}
+		if at := "http://" + shownHost(admin.Addr()); at != defaultAdmin {
+			text += " --admin " + at
+		}
+		return text
+	}
 }
 
 // home finds the place where the stores live.

@@ -10,14 +10,19 @@ import (
 	"strings"
 
 	"pagevault/blobstore"
+	"pagevault/internal/clock"
 	"pagevault/pagestore"
 	"pagevault/replication"
 )
 
 // openService finds the master key, opens the stores of all accounts and has their events logged.
-func openService(p *plan, home *layout) (*blobstore.Service, *masterKey, error) {
+func openService(p *plan, home *layout, alarm *alarm) (*blobstore.Service, *masterKey, error) {
 	for _, a := range p.accounts { // all of them before the first one is made: disks that are not mounted are so for all
-		if err := pagestore.CheckMembers(home.store(a.Name)); err != nil {
+		err := pagestore.CheckMembers(home.store(a.Name))
+		if err == nil {
+			err = home.checkNew(a.Name)
+		}
+		if err != nil {
 			return nil, nil, fmt.Errorf("account %s: %w", a.Name, err)
 		}
 	}
@@ -25,7 +30,7 @@ func openService(p *plan, home *layout) (*blobstore.Service, *masterKey, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	service, err := openStores(p, home, key)
+	service, err := openStores(p, home, key, alarm)
 	if errors.Is(err, pagestore.ErrWrongKey) {
 		err = fmt.Errorf("%w (the master key is looked for in %s)", err, key.file)
 	}
@@ -33,18 +38,20 @@ func openService(p *plan, home *layout) (*blobstore.Service, *masterKey, error) 
 }
 
 // openStores opens the stores of all accounts.
-func openStores(p *plan, home *layout, key *masterKey) (*blobstore.Service, error) {
+func openStores(p *plan, home *layout, key *masterKey, alarm *alarm) (*blobstore.Service, error) {
 	return blobstore.Open(blobstore.Options{
 		MaxPageBlob: p.maxPageBlob,
 		Accounts:    p.accounts,
 		Store: func(account string) (pagestore.Options, error) {
 			o := home.store(account)
 			o.MasterKey, o.Unencrypted = key.key, key.unencrypted
-			p.flags.maintenance.set(&o, p.flags.segmentGiven)
+			p.flags.maintenance.set(&o, p.flags.given("segment-size"))
+			p.flags.replication.set(&o)
 			log := p.log.With("account", account)
+			few := &throttle{clock: clock.System}
 			o.Events = &pagestore.Events{
 				DamagedCopy: func(member int, at replication.Position, n int, err error) {
-					log.Warn("a copy is damaged", "member", member+1, "segment", at.Segment, "offset", at.Offset, "bytes", n, "error", err)
+					few.warn(log, "a copy is damaged", "member", member+1, "segment", at.Segment, "offset", at.Offset, "bytes", n, "error", err)
 				},
 				Failed: func(err error) { log.Error("the store takes no more writes until it is started again", "error", err) },
 				IndexRebuilt: func(r pagestore.RebuildResult) {
@@ -61,10 +68,7 @@ func openStores(p *plan, home *layout, key *masterKey) (*blobstore.Service, erro
 				SummaryLost: func(err error) { log.Warn("the file of fingerprints", "error", err) },
 				Replayed:    func(from, to replication.LSN) { log.Info("replayed the log", "from", from, "to", to) },
 			}
-			o.Log.Events = &replication.Events{
-				Recovered: func(r replication.Recovery) { logRecovery(log, r, o.Members) },
-				Failed:    func(err error) { log.Error("the log takes no more writes", "error", err) },
-			}
+			o.Log.Events = logEvents(log, few, alarm, o.Members)
 			return o, nil
 		},
 		Events: &blobstore.Events{
@@ -76,6 +80,26 @@ func openStores(p *plan, home *layout, key *masterKey) (*blobstore.Service, erro
 			},
 		},
 	})
+}
+
+// logEvents has what happens to a log told. What the state of its members means the alarm says, once for all accounts.
+func logEvents(log *slog.Logger, few *throttle, alarm *alarm, members []replication.Member) *replication.Events {
+	return &replication.Events{
+		Recovered: func(r replication.Recovery) { logRecovery(log, r, members) },
+		Failed:    func(err error) { log.Error("the log takes no more writes", "error", err) },
+		ReadFailed: func(member int, at replication.Position, err error) {
+			few.warn(log, "a member could not be read", "member", member+1, "segment", at.Segment, "offset", at.Offset, "error", err)
+		},
+		MemberState: func(c replication.MemberChange) {
+			log.Debug("a member has changed", "member", c.Number+1, "dir", c.Dir, "from", c.From, "to", c.To, "reason", c.Reason, "error", c.Err)
+			alarm.kick()
+		},
+		Halted:  func(err error) { log.Debug("writes are refused", "error", err); alarm.kick() },
+		Resumed: func() { log.Debug("writes go on"); alarm.kick() },
+		Healed: func(r replication.Repair) {
+			few.warn(log, "made a damaged file whole again from other members", "member", r.Member+1, "segment", r.Segment, "file", r.File, "bytes", r.Bytes, "found", r.Reason)
+		},
+	}
 }
 
 // logRecovery says what opening a log found and did. Copies that had to be completed are worth a look at the disk: after a

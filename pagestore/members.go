@@ -1,0 +1,28 @@
+package pagestore
+
+import "pagevault/replication"
+
+// The log's members under names for those who know the log only through a store.
+type (
+	MemberStatus = replication.MemberStatus
+	MemberState  = replication.State
+)
+
+// The states of a member. See package replication.
+const (
+	MemberCurrent = replication.Current
+	MemberJoining = replication.Joining
+	MemberBehind  = replication.Behind
+	MemberAbsent  = replication.Absent
+	MemberForeign = replication.Foreign
+)
+
+// ErrUnavailable is returned by updates while too few members of the log can be written. Reads go on, and updates will
+// again without a new start: see replication.UnavailableError.
+var ErrUnavailable = replication.ErrUnavailable
+
+// Redundancy is how sealed segments are kept; see package replication. The zero value is whole copies.
+type Redundancy = replication.Redundancy
+
+// Member is a directory that is to be a member of the log.
+type Member = replication.Member
