@@ -12,6 +12,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"pagevault/internal/invariant"
+	"pagevault/replication/roster"
 	"pagevault/replication/segment"
 )
 
@@ -292,8 +294,7 @@ func (l *Log) form(all []found, done *Recovery) error {
 	return nil
 }
 
-// writeIdentity makes the MEMBER file: temporary file, sync, rename, sync of the directory and of the one above it, which
-// may be as new.
+// writeIdentity makes the MEMBER file of a directory that has none.
 func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
 	// Two paths may lead to one directory. Then the identity of the earlier member has appeared here.
 	switch now, err := m.look(); {
@@ -303,6 +304,20 @@ func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
 		return fmt.Errorf("%w: %s is the same directory as %s: every member needs one of its own",
 			ErrMembers, m.dir, l.now().members[now.identity.Number-1].dir)
 	}
+	return m.placeIdentity(id.Append(nil))
+}
+
+// writeRoster makes r the roster of the member: its MEMBER file, durably. A failure leaves the old file or the new one. It may
+// be called for any member whose directory is open and whose number r has.
+func (l *Log) writeRoster(m *member, r *roster.Roster) error {
+	file := segment.Member{Number: uint32(m.number + 1), Roster: *r}
+	invariant.Check(r.Check() == nil && r.Row(m.number+1) != nil, "member %d is to get %v: %v", m.number+1, r, r.Check())
+	return m.placeIdentity(file.Append(nil))
+}
+
+// placeIdentity gives the member another MEMBER file: temporary file, sync, rename, sync of the directory and of the one
+// above it, which may be as new.
+func (m *member) placeIdentity(b []byte) error {
 	temp := m.path(segment.IdentityName + segment.TempSuffix)
 	fail := func(op string, err error) error {
 		return &MemberError{Dir: m.dir, Op: op + " " + segment.IdentityName, Err: err}
@@ -311,7 +326,7 @@ func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
 	if err != nil {
 		return fail("create", err)
 	}
-	if err := writeAndClose(f, id.Append(nil)); err != nil {
+	if err := writeAndClose(f, b); err != nil {
 		return fail("write", err)
 	}
 	if err := m.fs.Rename(temp, m.path(segment.IdentityName)); err != nil {

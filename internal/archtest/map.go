@@ -35,8 +35,8 @@ var importMap = []folder{
 	{dir: "pagestore/frame", may: []string{"pagestore/pagemap", "pagestore/seal"}},
 	{dir: "pagestore/gc"},
 	{dir: "replication"},
-	{dir: "replication/roster"},
-	{dir: "replication/segment"},
+	{dir: "replication/roster", may: []string{"replication/placement"}},
+	{dir: "replication/segment", may: []string{"replication/roster", "replication/placement"}},
 	{dir: "replication/placement"},
 	{dir: "replication/stripe"},
 

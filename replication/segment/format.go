@@ -16,6 +16,7 @@
 package segment
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -83,11 +84,12 @@ var (
 type VersionError struct {
 	What  string // "MEMBER" or "segment"
 	Found uint32
+	Want  uint32 // what this program writes. 0: Version
 }
 
 func (e *VersionError) Error() string {
 	return fmt.Sprintf("%s has format version %d, this program reads and writes version %d: use a matching release of pagevault",
-		e.What, e.Found, uint32(Version))
+		e.What, e.Found, cmp.Or(e.Want, Version))
 }
 
 func damaged(format string, args ...any) error {
@@ -134,13 +136,19 @@ func ParseName(name string) (id ID, sealed, ok bool) {
 // frame finishes one of the 64-byte structures: bytes [8,12) hold the version and [60,64) the CRC-32C of the 60 bytes
 // before. Every future version keeps magic, version and this checksum where they are, so that "damaged" and "of another
 // version" can be told apart.
-func frame(b []byte, magic [8]byte) {
+func frame(b []byte, magic [8]byte) { frameVersion(b, magic, Version) }
+
+func frameVersion(b []byte, magic [8]byte, version uint32) {
 	copy(b, magic[:])
-	binary.LittleEndian.PutUint32(b[8:], Version)
+	binary.LittleEndian.PutUint32(b[8:], version)
 	binary.LittleEndian.PutUint32(b[60:], Checksum(0, b[:60]))
 }
 
 func checkFrame(b []byte, magic [8]byte, what string) error {
+	return checkFrameVersion(b, magic, what, Version)
+}
+
+func checkFrameVersion(b []byte, magic [8]byte, what string, version uint32) error {
 	switch {
 	case len(b) < 64:
 		return damaged("%s has %d of 64 bytes", what, len(b))
@@ -149,13 +157,13 @@ func checkFrame(b []byte, magic [8]byte, what string) error {
 	case binary.LittleEndian.Uint32(b[60:]) != Checksum(0, b[:60]):
 		return damaged("%s has checksum %08x, its bytes give %08x", what, binary.LittleEndian.Uint32(b[60:]), Checksum(0, b[:60]))
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != Version {
-		return &VersionError{What: what, Found: v}
+	if v := binary.LittleEndian.Uint32(b[8:]); v != version {
+		return &VersionError{What: what, Found: v, Want: version}
 	}
 	return nil
 }
 
-// Identity says which member of which log a directory is.
+// Identity is version 1 of a MEMBER file: it says which member of which log a directory is.
 //
 //	 0  8  magic "PVMEMBER"
 //	 8  4  format version

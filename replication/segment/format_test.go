@@ -49,7 +49,8 @@ func TestGolden(t *testing.T) {
 		fmt.Fprintf(&text, "%s, %d bytes\n%s\n", name, len(b), hex.Dump(b))
 	}
 	id := Identity{Store: testStore, Number: 2, Count: 3, Epoch: 0x3132333435363738, Created: 0x2122232425262728}
-	part("MEMBER", id.Append(nil))
+	part("MEMBER", testMember().Append(nil))
+	part("MEMBER of version 1", id.Append(nil))
 	seg := build(testHeader, "meta", "some data", "", "", "more meta", "")
 	part("segment header", seg[:64])
 	part("records", seg[64:endOf(seg)])
