@@ -308,8 +308,8 @@ func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
 }
 
 // writeRoster makes r the roster of the member: its MEMBER file, durably. A failure leaves the old file or the new one. It may
-// be called for any member whose directory is open and whose number r has.
-func (l *Log) writeRoster(m *member, r *roster.Roster) error {
+// be called for any member whose directory is open and whose number r has, by one goroutine at a time.
+func (m *member) writeRoster(r *roster.Roster) error {
 	file := segment.Member{Number: uint32(m.number + 1), Roster: *r}
 	invariant.Check(r.Check() == nil && r.Row(m.number+1) != nil, "member %d is to get %v: %v", m.number+1, r, r.Check())
 	return m.placeIdentity(file.Append(nil))
