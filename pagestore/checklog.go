@@ -90,7 +90,7 @@ func (l *logCheck) report(same []replication.Problem) {
 		if p.Segment != 0 {
 			out.Kind = KindLogSegment
 		}
-		if len(same) == l.members {
+		if same[0].Lost {
 			out.Kind, out.Severity, out.Member = KindLogLost, SeverityError, 0
 			if l.members > 1 {
 				out.Text = fmt.Sprintf("on every member: %s", out.Text)

@@ -84,6 +84,10 @@ type copyState struct {
 	trailer *segment.Trailer // nil unless it is whole
 	tabled  bool             // the table of records is whole, too
 	flaw    error            // why header or footer are not whole; nil for an unsealed file with a whole header
+
+	// Of a verification only, where flaw is about header or file.
+	torn  error // why the footer is not whole
+	paced *pacedFile
 }
 
 // recover examines all segments, then repairs them and the checkpoint, and fills the index and done.

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -19,12 +21,14 @@ import (
 
 // Problem is something that is not as it should be on one member.
 type Problem struct {
-	Member  int       // from 0
-	Dir     string    // the member's directory
+	Member  int       // from 0; -1: about no member more than another
+	Dir     string    // the member's directory; "" of none
 	File    string    // in it; "": the directory itself
 	Segment SegmentID // 0: File is no segment
 	Offset  int64     // in File, where the first byte that is wrong or missing may be
 	Reason  string
+	// Lost says that no member that is there has the bytes as they were written, so that it cannot be put right.
+	Lost bool
 	// Unfinished says that a crash leaves things so, and the next Open puts them right; it is no damage. Only VerifyMembers
 	// finds such.
 	Unfinished bool
@@ -33,6 +37,9 @@ type Problem struct {
 // String returns where and what.
 func (p Problem) String() string {
 	where := p.Dir
+	if p.Member < 0 {
+		where = "the log"
+	}
 	if p.File != "" {
 		where += "/" + p.File
 	}
@@ -54,35 +61,136 @@ type VerifyOptions struct {
 // Verify reads all that every member holds and reports what is not as it was written: headers, every byte of every durable
 // record, padding and footers, the files of the checkpoint, CHECKPOINT and MEMBER; files that are missing, files that should
 // not be there, and copies that differ. It may run beside everything else: what is appended after it has begun is left for
-// the next time, what is dropped meanwhile is no problem. It changes nothing, but a file of the checkpoint that it finds
-// damaged is written again with the next checkpoint. Problems are no error; an error says why it could not go on: that of
-// ctx, or ErrClosed.
+// the next time, what is dropped meanwhile is no problem. Members that are not current are not read, which is reported as one
+// problem of each, and so are segments that have fewer copies or shards than they should, all together as one problem. It
+// changes nothing, but a file of the checkpoint that it finds damaged is written again with the next checkpoint. Problems are
+// no error; an error says why it could not go on: that of ctx, or ErrClosed.
 //
 // Of a log that is open for reading only it reports what VerifyMembers does.
 func (l *Log) Verify(ctx context.Context, o VerifyOptions) error {
-	v := newVerification(ctx, o, l.now().members)
 	if l.Failed() == ErrReadOnly {
-		return v.offline()
+		return newVerification(ctx, o, l.now().members, l.o.Clock).offline()
 	}
-	v.log, v.store = l, l.store
+	v := l.newVerification(ctx, o)
 	manifest := l.keeper.current()
 	all := l.index.all()
-	for i := range all {
-		v.total += all[i].length * int64(len(v.members))
-	}
-	v.total += manifest.Bytes() * int64(len(v.members))
+	v.expect(all, &manifest)
+	v.away()
 	l.verifyDirectories(v)
 	for i := range all {
-		s := &all[i]
-		w := wantedSegment{id: s.id, first: s.first, end: s.end, sealed: s.sealed}
-		if _, err := v.segment(w); err != nil {
+		if err := v.sealedOrNot(&all[i]); err != nil {
 			return err
 		}
 	}
+	v.tellLacking()
 	if err := v.checkpoint(&manifest); err != nil {
 		return err
 	}
 	return v.finish()
+}
+
+// newVerification returns a verification of the members that are current just now.
+func (l *Log) newVerification(ctx context.Context, o VerifyOptions) *verification {
+	ms := l.now()
+	v := newVerification(ctx, o, ms.members, l.o.Clock)
+	v.log, v.store, v.keepers = l, l.store, ms.keepers()
+	for i, m := range ms.members {
+		v.absent[i] = m == nil || !ms.current.Has(i)
+	}
+	return v
+}
+
+// expect adds up what is to be read.
+func (v *verification) expect(all []indexed, manifest *segment.Manifest) {
+	for i := range all {
+		v.total += v.bytesOf(&all[i])
+	}
+	for i := range v.keepers.All() {
+		if !v.skips(i) {
+			v.total += manifest.Bytes()
+		}
+	}
+}
+
+// away reports the members that are not read.
+func (v *verification) away() {
+	for _, s := range v.log.Members() {
+		if s.State == Current {
+			continue
+		}
+		reason := fmt.Sprintf("the member is %s and was not read", s.State)
+		if s.Reason != "" {
+			reason = fmt.Sprintf("the member is %s (%s) and was not read", s.State, s.Reason)
+		}
+		if v.o.Report != nil {
+			v.o.Report(Problem{Member: s.Number, Dir: s.Dir, Reason: reason})
+		}
+	}
+}
+
+// skips reports whether nothing of member i is read.
+func (v *verification) skips(i int) bool { return i >= len(v.members) || v.absent[i] }
+
+// holdersOf returns the members whose copy of a segment is to be read. A segment that no member is known to hold whole is
+// looked for on all.
+func (v *verification) holdersOf(s *indexed) (out Set) {
+	for i := range v.members {
+		if !v.absent[i] && (s.holders.Has(i) || s.holders == 0 && s.shards == nil) {
+			out = out.With(i)
+		}
+	}
+	return out
+}
+
+// bytesOf returns how much there is to read of a segment.
+func (v *verification) bytesOf(s *indexed) int64 {
+	n := s.length * int64(v.holdersOf(s).Len())
+	for _, i := range s.shards {
+		if i >= 0 && !v.skips(int(i)) {
+			n += segment.ShardBytes(int(s.k), s.length)
+		}
+	}
+	return n
+}
+
+// sealedOrNot verifies a segment of a log that is open.
+func (v *verification) sealedOrNot(s *indexed) error {
+	v.countLacking(s)
+	w := wantedSegment{id: s.id, first: s.first, end: s.end, sealed: s.sealed, holders: v.holdersOf(s)}
+	if w.holders != 0 {
+		if _, err := v.segment(w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// countLacking notes a segment that has fewer copies or shards than it should.
+func (v *verification) countLacking(s *indexed) {
+	ms := v.log.now()
+	want := min(cmp.Or(ms.roster.Copies, ms.current.Len()), ms.current.Len())
+	have := (s.holders & ms.written()).Len()
+	if s.holders == 0 {
+		have = want // not known
+	}
+	if s.shards != nil {
+		want, have = len(s.shards), 0
+		for _, i := range s.shards {
+			if i >= 0 && ms.written().Has(int(i)) {
+				have++
+			}
+		}
+	}
+	if have < want {
+		v.lacking, v.lackingBytes = v.lacking+1, v.lackingBytes+s.length
+	}
+}
+
+// tellLacking reports what countLacking has noted.
+func (v *verification) tellLacking() {
+	if v.lacking > 0 && v.o.Report != nil {
+		v.o.Report(Problem{Member: -1, Reason: fmt.Sprintf("%d segments of %d bytes have fewer copies or shards than they should", v.lacking, v.lackingBytes)})
+	}
 }
 
 // verifyDirectories looks at what the members hold beside segments and files of the checkpoint.
@@ -99,6 +207,9 @@ func (l *Log) verifyDirectories(v *verification) {
 		sealed[s.id] = s.sealed
 	}
 	for i := range v.members {
+		if v.absent[i] {
+			continue
+		}
 		f, ok := v.look(i)
 		if !ok {
 			continue
@@ -117,16 +228,33 @@ func (l *Log) verifyDirectories(v *verification) {
 		case m.Sequence == manifest.Sequence && !sameManifest(m, &manifest):
 			v.report(Problem{Member: i, File: segment.ManifestName, Reason: "it says something else than was written"})
 		}
-		for id, n := range f.segments {
-			isSealed, there := sealed[id]
-			if n.sealed && !there && id <= newest {
-				v.report(Problem{Member: i, File: segment.Name(id, true), Segment: id, Reason: "the segment should not be there"})
-			}
-			if n.open && id <= newest && (!there || isSealed) {
-				v.report(Problem{Member: i, File: segment.Name(id, false), Segment: id, Reason: "the file should not be there"})
-			}
+		for _, x := range extraSegments(&f, newest, sealed) {
+			v.report(Problem{Member: i, File: segment.Name(x.id, x.sealed), Segment: x.id, Reason: "the file should not be there"})
+		}
+		v.extraFiles(i, &f, &manifest)
+	}
+}
+
+// extraSegment is a file of a segment that should not be there.
+type extraSegment struct {
+	id     SegmentID
+	sealed bool // which of its two names it has
+}
+
+// extraSegments returns the files of segments up to newest that are not there any more, in order, and the unsealed ones of
+// segments that are sealed. sealed has the segments that are there.
+func extraSegments(f *found, newest SegmentID, sealed map[SegmentID]bool) (out []extraSegment) {
+	for _, id := range slices.Sorted(maps.Keys(f.segments)) {
+		n := f.segments[id]
+		isSealed, there := sealed[id]
+		if n.sealed && !there && id <= newest {
+			out = append(out, extraSegment{id, true})
+		}
+		if n.open && id <= newest && (!there || isSealed) {
+			out = append(out, extraSegment{id, false})
 		}
 	}
+	return out
 }
 
 // VerifyMembers is Verify for members that nobody has open. It writes nothing and repairs nothing; it locks the members while
@@ -151,8 +279,7 @@ func VerifyMembers(ctx context.Context, members []Member, o VerifyOptions) (err 
 		}
 		defer func() { _ = unlock.Close() }() // nothing was written
 	}
-	v := newVerification(ctx, o, list)
-	return v.offline()
+	return newVerification(ctx, o, list, clock.System).offline()
 }
 
 // lockToRead keeps processes from opening the member. Where there is no LOCK file none has ever, and where it cannot be
@@ -248,7 +375,7 @@ func (v *verification) manifests(all []found) *segment.Manifest {
 		case v.absent[i]:
 			continue
 		case f.damage != nil:
-			p.Reason = f.damage.Error()
+			p.Reason, p.Lost = f.damage.Error(), newest.Sequence == 0
 		case f.manifest == nil && newest.Sequence > 0:
 			p.Reason, p.Unfinished = "the file is missing", len(newest.Dropped) == 0
 		case f.manifest == nil:
@@ -310,7 +437,7 @@ func (v *verification) extraFiles(i int, f *found, manifest *segment.Manifest) {
 		named[manifest.Files[k].FileName()] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.files)) {
-		if !named[name] && isCheckpointFile(name) {
+		if !named[name] && isCheckpointFile(name) && (v.log == nil || !v.log.keeper.mayBe(name)) {
 			v.report(Problem{Member: i, File: segment.CheckpointDir + "/" + name, Reason: "the file is not of the checkpoint", Unfinished: true})
 		}
 	}
@@ -324,23 +451,41 @@ type verification struct {
 	absent  []bool // members of which nothing can be read
 	store   segment.StoreID
 	log     *Log // nil: nobody has the members open
+	keepers Set  // members that have the files of the checkpoint
+	pace    *pace
+	clock   clock.Clock
+	cold    bool // read from the disks, not from the operating system's memory
 
 	done, told, total int64
-	due               time.Time // when the next bytes may be read
-	timer             *time.Timer
+	lacking           int // segments with fewer copies or shards than they should have
+	lackingBytes      int64
 	stopped           error
 }
 
-func newVerification(ctx context.Context, o VerifyOptions, members []*member) *verification {
-	v := &verification{ctx: ctx, o: o, members: members, absent: make([]bool, len(members)), timer: time.NewTimer(0)}
-	if !v.timer.Stop() {
-		<-v.timer.C
+func newVerification(ctx context.Context, o VerifyOptions, members []*member, c clock.Clock) *verification {
+	return &verification{ctx: ctx, o: o, members: members, absent: make([]bool, len(members)), keepers: setOf(len(members)), clock: c,
+		pace: newPace(c, o.BytesPerSecond, sleepBy(c), nil)}
+}
+
+// sleepBy returns a function that waits by a clock for some time, or until a context ends, whose error it returns.
+func sleepBy(c clock.Clock) func(context.Context, time.Duration) error {
+	return func(ctx context.Context, d time.Duration) error {
+		t := c.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	return v
 }
 
 func (v *verification) report(p Problem) {
-	p.Dir = v.members[p.Member].dir
+	m := v.members[p.Member]
+	if p.Dir = m.dir; v.log != nil && !v.log.now().has(m) {
+		return // it has left meanwhile
+	}
 	if v.o.Report != nil {
 		v.o.Report(p)
 	}
@@ -388,31 +533,15 @@ func (v *verification) spend(n int) error {
 			return v.stopped
 		}
 	}
+	if v.stopped = v.pace.spend(v.ctx, int64(n)); v.stopped != nil {
+		return v.stopped
+	}
 	v.done += int64(n)
 	if v.done-v.told >= progressBytes {
 		v.tell(min(v.done, v.total))
 		v.told = v.done
 	}
-	if v.o.BytesPerSecond <= 0 {
-		return nil
-	}
-	now := clock.System.Now()
-	if v.due.Before(now) {
-		v.due = now
-	}
-	wait := v.due.Sub(now)
-	v.due = v.due.Add(time.Duration(float64(n) / float64(v.o.BytesPerSecond) * float64(time.Second)))
-	if wait <= 0 {
-		return nil
-	}
-	v.timer.Reset(wait)
-	select {
-	case <-v.timer.C:
-	case <-v.ctx.Done():
-		v.timer.Stop()
-		v.stopped = v.ctx.Err()
-	}
-	return v.stopped
+	return nil
 }
 
 // progressBytes is how much is read between two calls of Progress: at a full disk's speed, some hundred a second.
@@ -432,24 +561,84 @@ func (v *verification) finish() error {
 	return nil
 }
 
-// pacedFile is a file that is read no faster than the verification may.
+// pacedFile is a file that is read no faster than the verification may, in long pieces, and from the disk if cold. It is not
+// safe for concurrent use.
 type pacedFile struct {
-	vfs.File
-	v *verification
+	v     *verification
+	file  vfs.File
+	src   *patientFile
+	size  int64
+	piece []byte // of the file from from on
+	from  int64
+	pos   int64 // of Read
 }
 
-func (f pacedFile) Read(p []byte) (int, error) {
-	if err := f.v.spend(len(p)); err != nil {
-		return 0, err
-	}
-	return f.File.Read(p)
+// pieceBytes is how much a verification reads at once: at that length a disk that turns spends little time on seeking.
+const pieceBytes = 1 << 20
+
+func (v *verification) paced(f vfs.File, size int64) *pacedFile {
+	return &pacedFile{v: v, file: f, src: newPatientFile(f, v.clock), size: size}
 }
 
-func (f pacedFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.v.spend(len(p)); err != nil {
+func (f *pacedFile) Close() error { return f.src.Close() }
+
+func (f *pacedFile) Read(p []byte) (int, error) {
+	n, err := f.ReadAt(p[:max(0, min(int64(len(p)), f.size-f.pos))], f.pos)
+	f.pos += int64(n)
+	if err == nil && n == 0 && len(p) > 0 {
+		return f.beyond(p)
+	}
+	return n, err
+}
+
+// beyond reads behind the size that the file had, where there should be nothing.
+func (f *pacedFile) beyond(p []byte) (int, error) {
+	if err := f.v.spend(0); err != nil {
 		return 0, err
 	}
-	return f.File.ReadAt(p, off)
+	n, err := f.src.ReadAt(p[:1], f.pos)
+	f.pos += int64(n)
+	return n, err
+}
+
+func (f *pacedFile) ReadAt(p []byte, off int64) (n int, err error) {
+	for n < len(p) && err == nil {
+		at := off + int64(n)
+		if at < f.from || at >= f.from+int64(len(f.piece)) {
+			if err = f.load(at, len(p)-n); err != nil {
+				return n, err
+			}
+			if len(f.piece) == 0 {
+				return n, io.EOF
+			}
+		}
+		n += copy(p[n:], f.piece[at-f.from:])
+	}
+	return n, err
+}
+
+// load reads the piece at off, at least the want bytes that there are.
+func (f *pacedFile) load(off int64, want int) error {
+	n := max(0, min(int64(max(want, pieceBytes)), f.size-off))
+	if f.from, f.piece = off, f.piece[:0]; n == 0 {
+		return f.v.spend(0)
+	}
+	if int64(cap(f.piece)) < n {
+		f.piece = make([]byte, n)
+	}
+	if err := f.v.spend(int(n)); err != nil {
+		return err
+	}
+	if f.v.cold {
+		dropCached(f.file, off, n)
+		defer dropCached(f.file, off, n) // and leave the memory to those who read the same more than once a week
+	}
+	got, err := f.src.ReadAt(f.piece[:n], off)
+	f.piece = f.piece[:got]
+	if got > 0 && (err == io.EOF || got >= want) {
+		err = nil
+	}
+	return err
 }
 
 // checkpoint reads the files of the checkpoint on every member.
@@ -457,21 +646,30 @@ func (v *verification) checkpoint(manifest *segment.Manifest) error {
 	buf := make([]byte, copyBytes)
 	for k := range manifest.Files {
 		f := &manifest.Files[k]
+		whole, bad := 0, []Problem(nil)
 		for i, m := range v.members {
-			if v.absent[i] {
+			if v.absent[i] || !v.keepers.Has(i) {
 				continue
 			}
 			err := v.checkpointFile(m, f, buf)
 			if v.stopped != nil {
 				return v.stopped
 			}
-			if err == nil || v.log != nil && v.log.keeper.replaced(f) {
+			if err == nil {
+				whole++
 				continue
 			}
+			bad = append(bad, Problem{Member: i, File: segment.CheckpointDir + "/" + f.FileName(), Reason: err.Error()})
+		}
+		if v.log != nil && (len(bad) == 0 || v.log.keeper.replaced(f)) {
+			continue
+		}
+		for _, p := range bad {
 			if v.log != nil {
 				v.log.keeper.suspect(f)
 			}
-			v.report(Problem{Member: i, File: segment.CheckpointDir + "/" + f.FileName(), Reason: err.Error()})
+			p.Lost = whole == 0
+			v.report(p)
 		}
 	}
 	return nil
@@ -485,8 +683,14 @@ func (v *verification) checkpointFile(m *member, f *segment.File, buf []byte) er
 	if err != nil {
 		return err
 	}
-	defer file.Close() // it is only read
-	r := &checkedReader{src: pacedFile{File: file, v: v}, left: f.Size, want: f.CRC}
+	info, err := file.Stat()
+	if err != nil {
+		_ = file.Close() // it was only opened
+		return err
+	}
+	src := v.paced(file, info.Size())
+	defer src.Close() // it is only read
+	r := &checkedReader{src: src, left: f.Size, want: f.CRC}
 	for {
 		if _, err := r.Read(buf); err == io.EOF {
 			return nil
@@ -500,4 +704,13 @@ func (v *verification) checkpointFile(m *member, f *segment.File, buf []byte) er
 func (k *keeper) replaced(f *segment.File) bool {
 	m := k.current()
 	return !slices.ContainsFunc(m.Files, func(g segment.File) bool { return g.Born == f.Born && g.Number == f.Number })
+}
+
+// mayBe reports whether a file, by its name, may be one that a checkpoint needs which is being saved, or that was replaced just
+// now.
+func (k *keeper) mayBe(name string) bool {
+	born, _, _ := segment.ParseFileName(strings.TrimSuffix(name, segment.TempSuffix))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return born >= k.mu.manifest.Sequence
 }

@@ -434,7 +434,7 @@ func TestVerifyPace(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 		defer cancel()
-		start = time.Now()
+		start, last = time.Now(), 0
 		if err := l.Verify(ctx, o); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 3*time.Second {
 			t.Errorf("cancelled after 3 s: %v after %v", err, time.Since(start))
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"pagevault/replication/segment"
 )
@@ -16,6 +17,8 @@ type wantedSegment struct {
 	sealed bool    // the log has it open and says that it is sealed
 	isLast bool    // nobody has the log open, and this is where it ends: it may be as a crash leaves it
 	names  []names // of each member, if nobody has the log open
+
+	holders Set // whose copy is to be looked at, if the log is open
 }
 
 // segmentCheck is the verification of one segment: all copies are read side by side, record by record, so that what differs
@@ -33,6 +36,11 @@ type segmentCheck struct {
 	durable int64           // what records or a footer prove to have been on all disks
 	end     int64           // of the last record that any member has whole
 	count   int
+
+	bad     Set  // members of which a problem was found
+	curable Set  // of these, members with a problem that others can put right
+	differ  bool // members hold whole records that differ
+	lost    int  // problems that nobody can put right
 
 	begun   bool      // a copy is longer than a header, so that all had theirs on disk
 	pending []Problem // of a last segment: whether a crash leaves it so is known at its end
@@ -65,7 +73,7 @@ func (v *verification) segment(w wantedSegment) (next LSN, err error) {
 
 func (s *segmentCheck) close() {
 	for i := range s.copies {
-		if f := s.copies[i].file; f != nil {
+		if f := s.copies[i].paced; f != nil {
 			_ = f.Close() // it was only read
 		}
 	}
@@ -84,8 +92,21 @@ func (s *segmentCheck) first() LSN {
 	return 0
 }
 
+// problem notes what is wrong with a member's copy, and that others can put it right.
 func (s *segmentCheck) problem(member int, off int64, format string, args ...any) {
-	p := Problem{Member: member, File: segment.Name(s.w.id, s.copies[member].names.sealed), Segment: s.w.id, Offset: off, Reason: fmt.Sprintf(format, args...)}
+	s.curable = s.curable.With(member)
+	s.note(Problem{Member: member, Offset: off, Reason: fmt.Sprintf(format, args...)})
+}
+
+// loss notes what is wrong with a member's copy, and that no other has it either.
+func (s *segmentCheck) loss(member int, off int64, format string, args ...any) {
+	s.lost++
+	s.note(Problem{Member: member, Offset: off, Reason: fmt.Sprintf(format, args...), Lost: true})
+}
+
+func (s *segmentCheck) note(p Problem) {
+	s.bad = s.bad.With(p.Member)
+	p.File, p.Segment = segment.Name(s.w.id, s.copies[p.Member].names.sealed), s.w.id
 	if s.w.isLast {
 		s.pending = append(s.pending, p)
 		return
@@ -96,7 +117,7 @@ func (s *segmentCheck) problem(member int, off int64, format string, args ...any
 // look opens member i's copy and reads its header and footer.
 func (s *segmentCheck) look(i int) {
 	c, m, w := &s.copies[i], s.v.members[i], &s.w
-	if s.v.absent[i] {
+	if s.v.absent[i] || s.v.log != nil && !w.holders.Has(i) {
 		return
 	}
 	c.names = names{open: !w.sealed, sealed: w.sealed}
@@ -112,17 +133,18 @@ func (s *segmentCheck) look(i int) {
 			err = errors.New("the file is missing")
 		}
 		c.names.sealed = c.names.sealed || !c.names.open // the name that is missing, if there is none
-		s.problem(i, 0, "%v", err)
+		c.flaw = err
 		return
 	}
-	c.file = file
 	info, err := file.Stat()
 	if err != nil {
-		s.problem(i, 0, "%v", err)
+		_ = file.Close() // it was only opened
+		c.flaw = err
 		return
 	}
-	c.size = info.Size()
-	c.reader = segment.NewReader(pacedFile{File: file, v: s.v}, c.size, s.v.store, w.id)
+	c.file, c.size = file, info.Size()
+	c.paced = s.v.paced(file, c.size)
+	c.reader = segment.NewReader(c.paced, c.size, s.v.store, w.id)
 	h, err := c.reader.Header()
 	switch {
 	case s.v.stopped != nil:
@@ -130,7 +152,7 @@ func (s *segmentCheck) look(i int) {
 	case err == nil:
 		c.header = &h
 	default:
-		s.problem(i, 0, "header: %v", err)
+		c.flaw = fmt.Errorf("header: %w", err)
 		s.begun = s.begun || !errors.Is(err, segment.ErrDamaged) // of another log: no crash does that
 	}
 	s.begun = s.begun || c.size > segment.HeaderBytes
@@ -152,17 +174,20 @@ func (s *segmentCheck) footer(i int) {
 	if err == nil || s.v.stopped != nil || !c.names.sealed {
 		return
 	}
-	off := max(c.size-segment.TrailerBytes, 0)
-	if c.trailer != nil {
-		off = int64(c.trailer.End)
-	}
-	s.problem(i, off, "footer: %v", err)
+	c.torn = err
 }
 
 // agree finds the header and footer that the copies have in common and reports those that differ.
 func (s *segmentCheck) agree() {
+	report := s.loss // the header and what it names are on no member
+	if slices.ContainsFunc(s.copies, func(c copyState) bool { return c.header != nil }) {
+		report = s.problem
+	}
 	for i := range s.copies {
 		c := &s.copies[i]
+		if c.flaw != nil {
+			report(i, 0, "%v", c.flaw)
+		}
 		switch {
 		case c.header == nil:
 		case s.w.first > 0 && c.header.First != s.w.first:
@@ -182,6 +207,7 @@ func (s *segmentCheck) agree() {
 			s.problem(i, int64(c.trailer.End), "the footer is not that of other members")
 		}
 	}
+	s.torn()
 	if s.trailer == nil {
 		return
 	}
@@ -192,6 +218,25 @@ func (s *segmentCheck) agree() {
 				s.table = table
 			}
 		}
+	}
+}
+
+// torn reports the footers that are not whole. If no member has one, who has the log open can make it from the records.
+func (s *segmentCheck) torn() {
+	report := s.problem
+	if s.trailer == nil && s.v.log == nil {
+		report = s.loss
+	}
+	for i := range s.copies {
+		c := &s.copies[i]
+		if c.torn == nil {
+			continue
+		}
+		off := max(c.size-segment.TrailerBytes, 0)
+		if c.trailer != nil {
+			off = int64(c.trailer.End)
+		}
+		report(i, off, "footer: %v", c.torn)
 	}
 }
 
@@ -242,16 +287,21 @@ func (s *segmentCheck) inTable(h *segment.RecordHeader) {
 // reported, provided that it must be there.
 func (s *segmentCheck) record(must bool) (h segment.RecordHeader, found bool) {
 	lsn, g := s.first()+LSN(s.count), &s.merge
-	found, _ = g.read(s.end, lsn)
+	found, clear := g.read(s.end, lsn)
 	if s.v.stopped != nil {
 		return h, false
+	}
+	report := s.problem
+	if !found || !clear {
+		report = s.loss
 	}
 	for i, err := range g.errs {
 		switch {
 		case err == errDiffers:
-			s.problem(i, s.end, "record %d: not the record that %s holds", lsn, s.v.members[g.of].dir)
+			s.differ = true
+			report(i, s.end, "record %d: not the record that %s holds", lsn, s.v.members[g.of].dir)
 		case err != nil && (found || must):
-			s.problem(i, s.end, "record %d: %v", lsn, err)
+			report(i, s.end, "record %d: %v", lsn, err)
 		}
 	}
 	return g.header, found
