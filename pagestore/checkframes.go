@@ -224,59 +224,74 @@ func (f *frameCheck) problem(kind Kind, member int, text string) Problem {
 // compared with the checksums of their records.
 func (f *frameCheck) fetch(h *framing.Header) (ok bool, err error) {
 	c := f.c
-	n, all := len(c.s.o.Members), c.damaged.has(f.row.at)
+	all := c.damaged.has(f.row.at)
 	if cap(f.stored) < int(h.Stored) {
 		f.stored, f.copy = make([]byte, maxStored), make([]byte, maxStored)
 	}
 	f.stored, f.copy = f.stored[:h.Stored], f.copy[:h.Stored]
 	var bad []Problem
-	for i := range n {
-		if ok && !all {
-			break
+	failed := c.s.log.ReadCopies(f.copy, f.row.at, func(member int, cause error) bool {
+		if err = c.readBytes(int64(h.Stored)); err != nil {
+			return false
 		}
-		m := (i + int(f.row.at.Segment)) % n
-		if err := c.readBytes(int64(h.Stored)); err != nil {
-			return false, err
-		}
-		blocks, cause := f.fetchFrom(m, h)
+		var blocks uint16
 		if cause == nil {
-			if !ok {
-				f.stored, f.copy = f.copy, f.stored
-			}
-			ok = true
-			continue
+			blocks, cause = f.compare(h)
 		}
-		p := f.problem(KindFrameCopy, m+1, cause.Error())
-		p.Severity, p.blocks = SeverityWarning, blocks
-		bad = append(bad, p)
-	}
-	if ok {
+		if cause != nil {
+			p := f.problem(KindFrameCopy, member+1, cause.Error())
+			p.Severity, p.blocks = SeverityWarning, blocks
+			bad = append(bad, p)
+			return true
+		}
+		if !ok {
+			copy(f.stored, f.copy)
+		}
+		ok = true
+		return all
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case ok:
 		for _, p := range bad {
 			c.found(p)
 		}
 		return true, nil
 	}
-	lost := f.problem(KindFrameLost, 0, "no member has it: ")
-	var causes []string
+	c.found(f.lost(bad, failed))
+	return false, nil
+}
+
+// lost returns the problem that nobody has f.row, of which the copies that were looked at are bad. failed is why there are
+// not more of them.
+func (f *frameCheck) lost(bad []Problem, failed error) Problem {
+	lost := f.problem(KindFrameLost, 0, "no member has it")
 	lost.blocks = ^uint16(0)
+	var causes []string
 	for _, p := range bad {
-		causes = append(causes, fmt.Sprintf("member %d: %s", p.Member, p.Text))
+		who := "all members together"
+		if p.Member > 0 {
+			who = fmt.Sprintf("member %d", p.Member)
+		}
+		causes = append(causes, who+": "+p.Text)
 		if p.blocks == 0 {
 			p.blocks = ^uint16(0)
 		}
 		lost.blocks &= p.blocks
 	}
-	lost.Text += strings.Join(causes, "; ")
-	c.found(lost)
-	return false, nil
+	if failed != nil {
+		causes = append(causes, failed.Error())
+	}
+	if len(causes) > 0 {
+		lost.Text += ": " + strings.Join(causes, "; ")
+	}
+	return lost
 }
 
-// fetchFrom reads a member's copy into f.copy and checks it. With an error comes the set of blocks that are damaged, 0
-// for all of them.
-func (f *frameCheck) fetchFrom(member int, h *framing.Header) (blocks uint16, cause error) {
-	if err := f.c.s.log.ReadMemberAt(member, f.copy, f.row.at); err != nil {
-		return 0, err
-	}
+// compare compares the copy in f.copy with its checksums. With an error comes the set of blocks that are damaged, 0 for all
+// of them.
+func (f *frameCheck) compare(h *framing.Header) (blocks uint16, cause error) {
 	for page := 0; page < int(h.Pages); page += pagemap.ChunkPages {
 		block := page / pagemap.ChunkPages
 		s, err := h.Span(page, min(page+pagemap.ChunkPages, int(h.Pages)))
@@ -380,19 +395,15 @@ func (f *frameCheck) decode(id pagemap.FrameID) *decodedFrame {
 	}
 	h := frameHeader(&f.row.frame)
 	buf := make([]byte, h.Stored)
-	for m := range f.c.s.o.Members {
-		if f.c.readBytes(int64(h.Stored)) != nil {
-			return nil
-		}
-		if f.c.s.log.ReadMemberAt(m, buf, f.row.at) != nil {
-			continue
-		}
-		content := make([]byte, h.ContentBytes())
-		if f.decoder.Content(content, &h, buf) == nil {
-			return f.decoded.put(id, &h, content)
-		}
+	if f.c.readBytes(int64(h.Stored)) != nil {
+		return nil
 	}
-	return nil
+	content := make([]byte, h.ContentBytes())
+	err := f.c.s.log.ReadChecked(buf, f.row.at, func(stored []byte) error { return f.decoder.Content(content, &h, stored) })
+	if err != nil {
+		return nil
+	}
+	return f.decoded.put(id, &h, content)
 }
 
 // decodedMax is how many frames are kept: what is repeated together lies together. 16 MiB of content.

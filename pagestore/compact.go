@@ -307,19 +307,10 @@ func (c *compaction) fetch(h *framing.Header) error {
 			return nil
 		}
 	}
-	var cause error
-	for m := range c.s.o.Members {
-		err := c.s.log.ReadMemberAt(m, c.fetched, c.row.at)
-		if err == nil {
-			err = c.decode(h)
-		}
-		if err == nil {
-			return nil
-		}
-		c.s.damagedCopy(m, c.row.at, len(c.fetched), err)
-		cause = joined(cause, fmt.Errorf("member %d: %w", m+1, err))
+	if err = c.s.log.ReadChecked(c.fetched, c.row.at, func([]byte) error { return c.decode(h) }); err != nil {
+		err = fmt.Errorf("%w: frame %d: segment %d offset %d: %w", ErrCorrupt, c.row.id, c.row.at.Segment, c.row.at.Offset, err)
 	}
-	return fmt.Errorf("%w: frame %d: segment %d offset %d: %w", ErrCorrupt, c.row.id, c.row.at.Segment, c.row.at.Offset, cause)
+	return err
 }
 
 // decode makes c.content what c.fetched is the stored form of. Opening spoils sealed bytes, so a copy is opened.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -34,6 +35,8 @@ type Options struct {
 	MemTableBytes int           // index rows held in memory before a table is written. 0: 64 MiB
 	Rand          io.Reader     // source of keys, salts and nonces. nil: crypto/rand
 	Events        *Events       // optional callbacks
+
+	damagedCopies *atomic.Uint64 // see Stats; counted by what the log tells
 
 	// Tests vary these.
 	limits           limits                            // of a store that is created
@@ -65,8 +68,8 @@ func (c Compression) method() framing.Method {
 // Events are callbacks for logs, metrics and tests. Any may be nil. They are called from the goroutine that saw the
 // event, possibly several at once, must not block and must not call the store.
 type Events struct {
-	// DamagedCopy: bytes [at, at+n) of member's copy could not be read or did not match their checksum. Another copy
-	// may have served the read.
+	// DamagedCopy: bytes [at, at+n) of member's copy could not be read or did not match their checksum; n is 0 where the
+	// length means nothing. Another copy may have served the read. Called by the log, see replication.Events.ReadFailed.
 	DamagedCopy func(member int, at replication.Position, n int, err error)
 	// Replayed: opening the store applied the records [from, to] of the log to the index.
 	Replayed func(from, to replication.LSN)
@@ -147,5 +150,30 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Events == nil {
 		o.Events = &Events{}
 	}
+	o.countDamage()
 	return o, nil
+}
+
+// countDamage has the log tell of the copies that are damaged or cannot be read.
+func (o *Options) countDamage() {
+	o.damagedCopies = new(atomic.Uint64)
+	var events replication.Events
+	if o.Log.Events != nil {
+		events = *o.Log.Events
+	}
+	count, damaged, failed := o.damagedCopies, o.Events.DamagedCopy, events.ReadFailed
+	events.ReadFailed = func(member int, at replication.Position, err error) {
+		count.Add(1)
+		if damaged != nil {
+			n := 0
+			if check := (*replication.CheckError)(nil); errors.As(err, &check) {
+				n = check.Bytes
+			}
+			damaged(member, at, n, err)
+		}
+		if failed != nil {
+			failed(member, at, err)
+		}
+	}
+	o.Log.Events = &events
 }

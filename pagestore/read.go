@@ -308,29 +308,12 @@ func (r *extentReader) cached(e *extent) bool {
 
 var errChecksum = framing.ErrChecksum
 
-// recover decodes e from the first member whose copy is intact, using buf of the span's size.
+// recover decodes e from any copy that is intact, into buf of the span's size.
 func (r *extentReader) recover(e *extent, buf []byte) error {
-	var cause error
-	for m := range r.s.o.Members {
-		err := r.s.log.ReadMemberAt(m, buf, e.at)
-		if err == nil {
-			err = r.decode(e, buf)
-		}
-		if err == nil {
-			return nil
-		}
-		r.s.damagedCopy(m, e.at, e.size, err)
-		cause = joined(cause, fmt.Errorf("member %d: %w", m+1, err))
+	if err := r.s.log.ReadChecked(buf, e.at, func(stored []byte) error { return r.decode(e, stored) }); err != nil {
+		return r.corrupt(e, err)
 	}
-	return r.corrupt(e, cause)
-}
-
-// damagedCopy counts a copy of n bytes of content on member m that is damaged, and tells of it.
-func (s *Store) damagedCopy(m int, at replication.Position, n int, err error) {
-	s.damagedCopies.Add(1)
-	if f := s.o.Events.DamagedCopy; f != nil {
-		f(m, at, n, err)
-	}
+	return nil
 }
 
 func (r *extentReader) corrupt(e *extent, cause error) error {

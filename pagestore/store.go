@@ -64,8 +64,6 @@ type Store struct {
 	stopFill   chan struct{} // closed to end the goroutine that fills the summary
 	filled     chan struct{} // closed when it has ended
 
-	damagedCopies atomic.Uint64 // see Stats
-
 	openedAt replication.LSN // what the index had applied when it was opened
 	replayed uint64          // records that were applied since, before the store was open
 
@@ -139,7 +137,7 @@ type Stats struct {
 // Stats returns the counters and sizes of the store.
 func (s *Store) Stats() Stats {
 	st := s.state.Load()
-	out := Stats{Counters: st.Counters, Applied: uint64(st.applied), Mismatch: uint64(st.mismatch), DamagedCopies: s.damagedCopies.Load()}
+	out := Stats{Counters: st.Counters, Applied: uint64(st.applied), Mismatch: uint64(st.mismatch), DamagedCopies: s.o.damagedCopies.Load()}
 	if s.hold() == nil {
 		out.IndexBytes = s.db.Metrics().DiskSpaceUsage()
 		s.letGo()

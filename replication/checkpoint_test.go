@@ -304,7 +304,7 @@ func TestCheckpointWhileAppending(t *testing.T) {
 	l.files.mu.Lock()
 	for key := range l.files.mu.open {
 		if !l.index.holds(key.segment) {
-			t.Errorf("segment %d was dropped, and member %d still has it open", key.segment, key.member)
+			t.Errorf("segment %d was dropped, and member %d still has it open", key.segment, key.member.number)
 		}
 	}
 	l.files.mu.Unlock()

@@ -130,7 +130,7 @@ func checkData(l *Log, member int, r Record) error {
 	got := make([]byte, len(want))
 	read := l.ReadAt
 	if member >= 0 {
-		read = func(p []byte, at Position) error { return l.ReadMemberAt(member, p, at) }
+		read = func(p []byte, at Position) error { return readMember(l, member, p, at) }
 	}
 	if err := read(got, r.At); err != nil {
 		return err
@@ -319,10 +319,10 @@ func TestReadFallsOver(t *testing.T) {
 	if err := l.ReadAt(p, r.At); err != nil || string(p) != "data" {
 		t.Fatalf("%q %v", p, err)
 	}
-	if err := l.ReadMemberAt(0, p, r.At); err == nil {
+	if err := readMember(l, 0, p, r.At); err == nil {
 		t.Fatal("read from a member that has nothing")
 	}
-	if len(reported) != 2 || reported[0] != 0 || l.Members()[0].ReadErrors != 2 || l.Members()[1].ReadErrors != 0 {
+	if len(reported) != 1 || reported[0] != 0 || l.Members()[0].ReadErrors != 1 || l.Members()[1].ReadErrors != 0 {
 		t.Fatalf("reported %v, %+v", reported, l.Members())
 	}
 	for _, at := range []Position{{}, {Segment: 2, Offset: 64}, {Segment: 1, Offset: 0}, {Segment: 1, Offset: r.At.Offset + 8}, {Segment: 1, Offset: 1<<32 - 1}} {

@@ -451,7 +451,7 @@ func (v *verifier) checkRecords(l *Log, last int) error {
 		want := v.records[next][1]
 		got := make([]byte, len(want))
 		for i := range v.members {
-			if err := l.ReadMemberAt(i, got, r.At); err != nil {
+			if err := readMember(l, i, got, r.At); err != nil {
 				return err
 			}
 			if string(got) != want {

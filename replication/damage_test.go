@@ -138,7 +138,7 @@ func (s *sample) readData(l *Log, r Record) error {
 	}
 	got := make([]byte, len(want))
 	for i := range s.members {
-		if err := l.ReadMemberAt(i, got, r.At); err == nil && string(got) == want {
+		if err := readMember(l, i, got, r.At); err == nil && string(got) == want {
 			return nil
 		}
 	}

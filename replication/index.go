@@ -41,6 +41,11 @@ type indexed struct {
 // last returns the LSN of the segment's last record; one less than first if it holds none.
 func (s *indexed) last() LSN { return s.first + LSN(s.count) - 1 }
 
+// sameSources reports whether the bytes of the segment are to be had where they were when old was taken.
+func (s *indexed) sameSources(old *indexed) bool {
+	return s.holders == old.holders && slices.Equal(s.shards, old.shards) && s.k == old.k
+}
+
 // passed notes that segments up to id, whose last record is lsn, were there once.
 func (x *index) passed(id SegmentID, lsn LSN) {
 	x.mu.Lock()

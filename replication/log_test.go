@@ -71,7 +71,7 @@ func TestAppendReadReopen(t *testing.T) {
 					want := bytes.Join(r.Data, nil)
 					got := make([]byte, len(want))
 					for i := -1; i < n; i++ {
-						read := func() error { return l.ReadMemberAt(i, got, r.At) }
+						read := func() error { return readMember(l, i, got, r.At) }
 						if i < 0 {
 							read = func() error { return l.ReadAt(got, r.At) }
 						}

@@ -47,6 +47,7 @@ type member struct {
 	syncs      atomic.Int64
 	readErrors atomic.Int64
 
+	health      health // as reads see it
 	writeErrors atomic.Int64
 	damaged     atomic.Int64 // reads that gave other bytes than were written
 	repaired    atomic.Int64 // files written again from other members

@@ -68,7 +68,7 @@ func (s State) String() string {
 
 // MemberStatus describes one member.
 type MemberStatus struct {
-	Number int // from 0, the index for ReadMemberAt
+	Number int // from 0
 	Dir    string
 	Device string   // the disk, as the operating system numbers it: members with the same one die together
 	ID     [16]byte // of this directory; another one in its place has another

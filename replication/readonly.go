@@ -12,7 +12,7 @@ var ErrReadOnly = errors.New("log is open for reading only")
 
 // OpenReadOnly opens the log that the members hold for looking at it, and changes nothing: what a crash or a bad copy has
 // left is seen as Open would make it, and stays as it is. It takes the locks of the members, so that nobody writes
-// meanwhile. Replay, SegmentRecords, ReadAt, ReadMemberAt, Segments and RestoreCheckpoint work; Append, Next and Rotate
+// meanwhile. Replay, SegmentRecords, ReadAt, ReadChecked, Segments and RestoreCheckpoint work; Append, Next and Rotate
 // return ErrReadOnly.
 //
 // Errors: ErrMembers if there is no log, ErrInUse if a process has it open, and those of Open for what could not be

@@ -43,14 +43,14 @@ type plan struct {
 	length  int64 // of the sealed file
 
 	durable int64 // highest offset that a record proves to have been durable
-	sources []source
+	sources []origin
 	copies  []copyPlan // one for each member
 	cut     int64      // bytes behind end that are no record
 	remove  bool       // it holds no record: remove every copy
 }
 
-// source says that the bytes from an offset up to the next source's are whole on a member.
-type source struct {
+// origin says that the bytes from an offset up to the next origin's are whole on a member.
+type origin struct {
 	from   int64
 	member int
 }
@@ -340,7 +340,7 @@ func (e *examination) complete() bool {
 func (e *examination) walk() error {
 	p := &e.p
 	p.end = segment.HeaderBytes
-	p.sources = []source{{from: 0, member: p.holder}}
+	p.sources = []origin{{from: 0, member: p.holder}}
 	e.merge.readers = make([]*segment.Reader, len(e.copies))
 	for i := range e.copies {
 		if c := &e.copies[i]; c.file != nil {
@@ -375,7 +375,7 @@ func (e *examination) record(off int64, lsn LSN) (h segment.RecordHeader, found 
 	}
 	h = g.header
 	if p.sources[len(p.sources)-1].member != g.of {
-		p.sources = append(p.sources, source{from: off, member: g.of})
+		p.sources = append(p.sources, origin{from: off, member: g.of})
 	}
 	for i, lack := range g.errs {
 		if lack == errDiffers {

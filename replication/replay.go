@@ -3,6 +3,7 @@ package replication
 import (
 	"errors"
 	"fmt"
+	"io"
 
 	"pagevault/replication/segment"
 )
@@ -25,7 +26,6 @@ func (l *Log) Replay(from LSN, fn func(r *Record) error) error {
 		}
 	}
 	p := replay{l: l, fn: fn}
-	defer p.close()
 	for _, s := range l.index.all() {
 		if s.last() < from {
 			continue
@@ -62,47 +62,59 @@ func (l *Log) SegmentRecords(id SegmentID, fn func(r *Record) error) error {
 	return p.segment(s, s.first)
 }
 
-// replay reads one segment after the other. It has a reader for each member, opened when it is first needed.
+// replay reads one segment after the other.
 type replay struct {
 	l       *Log
 	fn      func(r *Record) error
+	ways    []way // to read the segment, best first
 	readers []*segment.Reader
-	files   []*file
 	table   []segment.Entry
 	record  Record
 }
 
-func (p *replay) close() {
-	for i, f := range p.files {
-		if f != nil {
-			p.l.files.release(f)
-		}
-		p.files[i] = nil
+// way is one way to read a segment: whichever source answers first, or one particular source.
+type way struct {
+	*segment.Reader
+	source *source // nil: whichever
+}
+
+// anySource reads a segment from whichever source answers first.
+type anySource struct {
+	log *Log
+	s   indexed
+}
+
+// ReadAt implements io.ReaderAt.
+func (a *anySource) ReadAt(p []byte, off int64) (int, error) {
+	return readPieces(p, off, a.s.length, func(p []byte, off int64) error {
+		return a.log.readAny(a.s, p, Position{Segment: a.s.id, Offset: uint32(off)}, nil)
+	})
+}
+
+// look finds out how a segment can be read.
+func (p *replay) look(s *indexed) {
+	p.ways = p.ways[:0]
+	sources := p.l.sourcesOf(s, false)
+	if len(sources) > 1 {
+		p.add(s, &anySource{log: p.l, s: *s}, nil)
+	}
+	for i := range sources {
+		p.add(s, &sources[i], &sources[i])
 	}
 }
 
-// reader returns the reader of member i's copy of s.
-func (p *replay) reader(i int, s *indexed) (*segment.Reader, error) {
-	if p.files == nil {
-		p.files = make([]*file, len(p.l.now().members))
-		p.readers = make([]*segment.Reader, len(p.l.now().members))
-		for i := range p.readers {
-			p.readers[i] = &segment.Reader{}
-		}
+// add adds a way, with the memory of the one that an earlier segment had in its place.
+func (p *replay) add(s *indexed, from io.ReaderAt, one *source) {
+	n := len(p.ways)
+	if n == len(p.readers) {
+		p.readers = append(p.readers, &segment.Reader{})
 	}
-	if p.files[i] == nil {
-		f, err := p.l.files.acquire(fileKey{member: i, segment: s.id}, s.sealed)
-		if err != nil {
-			return nil, err
-		}
-		p.files[i] = f
-		p.readers[i].Reset(f, s.length, p.l.store, s.id)
-	}
-	return p.readers[i], nil
+	p.readers[n].Reset(from, s.length, p.l.store, s.id)
+	p.ways = append(p.ways, way{Reader: p.readers[n], source: one})
 }
 
 func (p *replay) segment(s indexed, from LSN) error {
-	defer p.close()
+	p.look(&s)
 	skip := uint32(from - s.first)
 	if err := p.readTable(&s, skip); err != nil {
 		return err
@@ -145,27 +157,43 @@ func (p *replay) readTable(s *indexed, skip uint32) error {
 	})
 }
 
-// any calls read with the reader of one member after the other until one succeeds.
+// any calls read with the reader of one source after the other until one succeeds. Which source a reader of whichever was
+// given damaged bytes by is found out by asking each.
 func (p *replay) any(s *indexed, off int64, read func(r *segment.Reader) error) error {
 	at := Position{Segment: s.id, Offset: uint32(off)}
-	var first error
-	for i := range p.l.now().members {
-		r, err := p.reader(i, s)
-		if err == nil {
-			if err = read(r); err == nil {
-				return nil
+	for {
+		var first error
+		for _, w := range p.ways {
+			err := read(w.Reader)
+			if err == nil || errors.Is(err, ErrClosed) {
+				return err
+			}
+			if !p.l.index.holds(s.id) { // any more
+				return fmt.Errorf("segment %d: %w", s.id, ErrDropped)
+			}
+			if w.source != nil {
+				err = w.source.failed(at, 0, damage(err))
+			}
+			if w.source != nil && first == nil {
+				first = err
 			}
 		}
-		if err == ErrClosed {
-			return err
+		if now, _, _ := p.l.index.get(s.id); !now.sameSources(s) {
+			*s = now // it has other sources by now
+			p.look(s)
+			continue
 		}
-		if !p.l.index.holds(s.id) { // any more
-			return fmt.Errorf("segment %d: %w", s.id, ErrDropped)
-		}
-		p.l.readFailed(i, at, err)
 		if first == nil {
-			first = err
+			return errNoSource(at)
 		}
+		return &CorruptError{At: at, Reason: first.Error()}
 	}
-	return &CorruptError{At: at, Reason: first.Error()}
+}
+
+// damage returns err, as a CheckError if bytes were read and are not right.
+func damage(err error) error {
+	if errors.Is(err, segment.ErrDamaged) || errors.Is(err, segment.ErrForeign) {
+		return &CheckError{Err: err}
+	}
+	return err
 }
