@@ -20,7 +20,7 @@ DIR ?= $(BUILD)/corpus
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash states states-long model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz crash disks disks-bench states states-long model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK; co
 
 crash: deps ## kill -9 and power cuts under concurrent writers, on the real process
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Kill|PowerCut)' $(E2E)
+
+disks: deps ## a disk fails under load, in every way; kill -9 while members are hurt; shards: on the real process, needs root
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 30m -run '^Test(Disk|TwoDisks|BelowMinimum|KillDisks|Shards)' $(E2E)
+
+disks-bench: ## a log of three members beside three plain files on the disk of build/, in one run
+	@mkdir -p $(BUILD)
+	PAGEVAULT_BENCH_DIR=$(abspath $(BUILD)) $(GO) test -count=1 -run '^$$' -bench '^BenchmarkBesideRaw$$' -benchtime 10x ./replication
 
 states: ## STATES crashes of the store, in memory, at every sync, rename and removal of a file (100,000; about 3 minutes)
 	PAGESTORE_CRASH_STATES=$(STATES) $(GO) test -tags $(TAGS) -count=1 -v -timeout 8h -run '^TestCrashAnywhere$$' ./pagestore

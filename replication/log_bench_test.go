@@ -91,6 +91,8 @@ type benchRaw struct {
 	b     *testing.B
 	files []vfs.File
 	data  []byte
+
+	reserved []reservation // of the files; nil: none asks for blocks ahead
 }
 
 func newBenchRaw(b *testing.B, members, size int) *benchRaw {
@@ -113,9 +115,12 @@ func (r *benchRaw) run(n, batch int) {
 		k := min(batch, n)
 		n -= k
 		var wg sync.WaitGroup
-		for _, f := range r.files {
+		for i, f := range r.files {
 			wg.Go(func() {
 				for range k {
+					if r.reserved != nil {
+						r.reserved[i].ahead(f, int64(len(r.data)))
+					}
 					if _, err := f.Write(r.data); err != nil {
 						r.b.Error(err)
 					}

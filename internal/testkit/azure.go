@@ -40,10 +40,12 @@ func Credential(t testing.TB) *azblob.SharedKeyCredential {
 	return cred
 }
 
-// Container returns a client for a container of the default account.
-func (s *Server) Container(t testing.TB, name string) *container.Client {
+// Container returns a client for a container of the default account, whose requests pass through the policies.
+func (s *Server) Container(t testing.TB, name string, policies ...policy.Policy) *container.Client {
 	t.Helper()
-	c, err := container.NewClientWithSharedKeyCredential(s.URL()+"/"+name, Credential(t), &container.ClientOptions{ClientOptions: ClientOptions(t)})
+	options := ClientOptions(t)
+	options.PerCallPolicies = policies
+	c, err := container.NewClientWithSharedKeyCredential(s.URL()+"/"+name, Credential(t), &container.ClientOptions{ClientOptions: options})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -173,6 +173,28 @@ func (h *History) Check(got []Stamp, at Moment) error {
 	return nil
 }
 
+// CheckSome compares what was read of the pages from first on with what each of them, by itself, may hold at that moment.
+// Unlike Check it does not ask that the pages show one moment: a read beside writers may see a part of a write.
+func (h *History) CheckSome(first int, got []Stamp, at Moment) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	over := make([][]*Write, len(got))
+	for _, w := range h.mu.writes {
+		if w.begun > at.To {
+			continue
+		}
+		for p := max(first, w.first); p < min(first+len(got), w.first+len(w.stamps)); p++ {
+			over[p-first] = append(over[p-first], w)
+		}
+	}
+	for i, s := range got {
+		if err := h.checkPageLocked(first+i, s, over[i], at.From); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // onlySource reports whether nothing but w can have given page p the content that w gives it.
 func onlySource(over []*Write, base Stamp, w *Write, p int) bool {
 	s := w.stamps[p-w.first]

@@ -97,7 +97,18 @@ func TestHistory(t *testing.T) {
 	f("both", h, during, []Stamp{a, b}, "")
 	f("the second without the first", h, during, []Stamp{0, b}, "page 0")
 
+	some := func(name string, first int, got []Stamp, wrong bool) {
+		t.Helper()
+		if err := h.CheckSome(first, got, during); (err != nil) != wrong {
+			t.Errorf("some pages, %s: %v", name, err)
+		}
+	}
+	some("the second without the first", 0, []Stamp{0, b}, false)
+	some("one page", 1, []Stamp{b}, false)
+	some("another page's", 1, []Stamp{a}, true)
+
 	h.Restart([]Stamp{a, b})
+	some("older than what it began with", 1, []Stamp{0}, true)
 	f("as found", h, Final, []Stamp{a, b}, "")
 	f("changed since", h, Final, []Stamp{a, 0}, "page 1")
 }

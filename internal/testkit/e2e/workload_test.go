@@ -77,6 +77,8 @@ type workload struct {
 	// what was deleted since the beginning, acknowledged: snapshots, and blobs with content
 	thawed, passed int
 
+	readers int // that compare what they read with the history, beside the writers
+
 	killed atomic.Bool  // from now on requests may fail
 	acks   atomic.Int64 // of the present round
 	acked  chan struct{}
@@ -128,10 +130,12 @@ func (w *workload) create(t *testing.T, s *testkit.Server) {
 
 // round is one life of the server: writers at work until the server is gone.
 type round struct {
-	w    *workload
-	c    *container.Client
-	wg   sync.WaitGroup
-	fail chan error // the first failures that are not the kill's doing
+	w     *workload
+	c     *container.Client
+	wg    sync.WaitGroup
+	fail  chan error // the first failures that are not the kill's doing
+	meter meter
+	ended atomic.Bool // no more requests; those under way must not fail
 }
 
 // start sets the writers to work. They end when the server does not answer any more, which must not be before kill.
@@ -139,11 +143,12 @@ func (w *workload) start(t *testing.T, s *testkit.Server, n int) *round {
 	t.Helper()
 	w.killed.Store(false)
 	w.acks.Store(0)
-	r := &round{w: w, c: s.Container(t, containerName), fail: make(chan error, writers+4)}
+	r := &round{w: w, fail: make(chan error, writers+4+w.readers)}
+	r.c = s.Container(t, containerName, &r.meter)
 	work := func(name string, id int, step func(rng *rand.Rand) error) {
 		rng := rand.New(rand.NewPCG(w.seed, uint64(n)<<8|uint64(id)))
 		r.wg.Go(func() {
-			for !w.killed.Load() {
+			for !w.killed.Load() && !r.ended.Load() {
 				if err := step(rng); err != nil {
 					if !w.killed.Load() {
 						r.fail <- fmt.Errorf("%s: %w", name, err)
@@ -160,6 +165,9 @@ func (w *workload) start(t *testing.T, s *testkit.Server, n int) *round {
 	work("sequence numbers", writers+1, r.countOnce)
 	work("names", writers+2, r.nameOnce)
 	work("passing blobs", writers+3, r.passOnce)
+	for i := range w.readers {
+		work(fmt.Sprintf("reader %d", i), writers+4+i, r.readOnce)
+	}
 	return r
 }
 
@@ -176,6 +184,13 @@ func (r *round) awaitAcks(t *testing.T, n int64) {
 			t.Fatalf("%d writes acknowledged in 30 s, want %d", r.w.acks.Load(), n)
 		}
 	}
+}
+
+// finish ends the round while the server lives on: requests that are under way are waited for, and none may fail.
+func (r *round) finish(t *testing.T) {
+	t.Helper()
+	r.ended.Store(true)
+	r.end(t)
 }
 
 // end waits for the writers; call it after the server is gone.
@@ -249,10 +264,65 @@ func (r *round) ack(op *testkit.Write, err error) error {
 	return nil
 }
 
+// readOnce reads a random range of a disk, or all of a snapshot of which is known what it shows, beside the writers.
+func (r *round) readOnce(rng *rand.Rand) error {
+	d := r.w.disks[rng.IntN(len(r.w.disks))]
+	b := r.c.NewPageBlobClient(d.name)
+	first, count := 0, d.pages
+	old := d.randomSnapshot(rng)
+	if old != nil {
+		var err error
+		if b, err = b.WithSnapshot(old.id); err != nil {
+			return err
+		}
+	} else {
+		count = randomSize(rng)
+		first = rng.IntN(d.pages - count + 1)
+	}
+	from := d.history.Now()
+	began := time.Now()
+	resp, err := b.DownloadStream(context.Background(), &blob.DownloadStreamOptions{
+		Range: blob.HTTPRange{Offset: int64(first) * pageSize, Count: int64(count) * pageSize}})
+	if old != nil && isNotFound(err) {
+		return nil // it is deleted by another worker
+	}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	data := make([]byte, count*pageSize)
+	if _, err := io.ReadFull(resp.Body, data); err != nil {
+		return fmt.Errorf("the body of a read: %w", err)
+	}
+	r.meter.read(time.Since(began))
+	at := testkit.Moment{From: from, To: d.history.Now()}
+	stamps, err := testkit.ReadStamps(data)
+	if err != nil {
+		return fmt.Errorf("%s from page %d: %w", d.name, first, err)
+	}
+	if old == nil {
+		return d.history.CheckSome(first, stamps, at)
+	}
+	if !slices.Equal(stamps, old.pages) {
+		return fmt.Errorf("%s: snapshot %s has changed", d.name, old.id)
+	}
+	return nil
+}
+
+// randomSnapshot returns a snapshot that shows known pages, once in four times if there is one.
+func (d *disk) randomSnapshot(rng *rand.Rand) *snapshot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.mu.known) == 0 || rng.IntN(4) > 0 {
+		return nil
+	}
+	return d.mu.known[rng.IntN(len(d.mu.known))]
+}
+
 // snapshotOnce takes a snapshot of a disk after some more writes have been acknowledged, and deletes one if it has many.
 func (r *round) snapshotOnce(rng *rand.Rand) error {
 	for until := r.w.acks.Load() + int64(5+rng.IntN(40)); r.w.acks.Load() < until; {
-		if r.w.killed.Load() {
+		if r.w.killed.Load() || r.ended.Load() {
 			return nil
 		}
 		if err := r.breathe(); err != nil {

@@ -1,0 +1,59 @@
+package testkit
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// Tmpfs is a small file system in memory that can be filled up.
+type Tmpfs struct{ dir string }
+
+// NewTmpfs mounts a file system in memory of that many bytes. It needs what NewDisk needs.
+func NewTmpfs(t testing.TB, bytes int64) *Tmpfs {
+	t.Helper()
+	needMounts(t)
+	f := &Tmpfs{dir: filepath.Join(t.TempDir(), "tmpfs")}
+	if err := os.Mkdir(f.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	Run(t, "mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d", bytes), "tmpfs", f.dir)
+	t.Cleanup(func() { unmountAnyhow(t, f.dir) })
+	return f
+}
+
+// Dir returns where it is mounted.
+func (f *Tmpfs) Dir() string { return f.dir }
+
+func (f *Tmpfs) ballast() string { return filepath.Join(f.dir, "ballast") }
+
+// Fill takes all the space that is left, as another program on the same disk would.
+func (f *Tmpfs) Fill(t testing.TB) {
+	t.Helper()
+	b, err := os.OpenFile(f.ballast(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	chunk := make([]byte, 1<<20)
+	for len(chunk) > 0 {
+		_, err := b.Write(chunk)
+		switch {
+		case errors.Is(err, syscall.ENOSPC):
+			chunk = chunk[:len(chunk)/2] // down to the last byte
+		case err != nil:
+			t.Fatal(err)
+		}
+	}
+}
+
+// Free gives back what Fill took.
+func (f *Tmpfs) Free(t testing.TB) {
+	t.Helper()
+	if err := os.Remove(f.ballast()); err != nil {
+		t.Fatal(err)
+	}
+}
