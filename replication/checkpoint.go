@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -47,9 +48,6 @@ type keeper struct {
 	// their I/O: they wait for each other only, and Close for them. It is taken before any other lock.
 	writing sync.Mutex
 
-	// whole are the keepers that have all files of manifest, as far as is known. Guarded by writing.
-	whole map[*member]bool
-
 	// stale may be on disk, and manifest does not name them: to be removed when the next one is on all members. Guarded by
 	// writing.
 	stale []segment.File
@@ -64,6 +62,7 @@ type keeper struct {
 		attempted uint64           // the highest sequence number that a manifest may have on any member
 		lost      error            // a file of the checkpoint can be had from no member
 		suspect   map[string]bool  // files, by FileName, that a member could not give as they were written
+		whole     map[*member]bool // keepers that have all files of manifest, as far as is known. Changed under writing only
 	}
 }
 
@@ -129,7 +128,7 @@ func (l *Log) SaveCheckpoint(lsn LSN, files []CheckpointFile) error {
 		err = l.prepareManifest(&next)
 	}
 	if err != nil {
-		k.whole = nil // of what the manifest names
+		k.setWhole(nil) // of what the manifest names
 		k.stale = append(k.stale, l.removeFiles(fresh)...)
 		return fmt.Errorf("checkpoint of record %d: %w", lsn, err)
 	}
@@ -198,18 +197,73 @@ func (ms *membership) written() Set { return ms.current | ms.joining }
 // eachMember calls fn for all members of a set at the same time. Those that fail are left out of the log; the error is that
 // of one that cannot be.
 func (l *Log) eachMember(ms *membership, s Set, fn func(m *member) error) error {
-	errs := make([]error, len(ms.members))
-	var wg sync.WaitGroup
-	for i, m := range ms.each(s) {
-		wg.Go(func() { errs[i] = fn(m) })
-	}
-	wg.Wait()
-	for i, m := range ms.each(s) {
-		if errs[i] != nil {
-			errs[i] = l.goOnWithout(m, errs[i])
+	var errs []error
+	for m, err := range l.onEach(ms, s, fn) {
+		if err := l.goOnWithout(m, err); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// keeperPatience is how long a member may take for what others have done, or it alone is asked to do, before the log goes on
+// without it: the sync of a file of many MiB on a disk that is busy may take seconds.
+const keeperPatience = 30 * time.Second
+
+// onEach calls fn for all members of a set at the same time and returns the errors of those that fail. It does not wait for a
+// member that has left the log meanwhile: what it was asked to do may hang for ever, so fn must not touch anything that is
+// used afterwards. A member that makes the others wait for long is reported, so that it leaves.
+func (l *Log) onEach(ms *membership, s Set, fn func(m *member) error) map[*member]error {
+	type outcome struct {
+		m   *member
+		err error
+	}
+	outcomes := make(chan outcome, len(ms.members))
+	pending := map[*member]bool{}
+	for _, m := range ms.each(s) {
+		pending[m] = true
+		m.keeping.Add(1)
+		go func() {
+			err := fn(m)
+			m.keeping.Add(-1)
+			outcomes <- outcome{m, err}
+		}()
+	}
+	failed, asked := map[*member]error{}, len(pending)
+	look := l.o.Clock.NewTimer(watchEvery)
+	defer look.Stop()
+	for began := l.o.Clock.Now(); len(pending) > 0; {
+		select {
+		case o := <-outcomes:
+			if delete(pending, o.m); o.err != nil {
+				failed[o.m] = o.err
+			}
+		case <-look.C():
+			look.Reset(watchEvery)
+			if asked == 1 || len(pending) < asked {
+				l.hurry(pending, l.o.Clock.Now().Sub(began))
+			}
+			maps.DeleteFunc(pending, func(m *member, _ bool) bool { return !l.now().has(m) })
+		}
+	}
+	return failed
+}
+
+// hurry reports members that have taken too long, if they can be spared.
+func (l *Log) hurry(pending map[*member]bool, took time.Duration) {
+	if took < keeperPatience {
+		return
+	}
+	for m := range pending {
+		if ms := l.now(); ms.has(m) && ms.spares(m) {
+			l.memberFailed(m, roster.ReasonStalled, fmt.Errorf("what a checkpoint asked of it has not returned for %v", took.Round(time.Second)))
+		}
+	}
+}
+
+// spares reports whether the log can go on without a member that is written.
+func (ms *membership) spares(m *member) bool {
+	return !ms.current.Has(m.number) || ms.current.Len()-1 >= ms.least()
 }
 
 // goOnWithout has the commit loop leave out a member that has failed with err, and waits until it has. It returns err if the
@@ -219,7 +273,7 @@ func (l *Log) goOnWithout(m *member, err error) error {
 	if !ms.has(m) {
 		return nil
 	}
-	if ms.current.Has(m.number) && ms.current.Len()-1 < ms.least() {
+	if !ms.spares(m) {
 		return err
 	}
 	l.memberFailed(m, failureReason(err), err)
@@ -311,24 +365,16 @@ func (l *Log) copyFile(ms *membership, to Set, f *CheckpointFile, row *segment.F
 	defer src.Close() // it was only read
 	p := pouring{l: l, row: row, out: map[*member]vfs.File{}}
 	defer p.close()
-	for _, m := range ms.each(to) {
-		o, err := m.fs.Create(m.checkpointPath(row.FileName()), writeCategory)
-		if err == nil {
-			p.out[m] = o
-		} else if err := l.goOnWithout(m, m.fileError("create", row, err)); err != nil {
-			return err
-		}
+	if err := p.create(ms, to); err != nil {
+		return err
 	}
 	if err := p.pour(src, f); err != nil {
 		return err
 	}
 	syncing := p.out
 	p.out = nil
-	return l.eachMember(ms, to, func(m *member) error {
+	return l.eachMember(ms, p.to, func(m *member) error {
 		o := syncing[m]
-		if o == nil {
-			return nil // it has been left out
-		}
 		m.syncs.Add(1)
 		if err := errors.Join(o.Sync(), o.Close()); err != nil {
 			return m.fileError("sync", row, err)
@@ -341,7 +387,32 @@ func (l *Log) copyFile(ms *membership, to Set, f *CheckpointFile, row *segment.F
 type pouring struct {
 	l   *Log
 	row *segment.File
+	ms  *membership
+	to  Set // the members of ms that out is of
 	out map[*member]vfs.File
+}
+
+// create makes the file on all members of a set.
+func (p *pouring) create(ms *membership, to Set) error {
+	type made struct {
+		m *member
+		o vfs.File
+	}
+	files := make(chan made, len(ms.members))
+	p.ms = ms
+	err := p.l.eachMember(ms, to, func(m *member) error {
+		o, err := m.fs.Create(m.checkpointPath(p.row.FileName()), writeCategory)
+		if err != nil {
+			return m.fileError("create", p.row, err)
+		}
+		files <- made{m, o}
+		return nil
+	})
+	for len(files) > 0 {
+		f := <-files
+		p.out[f.m], p.to = f.o, p.to.With(f.m.number)
+	}
+	return err
 }
 
 // close gives up what was written; the file is removed.
@@ -368,29 +439,31 @@ func (p *pouring) pour(src io.Reader, f *CheckpointFile) error {
 			return fmt.Errorf("read %s: it has %d bytes or more, not %d", f.Name, done, f.Size)
 		}
 		p.row.CRC = segment.Checksum(p.row.CRC, buf[:n])
-		if err := p.write(buf[:n]); err != nil {
+		left, err := p.write(buf[:n])
+		if err != nil || end {
 			return err
 		}
-		if end {
-			return nil
+		if left {
+			buf = make([]byte, len(buf))
 		}
 	}
 }
 
-// write writes b to all files. A member that fails is left out.
-func (p *pouring) write(b []byte) error {
-	for m, o := range p.out {
-		err := m.writeTo(o, b)
-		if err == nil {
-			continue
+// write writes b to all files. A member that fails is left out; it may still be writing b. left says that there was one.
+func (p *pouring) write(b []byte) (left bool, err error) {
+	out := maps.Clone(p.out)
+	err = p.l.eachMember(p.ms, p.to, func(m *member) error {
+		if err := m.writeTo(out[m], b); err != nil {
+			return m.fileError("write", p.row, err)
 		}
-		if err := p.l.goOnWithout(m, m.fileError("write", p.row, err)); err != nil {
-			return err
-		}
-		_ = o.Close() // it has failed
-		delete(p.out, m)
+		return nil
+	})
+	to := p.l.stillThere(p.ms, p.to)
+	for i, m := range p.ms.each(p.to &^ to) {
+		delete(p.out, m) // its file stays open where something hangs
+		p.to, left = p.to.Without(i), true
 	}
-	return nil
+	return left, err
 }
 
 // spread gives the files of next to the keepers that lack them, until all keepers that there are then have them all: those
@@ -401,11 +474,11 @@ func (l *Log) spread(next *segment.Manifest) error {
 		ms := l.now()
 		keepers, lacking, whole := ms.keepers(), Set(0), map[*member]bool{}
 		for i, m := range ms.each(keepers) {
-			if whole[m] = k.whole[m]; !k.whole[m] {
+			if whole[m] = k.isWhole(m); !whole[m] {
 				lacking = lacking.With(i)
 			}
 		}
-		k.whole = whole
+		k.setWhole(whole)
 		if lacking == 0 {
 			return nil
 		}
@@ -414,7 +487,9 @@ func (l *Log) spread(next *segment.Manifest) error {
 			if errors.Is(err, ErrCorrupt) {
 				return err
 			}
-			if k.whole[m] = err == nil; err == nil {
+			if err == nil {
+				whole[m] = true
+				k.setWhole(whole)
 				continue
 			}
 			if err := l.goOnWithout(m, err); err != nil {
@@ -422,6 +497,20 @@ func (l *Log) spread(next *segment.Manifest) error {
 			}
 		}
 	}
+}
+
+// isWhole reports whether a keeper has all files of the manifest, as far as is known.
+func (k *keeper) isWhole(m *member) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.mu.whole[m]
+}
+
+// setWhole notes which keepers have all files of the manifest. The caller holds writing.
+func (k *keeper) setWhole(whole map[*member]bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mu.whole = maps.Clone(whole)
 }
 
 // completeFiles copies to the member what it lacks of files, from the members that have it. An error is the member's, that of
@@ -570,15 +659,11 @@ func (l *Log) turnTo(next *segment.Manifest, dropped []SegmentID) error {
 	k.turning.Lock()
 	defer k.turning.Unlock()
 	ms := l.now()
-	for _, m := range ms.each(ms.written()) {
-		err := m.placeManifest()
-		if err != nil {
-			err = l.goOnWithout(m, err)
-		}
-		if err != nil {
+	for i := range ms.each(ms.written()) {
+		if err := l.eachMember(ms, Set(0).With(i), (*member).placeManifest); err != nil {
 			// It counts after a crash if it is on one member, so its files must stay until the next one is everywhere.
 			k.stale = append(k.stale, born(next)...)
-			k.whole = nil
+			k.setWhole(nil)
 			return err
 		}
 	}
@@ -588,6 +673,7 @@ func (l *Log) turnTo(next *segment.Manifest, dropped []SegmentID) error {
 	if k.mu.lost != nil && !namesAny(next, k.mu.suspect) {
 		k.mu.lost = nil
 	}
+	k.mu.suspect = namedOf(next, k.mu.suspect)
 	k.mu.Unlock()
 	gone := k.stale
 	k.stale = nil
@@ -612,6 +698,17 @@ func namesAny(m *segment.Manifest, files map[string]bool) bool {
 	return slices.ContainsFunc(m.Files, func(f segment.File) bool { return files[f.FileName()] })
 }
 
+// namedOf returns those of files that m names.
+func namedOf(m *segment.Manifest, files map[string]bool) map[string]bool {
+	out := map[string]bool{}
+	for i := range m.Files {
+		if name := m.Files[i].FileName(); files[name] {
+			out[name] = true
+		}
+	}
+	return out
+}
+
 // notIn returns the files of a that b does not have.
 func notIn(a, b []segment.File) (out []segment.File) {
 	has := make(map[string]bool, len(b))
@@ -626,19 +723,27 @@ func notIn(a, b []segment.File) (out []segment.File) {
 	return out
 }
 
-// removeFiles removes files of checkpoints from all members and returns those that could not be removed. They do no harm:
-// the next checkpoint or the next Open tries again.
+// removeFiles removes files of checkpoints from all members that are written and returns those that could not be removed. They
+// do no harm: the next checkpoint or the next Open tries again.
 func (l *Log) removeFiles(files []segment.File) (left []segment.File) {
-	for i := range files {
-		for _, m := range l.now().all() {
+	if len(files) == 0 {
+		return nil
+	}
+	ms := l.now()
+	failed := l.onEach(ms, ms.written(), func(m *member) error {
+		var errs []error
+		for i := range files {
 			err := m.fs.Remove(m.checkpointPath(files[i].FileName()))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				left = append(left, files[i])
-				break
+				errs = append(errs, err)
 			}
 		}
+		return errors.Join(errs...)
+	})
+	if len(failed) > 0 {
+		return files
 	}
-	return left
+	return nil
 }
 
 // RestoreCheckpoint calls fn with every file of the checkpoint, in the order in which SaveCheckpoint got them. If r turns out

@@ -56,6 +56,9 @@ type Log struct {
 	index  index
 	files  files
 	keeper keeper
+
+	custodian *custodian
+
 	healer healer
 	last   LSN // of recovery
 
@@ -127,6 +130,7 @@ func newLog(members []Member, o Options) (*Log, error) {
 		ms.members = append(ms.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps, space: reservation{limit: o.SegmentBytes}})
 	}
 	l.membership.Store(ms)
+	l.custodian = newCustodian(l)
 	return l, nil
 }
 
@@ -159,6 +163,9 @@ func (l *Log) open() error {
 		l.running.Go(m.run)
 	}
 	go l.commitLoop()
+	if !l.o.Passive {
+		l.custodian.start()
+	}
 	if l.o.Events.Recovered != nil {
 		l.o.Events.Recovered(done)
 	}
@@ -206,9 +213,11 @@ func (l *Log) Close() error {
 		l.mu.Lock()
 		l.mu.closing = true
 		l.mu.Unlock()
+		l.custodian.stop()
 		l.work.Signal()
 		l.space.Broadcast()
 		<-l.stopped
+		l.custodian.wait()
 		l.keeper.settle()
 		for _, m := range l.now().members {
 			close(m.steps)

@@ -28,6 +28,9 @@ type member struct {
 	number int      // from 0
 	id     [16]byte // of this incarnation: another directory in its place has another
 
+	// handles is held to close lock and dirFD, and shared to use dirFD: others than the commit loop's steps do, and may be late.
+	handles sync.RWMutex
+
 	lock   io.Closer
 	dirFD  vfs.File // the directory, for syncing
 	device string
@@ -54,6 +57,7 @@ type member struct {
 	slow        atomic.Int64 // reads that took longer than Options.HedgeAfter
 	hedged      atomic.Int64 // of these, reads that another member answered first
 	have, want  atomic.Int64 // bytes, while it is brought up
+	keeping     atomic.Int32 // operations of checkpoints and drops that have not returned
 
 	free, total atomic.Uint64 // bytes of the file system, when measure looked
 }
@@ -207,8 +211,16 @@ func (m *member) openSegment(id SegmentID, sealed bool) (vfs.File, error) {
 
 func (m *member) path(name string) string { return m.fs.PathJoin(m.dir, name) }
 
+// errReleased is returned for a member of which nothing is open any more.
+var errReleased = errors.New("the member has been left out")
+
 // syncDir makes creations, renames and removals in the member's directory durable.
 func (m *member) syncDir() error {
+	m.handles.RLock()
+	defer m.handles.RUnlock()
+	if m.dirFD == nil {
+		return errReleased
+	}
 	m.syncs.Add(1)
 	return m.dirFD.Sync()
 }
@@ -277,6 +289,8 @@ func (m *member) syncPath(dir string) error {
 
 // release closes what acquire and the steps have opened. The goroutine must have ended.
 func (m *member) release() error {
+	m.handles.Lock()
+	defer m.handles.Unlock()
 	var errs []error
 	if m.file != nil {
 		errs = append(errs, m.file.Close())
