@@ -144,6 +144,42 @@ func (x *index) setShards(id SegmentID, k, m uint8, at []int8) {
 	}
 }
 
+// setShard notes that member i has a shard of segment id, or, with -1, that nobody has it.
+func (x *index) setShard(id SegmentID, shard, i int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if at, ok := x.findLocked(id); ok && shard < len(x.mu.segments[at].shards) {
+		s := &x.mu.segments[at]
+		s.shards = slices.Clone(s.shards)
+		s.shards[shard] = int8(i)
+	}
+}
+
+// keepShards forgets the shards of member i but for those that keep says.
+func (x *index) keepShards(i int, keep func(id SegmentID, shard int) bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for at := range x.mu.segments {
+		s := &x.mu.segments[at]
+		for shard, has := range s.shards {
+			if int(has) == i && !keep(s.id, shard) {
+				s.shards = slices.Clone(s.shards)
+				s.shards[shard] = -1
+			}
+		}
+	}
+}
+
+// forgetMember notes that member i has nothing any more: another directory is in its place.
+func (x *index) forgetMember(i int) {
+	x.keepShards(i, func(SegmentID, int) bool { return false })
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for at := range x.mu.segments {
+		x.mu.segments[at].holders = x.mu.segments[at].holders.Without(i)
+	}
+}
+
 func (x *index) stats(s *Stats) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

@@ -59,8 +59,9 @@ type Log struct {
 
 	custodian *custodian
 
-	healer healer
-	last   LSN // of recovery
+	healer   healer
+	arranger arranger
+	last     LSN // of recovery
 
 	membership atomic.Pointer[membership] // see now
 	halted     chan struct{}              // see Halted

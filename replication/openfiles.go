@@ -91,6 +91,9 @@ func (f *files) acquire(key fileKey) (*file, error) {
 
 // open opens the file.
 func (k *fileKey) open(l *Log) (vfs.File, error) {
+	if k.shard > 0 {
+		return k.member.openShard(k.segment, int(k.shard-1))
+	}
 	s, _, _ := l.index.get(k.segment)
 	return k.member.openSegment(k.segment, s.sealed)
 }

@@ -105,6 +105,7 @@ type rewriter struct {
 	elect bool
 
 	waiting [][]*member     // who may have a copy that was not opened yet: the best first, the last resort last
+	shards  bool            // there are shards, not opened yet
 	sources []rewriteSource // opened, and as far as their header and footer tell, copies of this segment
 	lacking Set             // members that hold the segment, and did not have a record of it whole
 	merge   merger          // of sources, if elect
@@ -182,7 +183,7 @@ func (w *rewriter) begin() error {
 			last = append(last, m)
 		}
 	}
-	w.waiting = [][]*member{best, append(others, w.to), last}
+	w.waiting, w.shards = [][]*member{best, append(others, w.to), last}, w.s.shards != nil
 	for w.header.ID == 0 {
 		more := w.more()
 		switch {
@@ -210,7 +211,24 @@ func (w *rewriter) more() bool {
 			w.sources = append(w.sources, s)
 		}
 	}
+	if w.shards {
+		w.shards = false
+		if s, ok := w.openShards(); ok {
+			w.sources = append(w.sources, s)
+		}
+	}
 	return true
+}
+
+// openShards opens the shards as one source. ok is false if they do not have so much as a header.
+func (w *rewriter) openShards() (s rewriteSource, ok bool) {
+	x, err := w.l.shardsOf(&w.s)
+	if err != nil {
+		return s, false
+	}
+	s.member, s.close = -1, func() {}
+	s.look(w, verifiedShards{x}, w.s.length)
+	return s, s.header != nil && (w.header.ID == 0 || *s.header == w.header)
 }
 
 // open opens a member's copy. ok is false if there is none that may be read.

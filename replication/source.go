@@ -41,6 +41,7 @@ func (l *Log) sourcesOf(s *indexed, checked bool) []source {
 		out = append(out, source{log: l, segment: s.id, size: s.length, m: m})
 	}
 	l.order(out, s.id)
+	out = append(out, l.shardSources(s, checked)...)
 	if checked {
 		known := len(out)
 		for i, m := range ms.all() {

@@ -65,6 +65,7 @@ type Member struct {
 	Held        uint64 // bytes of this log on it
 	Free, Total uint64 // bytes of its file system; Total 0: unknown
 	Leaving     bool   // it is being retired: nothing new goes to it, and what it holds does not count
+	Joining     bool   // it is being brought up: what it holds counts, and others see to what it lacks
 }
 
 // full says that the member has so little space left that others come first.

@@ -16,7 +16,7 @@ import (
 //	plan [rs=K+M] [copies=N] [once]: a line a member, then a line a segment: "segment ID [on=I,…] [rs=K+M:I,I,-,…]". The first
 //	  task is carried out and the plan made again, until there is nothing to do. With once the whole first plan is shown.
 //
-// A line of a member is "INDEX [held=GIB] [free=GIB] [total=GIB] [disk=NAME] [leaving]".
+// A line of a member is "INDEX [held=GIB] [free=GIB] [total=GIB] [disk=NAME] [leaving] [joining]".
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -77,6 +77,8 @@ func parseMember(t *testing.T, line string) Member {
 			m.Disk = value
 		case "leaving":
 			m.Leaving = true
+		case "joining":
+			m.Joining = true
 		default:
 			t.Fatalf("member %q: unknown word %q", line, f)
 		}
@@ -223,6 +225,9 @@ func showTask(t *Task) string {
 		for _, a := range t.Make {
 			out += fmt.Sprintf(" %d@%d", a.Shard, a.Member)
 		}
+	}
+	if t.Urgent {
+		out += ", urgent"
 	}
 	return out + fmt.Sprintf(" (survives %d)", t.Survives)
 }

@@ -47,6 +47,8 @@ type Task struct {
 	Make    []At // of MakeShards, by index of the shard
 	// Survives is how many more members may be lost before bytes of the segment are: 0 is the last chance.
 	Survives int
+	// Urgent says that this is less than the policy wants, and the task makes it more.
+	Urgent bool
 }
 
 // At is a shard's place.
@@ -58,7 +60,7 @@ type At struct{ Shard, Member int }
 // no more of it than one segment takes; then conversions. What nothing can be done about (too few members, bytes that are on
 // none of them, a disk that is full) is not in it.
 //
-// Members are all that can be written and read. What other members hold, absent ones, does not count.
+// Members are all that can be written and read: current ones and those that are joining. What other members hold, absent ones, does not count.
 func Plan(members []Member, segments []Segment, p Policy) []Task {
 	w := planner{members: members, policy: p}
 	for i := range members {
@@ -66,7 +68,7 @@ func Plan(members []Member, segments []Segment, p Policy) []Task {
 		if !members[i].Leaving {
 			w.staying = w.staying.With(members[i].Index)
 		}
-		if !members[i].Leaving && !members[i].full() {
+		if !members[i].Leaving && !members[i].Joining && !members[i].full() {
 			w.room = w.room.With(members[i].Index)
 		}
 	}
@@ -108,6 +110,9 @@ func Lacks(s *Segment, members []Member, p Policy) int {
 	return lacks
 }
 
+// Has reports whether member i has a shard of the segment.
+func (s *Segment) Has(i int) bool { return slices.Contains(s.At, int8(i)) }
+
 // shards returns how many shards are on the members of a set.
 func (s *Segment) shards(on Set) (n int) {
 	for _, i := range s.At {
@@ -147,6 +152,7 @@ func (w *planner) add(class, rank int, t Task) {
 // grow adds a task that makes something, for a segment that should survive the loss of wanted members.
 func (w *planner) grow(t Task, wanted int) {
 	if t.Survives < wanted {
+		t.Urgent = true
 		w.add(endangered, t.Survives, t)
 		return
 	}

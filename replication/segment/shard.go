@@ -188,7 +188,8 @@ type ShardReader struct {
 	sums  []byte // the table
 }
 
-// ReadShard reads and checks the frame of a file of the given size that should be shard i of segment id of the given log.
+// ReadShard reads and checks the frame of a file of the given size, -1 if that is not known, that should be shard i of segment
+// id of the given log.
 func ReadShard(src io.ReaderAt, size int64, store StoreID, id ID, i int) (Shard, error) {
 	var b [ShardFrameBytes]byte
 	if err := readFull(src, b[:], 0); err != nil {
@@ -203,7 +204,7 @@ func ReadShard(src io.ReaderAt, size int64, store StoreID, id ID, i int) (Shard,
 		return Shard{}, foreign("shard of log %v, wanted %v", s.Trailer.Store, store)
 	case s.Trailer.ID != id || s.Index != i:
 		return Shard{}, foreign("shard %d of segment %d, wanted shard %d of segment %d", s.Index, s.Trailer.ID, i, id)
-	case s.FileBytes() != size:
+	case size >= 0 && s.FileBytes() != size:
 		return Shard{}, damaged("shard file has %d bytes, wanted %d", size, s.FileBytes())
 	}
 	return s, nil
@@ -224,18 +225,20 @@ func (r *ShardReader) Open(src io.ReaderAt, s Shard) error {
 	return nil
 }
 
-// Sum returns the checksum of block n.
-func (r *ShardReader) Sum(n int) uint32 { return binary.LittleEndian.Uint32(r.sums[n*4:]) }
-
 // Read fills p with the payload from off on, a multiple of ShardBlockBytes, and checks it. p must end where a block ends.
 func (r *ShardReader) Read(p []byte, off int64) error {
 	if err := readFull(r.src, p, ShardFrameBytes+off); err != nil {
 		return err
 	}
-	for n := int(off / ShardBlockBytes); len(p) > 0; n++ {
+	return r.Check(p, off)
+}
+
+// Check compares bytes with the checksums of the payload from off on, as Read does.
+func (r *ShardReader) Check(p []byte, off int64) error {
+	for n := off / ShardBlockBytes; len(p) > 0; n++ {
 		b := p[:min(ShardBlockBytes, len(p))]
-		if crc := Checksum(0, b); crc != r.Sum(n) {
-			return damaged("shard at offset %d has checksum %08x, wanted %08x", ShardFrameBytes+int64(n)*ShardBlockBytes, crc, r.Sum(n))
+		if crc, want := Checksum(0, b), binary.LittleEndian.Uint32(r.sums[n*4:]); crc != want {
+			return damaged("shard at offset %d has checksum %08x, wanted %08x", ShardFrameBytes+n*ShardBlockBytes, crc, want)
 		}
 		p = p[len(b):]
 	}
