@@ -89,18 +89,20 @@ func flipBytes(t *testing.T, dir string, rng *rand.Rand, most int, take func(rel
 type wound struct {
 	name    string
 	replace bool // the operator has to say that the directory is to be filled anew
+	older   bool // the directory as it was before the load comes back, after the kill; inflict is nil
 	inflict func(t *testing.T, home string, rng *rand.Rand)
 }
 
 // wounds is what happens to members' files. Those that leave an identity are healed without anybody.
 var wounds = []wound{
-	{"bytes flipped in segments", false, func(t *testing.T, home string, rng *rand.Rand) {
+	{name: "older directory put back", older: true},
+	{"bytes flipped in segments", false, false, func(t *testing.T, home string, rng *rand.Rand) {
 		flipBytes(t, home, rng, 1+rng.IntN(40), isSegment)
 	}},
-	{"bytes flipped in any file", false, func(t *testing.T, home string, rng *rand.Rand) {
+	{"bytes flipped in any file", false, false, func(t *testing.T, home string, rng *rand.Rand) {
 		flipBytes(t, home, rng, 1+rng.IntN(40), isData)
 	}},
-	{"files cut", false, func(t *testing.T, home string, rng *rand.Rand) {
+	{"files cut", false, false, func(t *testing.T, home string, rng *rand.Rand) {
 		someFiles(t, home, rng, func(name string) error {
 			info, err := os.Stat(name)
 			if err != nil {
@@ -109,25 +111,25 @@ var wounds = []wound{
 			return os.Truncate(name, rng.Int64N(info.Size()+1))
 		})
 	}},
-	{"files removed", false, func(t *testing.T, home string, rng *rand.Rand) {
+	{"files removed", false, false, func(t *testing.T, home string, rng *rand.Rand) {
 		someFiles(t, home, rng, os.Remove)
 	}},
-	{"files overwritten", false, func(t *testing.T, home string, rng *rand.Rand) {
+	{"files overwritten", false, false, func(t *testing.T, home string, rng *rand.Rand) {
 		someFiles(t, home, rng, func(name string) error {
 			return os.WriteFile(name, []byte("this was a file of the log once"), 0o600)
 		})
 	}},
-	{"identity removed", true, func(t *testing.T, home string, rng *rand.Rand) {
+	{"identity removed", true, false, func(t *testing.T, home string, rng *rand.Rand) {
 		if err := os.Remove(filepath.Join(home, testkit.Account, "MEMBER")); err != nil {
 			t.Fatal(err)
 		}
 	}},
-	{"identity overwritten", true, func(t *testing.T, home string, rng *rand.Rand) {
+	{"identity overwritten", true, false, func(t *testing.T, home string, rng *rand.Rand) {
 		if err := os.WriteFile(filepath.Join(home, testkit.Account, "MEMBER"), []byte("nobody"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}},
-	{"directory emptied", true, func(t *testing.T, home string, rng *rand.Rand) {
+	{"directory emptied", true, false, func(t *testing.T, home string, rng *rand.Rand) {
 		if err := os.RemoveAll(filepath.Join(home, testkit.Account)); err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +137,7 @@ var wounds = []wound{
 			t.Fatal(err)
 		}
 	}},
-	{"directory removed", true, func(t *testing.T, home string, rng *rand.Rand) {
+	{"directory removed", true, false, func(t *testing.T, home string, rng *rand.Rand) {
 		if err := os.RemoveAll(home); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,8 @@ package e2e
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -24,12 +26,16 @@ func TestKillDisks(t *testing.T) {
 	rounds := testkit.Scale(t, diskRoundsEnv, 50)
 	f := newFleet(t, plainHomes(t, 3))
 	counts := map[string]int{}
-	var acknowledged, replaced int
+	var acknowledged, replaced, swapped int
 	var slowestStart, slowestHeal time.Duration
 	for n := range rounds {
 		number, wound := 1+f.rng.IntN(len(f.homes)), wounds[f.rng.IntN(len(wounds))]
-		atRest := f.rng.IntN(2) == 0
+		atRest := wound.older || f.rng.IntN(2) == 0
 		what := fmt.Sprintf("round %d: member %d, %s, at rest: %v", n, number, wound.name, atRest)
+		old := filepath.Join(t.TempDir(), "old")
+		if wound.older {
+			testkit.Run(t, "cp", "-a", f.homes[number-1], old)
+		}
 		f.load(1 + f.rng.Int64N(40))
 		if !atRest {
 			wound.inflict(t, f.homes[number-1], f.rng)
@@ -37,8 +43,16 @@ func TestKillDisks(t *testing.T) {
 		}
 		<-time.After(time.Duration(f.rng.IntN(300)) * time.Millisecond) // the random moment is the test
 		f.kill()
-		if atRest {
+		switch {
+		case wound.older:
+			removeAll(t, f.homes[number-1])
+			testkit.Run(t, "mv", old, f.homes[number-1])
+		case atRest:
 			wound.inflict(t, f.homes[number-1], f.rng)
+		}
+		if f.rng.IntN(8) == 0 {
+			f.swap(t, f.rng.Perm(len(f.homes)))
+			swapped++
 		}
 		for f.rng.IntN(4) == 0 { // killed again while it recovers
 			f.server.Spawn(t)
@@ -77,8 +91,8 @@ func TestKillDisks(t *testing.T) {
 	}
 	f.verify()
 	f.close()
-	t.Logf("%d rounds, %d page writes acknowledged; %d directories filled anew; slowest start %v, slowest healing %v", rounds, acknowledged,
-		replaced, slowestStart.Round(time.Millisecond), slowestHeal.Round(time.Millisecond))
+	t.Logf("%d rounds, %d page writes acknowledged; %d directories filled anew, %d times two swapped; slowest start %v, slowest healing %v", rounds, acknowledged,
+		replaced, swapped, slowestStart.Round(time.Millisecond), slowestHeal.Round(time.Millisecond))
 	var kinds []string
 	for _, name := range slices.Sorted(maps.Keys(counts)) {
 		kinds = append(kinds, fmt.Sprintf("%s %d times", name, counts[name]))
@@ -87,6 +101,19 @@ func TestKillDisks(t *testing.T) {
 	if acknowledged < rounds*20 {
 		t.Errorf("only %d writes were acknowledged: too few to mean anything", acknowledged)
 	}
+}
+
+// swap makes two members trade their places, as disks do that are plugged in otherwise: who is who stands in the directories.
+func (f *fleet) swap(t *testing.T, places []int) {
+	t.Helper()
+	a, b := places[0], places[1]
+	aside := f.homes[a] + ".aside"
+	for _, move := range [][2]string{{f.homes[a], aside}, {f.homes[b], f.homes[a]}, {aside, f.homes[b]}} {
+		if err := os.Rename(move[0], move[1]); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+	}
+	f.homes[a], f.homes[b] = f.homes[b], f.homes[a]
 }
 
 // needsOperator returns when all members are current, or when one waits for somebody to say that its directory is to be
