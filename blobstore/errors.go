@@ -17,7 +17,7 @@ func coded(err error) error {
 	switch {
 	case errors.As(err, &code):
 		return err
-	case errors.Is(err, pagestore.ErrReadOnly), errors.Is(err, pagestore.ErrClosed):
+	case errors.Is(err, pagestore.ErrUnavailable), errors.Is(err, pagestore.ErrReadOnly), errors.Is(err, pagestore.ErrClosed):
 		return azerr.ServerBusy.Because(err)
 	default:
 		return azerr.InternalError.Because(err)

@@ -17,6 +17,8 @@ type Health struct {
 	MinReplicas     int            `json:"minReplicas"`          // current members that writing needs
 	Redundancy      string         `json:"redundancy"`           // of sealed segments: "3", or "rs:K+M"
 	UnderReplicated int64          `json:"underReplicatedBytes"` // that lack a copy or a shard
+	CopyBytes       int64          `json:"copyBytes"`            // of segments that are whole copies, on all members together
+	ShardBytes      int64          `json:"shardBytes"`           // of shards, on all members together
 	Members         []MemberHealth `json:"members"`
 }
 
@@ -80,7 +82,8 @@ func (a *Account) Available() error {
 func (a *Account) Health() Health {
 	log := a.store.Log()
 	stats := log.Stats()
-	h := Health{Account: a.name, Writable: true, MinReplicas: stats.MinReplicas, Redundancy: stats.Redundancy.String(), UnderReplicated: stats.UnderReplicated}
+	h := Health{Account: a.name, Writable: true, MinReplicas: stats.MinReplicas, Redundancy: stats.Redundancy.String(), UnderReplicated: stats.UnderReplicated,
+		CopyBytes: stats.CopyBytes, ShardBytes: stats.ShardBytes}
 	if err := a.store.Failed(); err != nil {
 		h.Writable, h.Final, h.Error = false, true, err.Error()
 	} else if err := log.Available(); err != nil {

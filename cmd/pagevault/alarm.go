@@ -123,7 +123,12 @@ type disk struct {
 }
 
 // badness orders states from well, 0, to worst. One that is being brought back is better than one that is out.
-func badness(s blobstore.MemberState) int { return max(slices.Index(blobstore.MemberStates, s), 0) }
+func badness(s blobstore.MemberState) int {
+	if i := slices.Index(blobstore.MemberStates, s); i >= 0 {
+		return i
+	}
+	return len(blobstore.MemberStates)
+}
 
 // disks puts together what the accounts know of their members, in the order of the first account, then by directory.
 func disks(all []blobstore.Health) []disk {
@@ -267,7 +272,7 @@ func meaning(all []blobstore.Health) string {
 	}
 	switch {
 	case slices.ContainsFunc(all, func(h blobstore.Health) bool { return !h.Writable }):
-		return fmt.Sprintf("WRITES ARE REFUSED until %d members work, and %d of %d does; reads go on", least, left, of)
+		return fmt.Sprintf("WRITES ARE REFUSED until %s work, and %d of %d do; reads go on", plural(int64(least), "member"), left, of)
 	case left <= least:
 		return fmt.Sprintf("Still %s; writes go on, but one more failure stops them", shownCopies(left, of))
 	}

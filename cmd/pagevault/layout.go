@@ -264,15 +264,19 @@ func (l *layout) checkNew(account string) error {
 	return nil
 }
 
-// moveMember returns where a directory that is to be the home of a member, counted from 1, keeps an account, or why it cannot
-// be one.
+// moveMember returns where a directory that is to be the home of a member, counted from 1 and maybe a new one, keeps an account,
+// or why it cannot be one.
 func (l *layout) moveMember(account string, member int, dir string) (string, error) {
-	if l.fs != nil || member > len(l.members) || !filepath.IsAbs(dir) {
+	if l.fs != nil || !filepath.IsAbs(dir) {
 		return "", fmt.Errorf("member %d cannot be moved to %s", member, dir)
 	}
 	moved := *l
-	moved.members, moved.unusable = slices.Clone(l.members), make([]error, len(l.members))
-	moved.members[member-1] = filepath.Clean(dir)
+	moved.members = slices.Clone(l.members)
+	if member > len(moved.members) { // one more
+		moved.members = append(moved.members, "")
+		member = len(moved.members)
+	}
+	moved.members[member-1], moved.unusable = filepath.Clean(dir), make([]error, len(moved.members))
 	if err := moved.checkApart(); err != nil {
 		return "", err
 	}
@@ -320,7 +324,10 @@ func (l *layout) number(dir string) int {
 		if err != nil {
 			continue
 		}
-		if id, err := segment.ParseIdentity(b); err == nil {
+		if m, err := segment.ParseMember(b); err == nil {
+			return int(m.Number)
+		}
+		if id, err := segment.ParseIdentity(b); err == nil { // version 1
 			return int(id.Number)
 		}
 	}

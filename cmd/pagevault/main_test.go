@@ -45,19 +45,21 @@ const patience = 30 * time.Second
 //	usage ARGS           runs pagevault, which must end with 2 and one line on stderr
 //	certificate C K      makes a certificate for 127.0.0.1 and its key
 //
-// and those of checkCommands.
+// and those of checkCommands and memberCommands.
 func TestScript(t *testing.T) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"server": startServer, "end": stopServer, "busy": takePort, "get": get, "certificate": makeCertificate,
 		"failure": expectExit(exitFailure), "usage": expectExit(exitUsage),
 	}
 	maps.Copy(commands, checkCommands)
+	maps.Copy(commands, memberCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("AZURITE_ACCOUNTS", "")
 			env.Values[processesKey{}] = map[string]*process{}
+			env.Values[loadsKey{}] = map[string]*load{}
 			return nil
 		},
 		Cmds: commands,

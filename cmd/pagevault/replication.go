@@ -27,8 +27,8 @@ type replicationFlags struct {
 }
 
 func (f *replicationFlags) register(flags *pflag.FlagSet) {
-	flags.IntVar(&f.minReplicas, "min-replicas", 0, "members that a write must be on; with fewer, writes are refused and reads go on. 0: what the store has, at first 2, or 1 with one member")
-	flags.StringVar(&f.redundancyText, "redundancy", "", "3, copies, or rs:K+M: files that are sealed become K+M shards on as many members, any M of which may be lost. Empty: what the store has, at first 3")
+	flags.IntVar(&f.minReplicas, "min-replicas", 0, "members that a write must be on; with fewer, writes are refused and reads go on. If not given: what the store has, at first 2, or 1 with one member")
+	flags.StringVar(&f.redundancyText, "redundancy", "", "3, copies, or rs:K+M: files that are sealed become K+M shards on as many members, any M of which may be lost. If not given: what the store has, at first 3")
 	flags.DurationVar(&f.scrubEvery, "scrub-every", 7*24*time.Hour, "time in which everything is read again and compared; 0 is never")
 	flags.StringVar(&f.repairRate, "repair-rate", "128MiB", "bytes to read and write in a second at most, in each account, to scrub, to repair and to bring members up")
 	flags.BoolVar(&f.forceMinority, "force-minority", false, "start from the members that are there although others may hold newer writes, which are lost then; see docs/operations.md")
