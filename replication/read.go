@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"pagevault/replication/segment"
+	"pagevault/replication/stripe"
 )
 
 // errRange is returned for positions where no durable record lies.
@@ -86,7 +87,7 @@ func (l *Log) locate(n int, at Position) (indexed, error) {
 func (l *Log) readAtOnce(s *indexed, p []byte, at Position) (done bool, err error) {
 	m, alone := l.now().preferred(s.holders, s.id)
 	if m == nil {
-		return false, nil
+		return s.shards != nil && l.readShardsCached(s, p, int64(at.Offset)), nil
 	}
 	key := fileKey{member: m, segment: s.id}
 	if alone && s.shards == nil {
@@ -94,6 +95,23 @@ func (l *Log) readAtOnce(s *indexed, p []byte, at Position) (done bool, err erro
 		return err == nil || err == ErrClosed, err
 	}
 	return l.readFileCached(key, p, int64(at.Offset)), nil
+}
+
+// readShardsCached fills p with bytes of a segment from its data shards if all of them are in memory, and reports whether it
+// has.
+func (l *Log) readShardsCached(s *indexed, p []byte, off int64) bool {
+	ms := l.now()
+	for part := range stripe.Parts(segment.ShardBytes(int(s.k), s.length), off, len(p)) {
+		m := ms.member(int(s.shards[part.Shard]))
+		if m == nil || !ms.has(m) {
+			return false
+		}
+		key := fileKey{member: m, segment: s.id, shard: int8(part.Shard + 1)}
+		if !l.readFileCached(key, p[part.From:][:part.Bytes], segment.ShardFrameBytes+part.Offset) {
+			return false
+		}
+	}
+	return true
 }
 
 // readSlowly reads what may have to come from a disk, in pieces.
