@@ -73,6 +73,7 @@ func newCustodian(l *Log) *custodian {
 func (c *custodian) start() {
 	c.running.Go(c.watch)
 	c.running.Go(c.work)
+	c.running.Go(func() { c.l.scrubLoop(c.ctx) })
 }
 
 // stop ends what the custodian does; wait waits until it has ended, if that does not take closeGrace.
@@ -200,7 +201,7 @@ type job func(ctx context.Context) (did bool, err error)
 // jobs returns what work does, the most urgent first: what is damaged, then what lacks copies, then what is only not as it is
 // wanted.
 func (l *Log) jobs() []job {
-	return []job{l.tidyCheckpoint}
+	return []job{l.healStep, l.tidyCheckpoint}
 }
 
 // workOnce does one piece of the first job that has something to do, and reports whether any had.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sort"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -168,7 +169,7 @@ func contents(m Member) (map[string]string, error) {
 	sort.Strings(list)
 	out := map[string]string{}
 	for _, name := range list {
-		if name == "LOCK" || name == "MEMBER" {
+		if name == "LOCK" || name == "MEMBER" || strings.HasPrefix(name, segment.ScrubName) {
 			continue
 		}
 		if name == segment.CheckpointDir {

@@ -58,10 +58,11 @@ type Log struct {
 	keeper keeper
 
 	custodian *custodian
+	healer    healer
+	scrubber  scrubber
+	arranger  arranger
 
-	healer   healer
-	arranger arranger
-	last     LSN // of recovery
+	last LSN // of recovery
 
 	membership atomic.Pointer[membership] // see now
 	halted     chan struct{}              // see Halted
@@ -255,6 +256,7 @@ func (l *Log) Members() []MemberStatus {
 func (l *Log) Stats() Stats {
 	var s Stats
 	l.index.stats(&s)
+	l.healStats(&s)
 	k := l.keeper.current()
 	s.CheckpointLSN, s.CheckpointBytes = k.LSN, k.Bytes()
 	for _, r := range k.Dropped {

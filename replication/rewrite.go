@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -61,8 +62,8 @@ func (l *Log) claim(ctx context.Context, id SegmentID) (release func(), err erro
 // the segment anew. When it returns nil the copy is durable under its name, and the index says that the member holds it.
 //
 // It may run beside readers, whose file is closed when the last has done, and beside Drop. Errors: ErrDropped if the segment
-// is not there any more, a *MemberError for what the member did, a *CorruptError if a record can be had from nobody, and that
-// of ctx.
+// is not there any more, a *MemberError for what the member did, that of ctx, and a *CorruptError if something can be had from
+// nobody. If that is a record, and a footer says where it was, everything else is written, and the member has what can be had.
 func (l *Log) rewriteCopy(ctx context.Context, id SegmentID, to *member, p *pace) error {
 	release, err := l.claim(ctx, id)
 	if err != nil {
@@ -89,10 +90,10 @@ func (l *Log) rewriteClaimed(ctx context.Context, id SegmentID, to *member, p *p
 	if err != nil && !l.index.holds(id) {
 		err = fmt.Errorf("segment %d: %w", id, ErrDropped)
 	}
-	if err == nil && !elect && w.lacking != 0 {
+	if err == nil && !elect && (w.lacking != 0 || w.lost != nil) {
 		l.Heal(id)
 	}
-	return w.written, err
+	return w.written, cmp.Or(err, w.lost)
 }
 
 // rewriter is the work of one rewriteCopy.
@@ -113,6 +114,7 @@ type rewriter struct {
 	header  segment.Header
 	trailer *segment.Trailer // as whole footers have it; nil: none was found
 	table   []segment.Entry  // of the records that are copied
+	rows    []segment.Entry  // of all records, as a footer has them, if that was needed
 	at      int64            // where the next record begins
 
 	temp    vfs.File
@@ -120,12 +122,14 @@ type rewriter struct {
 	bufAt   int64
 	written int64
 	failed  error // of writing
+	lost    error // the first record that can be had from nobody
 }
 
 // rewriteSource is a copy that records are taken from.
 type rewriteSource struct {
 	member  int // -1: the shards
 	holder  bool
+	src     io.ReaderAt
 	reader  *segment.Reader
 	close   func()
 	header  *segment.Header  // nil: it is damaged
@@ -184,6 +188,9 @@ func (w *rewriter) begin() error {
 		}
 	}
 	w.waiting, w.shards = [][]*member{best, append(others, w.to), last}, w.s.shards != nil
+	if w.elect {
+		w.waiting = [][]*member{slices.Concat(best, others, []*member{w.to}), last} // all have a vote
+	}
 	for w.header.ID == 0 {
 		more := w.more()
 		switch {
@@ -255,7 +262,8 @@ func (w *rewriter) open(m *member) (s rewriteSource, ok bool) {
 
 // look reads header and trailer.
 func (s *rewriteSource) look(w *rewriter, r io.ReaderAt, size int64) {
-	s.reader = segment.NewReader(pacedReader{src: r, w: w}, size, w.l.store, w.s.id)
+	s.src = pacedReader{src: r, w: w}
+	s.reader = segment.NewReader(s.src, size, w.l.store, w.s.id)
 	if h, err := s.reader.Header(); err == nil && h.First == w.s.first {
 		s.header = &h
 	}
@@ -350,6 +358,9 @@ func (w *rewriter) copy() error {
 	}
 	for w.failed == nil && len(w.table) < w.s.count {
 		h, err := record(w.s.first + LSN(len(w.table)))
+		if errors.Is(err, ErrCorrupt) {
+			h, err = w.leave(err)
+		}
 		if err != nil {
 			return err
 		}
@@ -421,6 +432,60 @@ func (w *rewriter) elected(lsn LSN) (h segment.RecordHeader, err error) {
 			return h, w.corrupt(w.at, "record %d can be had from no member: %v", lsn, errors.Join(g.errs...))
 		}
 	}
+}
+
+// leave copies the bytes of a record that nobody has whole as they are in the copy that is being replaced, or else in another,
+// and zeros where they cannot be read: they are no better and no worse than before. lost is why.
+func (w *rewriter) leave(lost error) (h segment.RecordHeader, err error) {
+	row, ok := w.row(len(w.table))
+	if !ok || int64(row.Offset) != w.at {
+		return h, lost
+	}
+	w.lost = cmp.Or(w.lost, lost)
+	h = segment.RecordHeader{Offset: row.Offset, Meta: row.Meta, Data: row.Data}
+	last := -1
+	for i, s := range w.sources {
+		if last < 0 || s.member == w.to.number {
+			last = i
+		}
+	}
+	if last >= 0 {
+		_, _ = io.Copy(putter{w}, io.NewSectionReader(w.sources[last].src, w.at, h.Bytes())) // what cannot be read are zeros
+	}
+	var zeros [4 << 10]byte
+	for w.failed == nil && w.ctx.Err() == nil && w.putAt() < h.End() {
+		w.failed = w.put(zeros[:min(h.End()-w.putAt(), int64(len(zeros)))])
+	}
+	return h, cmp.Or(w.failed, w.ctx.Err())
+}
+
+// row returns what the footer says of record number n, from 0. ok is false if no footer is whole.
+func (w *rewriter) row(n int) (row segment.Entry, ok bool) {
+	for _, s := range w.sources {
+		if len(w.rows) == 0 && s.trailer != nil && s.reader.CheckTable(s.trailer) == nil {
+			rows, err := s.reader.Table(nil, s.trailer, 0)
+			if err == nil {
+				w.rows = rows
+			}
+		}
+	}
+	if n >= len(w.rows) {
+		return row, false
+	}
+	return w.rows[n], true
+}
+
+// putAt returns where the next byte that is put will be.
+func (w *rewriter) putAt() int64 { return w.bufAt + int64(len(w.buf)) }
+
+// putter puts what is written to it.
+type putter struct{ w *rewriter }
+
+func (p putter) Write(b []byte) (int, error) {
+	if err := p.w.put(b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // footer writes table and trailer behind the records, which are whole.
@@ -506,7 +571,7 @@ func (w *rewriter) publish() error {
 	if err := m.rename(segment.TempName(id), segment.Name(id, true)); err != nil {
 		return w.fail("rename", err)
 	}
-	w.l.files.forget([]SegmentID{id})
+	w.l.files.forgetCopy(m, id)
 	if !w.l.index.holds(id) {
 		// Drop may have looked for the file before it was there.
 		if err := m.fs.Remove(m.path(segment.Name(id, true))); err != nil && !errors.Is(err, fs.ErrNotExist) {

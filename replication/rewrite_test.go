@@ -54,7 +54,8 @@ func (im image) put(t testing.TB, m Member, name string) {
 // recordsAt returns where the records of a segment's file begin.
 func recordsAt(t testing.TB, file string) (at []int) {
 	t.Helper()
-	r := segment.NewReader(strings.NewReader(file), int64(len(file)), storeIn(t, file), 1)
+	h := headerIn(t, file)
+	r := segment.NewReader(strings.NewReader(file), int64(len(file)), h.Store, h.ID)
 	for off := int64(segment.HeaderBytes); ; {
 		h, err := r.Record(off)
 		if err != nil {
@@ -65,13 +66,13 @@ func recordsAt(t testing.TB, file string) (at []int) {
 	}
 }
 
-func storeIn(t testing.TB, file string) segment.StoreID {
+func headerIn(t testing.TB, file string) segment.Header {
 	t.Helper()
 	h, err := segment.ParseHeader([]byte(file[:segment.HeaderBytes]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h.Store
+	return h
 }
 
 const seg1 = "0000000001.seg"
@@ -220,13 +221,14 @@ func (im image) forge(t testing.TB, name string, record int) image {
 	t.Helper()
 	b := []byte(im[name])
 	off := int64(recordsAt(t, im[name])[record])
-	h, err := segment.ParseRecordHeader(b[off:], segment.Seed(storeIn(t, im[name]), 1), off)
+	of := headerIn(t, im[name])
+	h, err := segment.ParseRecordHeader(b[off:], segment.Seed(of.Store, of.ID), off)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b[h.DataOffset()] ^= 1
 	h.DataCRC = segment.Checksum(0, b[h.DataOffset():][:h.Data])
-	copy(b[off:], h.Append(nil, segment.Seed(storeIn(t, im[name]), 1)))
+	copy(b[off:], h.Append(nil, segment.Seed(of.Store, of.ID)))
 	out := maps.Clone(im)
 	out[name] = string(b)
 	return out

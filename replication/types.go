@@ -124,6 +124,10 @@ type Events struct {
 	Resumed func()
 	// Healed is called when a member's copy of a file was completed or made again while the log is open.
 	Healed func(Repair)
+	// Unhealable is called when bytes are found that no member that is there has as they were written, once for each segment.
+	Unhealable func(Problem)
+	// Scrubbed is called when everything that the members hold has been read and compared.
+	Scrubbed func(ScrubResult)
 	// ReadFailed is called when a member could not give bytes it should hold; another member was asked, if there is one.
 	ReadFailed func(member int, at Position, err error)
 }
@@ -197,6 +201,9 @@ type Stats struct {
 	CheckpointLSN   LSN   // the checkpoint stands for the records up to here; 0: there is none
 	CheckpointBytes int64 // of the checkpoint's files on each member
 	DroppedSegments int   // ever
+
+	Healing    int // segments that wait for being compared, and their bad copies for being written again
+	Unhealable int // segments of which something can be had from no member
 
 	MinReplicas     int        // current members that writing needs
 	Redundancy      Redundancy // of sealed segments

@@ -162,8 +162,41 @@ func (v *verification) sealedOrNot(s *indexed) error {
 			return err
 		}
 	}
-	return nil
+	if s.shards == nil {
+		return nil
+	}
+	return v.shards(s)
 }
+
+// shards verifies the shards of a segment of a log that is open.
+func (v *verification) shards(s *indexed) error {
+	var found []Problem
+	bad := map[int]bool{}
+	for shard, i := range s.shards {
+		if i < 0 || v.skips(int(i)) {
+			bad[shard] = true
+			continue
+		}
+		v.done += segment.ShardBytes(int(s.k), s.length) // at the same pace
+	}
+	err := v.log.checkShards(v.ctx, s.id, v.pace, func(m *member, shard int, off int64, why error) {
+		bad[shard] = true
+		if len(found) < shardProblemsMax {
+			found = append(found, Problem{Member: m.number, File: segment.ShardName(s.id, shard), Segment: s.id, Offset: off, Reason: why.Error()})
+		}
+	})
+	for _, p := range found {
+		p.Lost = len(bad) > int(s.m) && s.holders == 0
+		v.report(p)
+	}
+	if err != nil {
+		return err
+	}
+	return v.spend(0)
+}
+
+// shardProblemsMax bounds what is reported of the shards of one segment.
+const shardProblemsMax = 1 << 10
 
 // countLacking notes a segment that has fewer copies or shards than it should.
 func (v *verification) countLacking(s *indexed) {
@@ -432,15 +465,25 @@ func (v *verification) plan(all []found, manifest *segment.Manifest) (out []want
 
 // extraFiles reports what lies in the directory of the checkpoint beside its files.
 func (v *verification) extraFiles(i int, f *found, manifest *segment.Manifest) {
+	for _, name := range strangers(f, manifest) {
+		if v.log == nil || !v.log.keeper.mayBe(name) {
+			v.report(Problem{Member: i, File: segment.CheckpointDir + "/" + name, Reason: "the file is not of the checkpoint", Unfinished: true})
+		}
+	}
+}
+
+// strangers returns the files in the directory of the checkpoint that it does not name, in order.
+func strangers(f *found, manifest *segment.Manifest) (out []string) {
 	named := map[string]bool{}
 	for k := range manifest.Files {
 		named[manifest.Files[k].FileName()] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.files)) {
-		if !named[name] && isCheckpointFile(name) && (v.log == nil || !v.log.keeper.mayBe(name)) {
-			v.report(Problem{Member: i, File: segment.CheckpointDir + "/" + name, Reason: "the file is not of the checkpoint", Unfinished: true})
+		if !named[name] && isCheckpointFile(name) {
+			out = append(out, name)
 		}
 	}
+	return out
 }
 
 // verification is one run of Verify or VerifyMembers.

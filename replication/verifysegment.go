@@ -49,26 +49,34 @@ type segmentCheck struct {
 // segment verifies one segment on all members and returns the first record of the next, 0 if that is not known. An error is
 // that of the verification.
 func (v *verification) segment(w wantedSegment) (next LSN, err error) {
-	s := &segmentCheck{v: v, w: w, copies: make([]copyState, len(v.members))}
+	s := v.newCheck(w)
+	if err := s.run(); err != nil || s.gone || s.first() == 0 {
+		return 0, err
+	}
+	return s.first() + LSN(s.count), nil
+}
+
+func (v *verification) newCheck(w wantedSegment) *segmentCheck {
+	return &segmentCheck{v: v, w: w, copies: make([]copyState, len(v.members))}
+}
+
+// run reads everything and reports what is wrong.
+func (s *segmentCheck) run() error {
 	defer s.close()
-	for i := range v.members {
-		if s.look(i); v.stopped != nil || s.gone {
-			return 0, v.stopped
+	for i := range s.v.members {
+		if s.look(i); s.v.stopped != nil || s.gone {
+			return s.v.stopped
 		}
 	}
 	s.agree()
 	s.walk()
-	if w.end < 0 && v.stopped == nil {
+	if s.w.end < 0 && s.v.stopped == nil {
 		s.tail()
 	}
-	if v.stopped != nil {
-		return 0, v.stopped
+	if s.v.stopped == nil {
+		s.decide()
 	}
-	s.decide()
-	if s.first() == 0 {
-		return 0, nil
-	}
-	return s.first() + LSN(s.count), nil
+	return s.v.stopped
 }
 
 func (s *segmentCheck) close() {
