@@ -27,6 +27,7 @@ type readFS struct {
 	member int
 	hook   *atomic.Pointer[readHook]
 	open   *atomic.Int64 // files
+	under  *atomic.Int64 // calls of hook that have not returned
 }
 
 type readHookFile struct {
@@ -50,6 +51,8 @@ func (r *readFS) Open(name string, o ...vfs.OpenOption) (f vfs.File, err error) 
 
 func (r *readFS) call(name string, off int64, n int, do func() (int, error)) (int, error) {
 	if h := r.hook.Load(); h != nil {
+		r.under.Add(1)
+		defer r.under.Add(-1)
 		return (*h)(r.member, name, off, n, do)
 	}
 	return do()
@@ -74,6 +77,7 @@ type readTest struct {
 	records []*Record
 	hook    atomic.Pointer[readHook]
 	open    atomic.Int64
+	under   atomic.Int64
 
 	failures struct {
 		sync.Mutex
@@ -85,7 +89,7 @@ func newReadTest(t *testing.T, members, segments int) *readTest {
 	r := &readTest{t: t, members: memMembers(members)}
 	var hooked []Member
 	for i, m := range r.members {
-		hooked = append(hooked, Member{FS: &readFS{FS: m.FS, member: i, hook: &r.hook, open: &r.open}, Dir: m.Dir})
+		hooked = append(hooked, Member{FS: &readFS{FS: m.FS, member: i, hook: &r.hook, open: &r.open, under: &r.under}, Dir: m.Dir})
 	}
 	l, err := Open(hooked, Options{Passive: true, Events: &Events{ReadFailed: r.failed}})
 	if err != nil {
@@ -160,6 +164,16 @@ func (r *readTest) close() {
 	}
 }
 
+// ended returns when no read is under way any more, which may be long after the log has closed. It is for bubbles of synctest.
+func (r *readTest) ended() {
+	for synctest.Wait(); r.under.Load() > 0; synctest.Wait() {
+		pass(time.Millisecond)
+	}
+}
+
+// pass lets so much time go by. In a bubble of synctest, where it belongs, that takes none.
+func pass(d time.Duration) { <-time.After(d) }
+
 // healing returns the segments that are to be healed.
 func (r *readTest) healing() []SegmentID {
 	h := &r.l.healer
@@ -210,7 +224,7 @@ func TestMemberHangs(t *testing.T) {
 			if first := r.l.sources(4)[0].m.number; g.held.Load() != 1 || first == 0 {
 				t.Errorf("%d reads hang, member %d is asked first", g.held.Load(), first)
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			close(g.open)
 			synctest.Wait()
 			if h := &r.l.now().members[0].health; g.held.Load() != 0 || h.stuck() || h.mu.first != nil {
@@ -219,7 +233,7 @@ func TestMemberHangs(t *testing.T) {
 			if first := r.l.sources(4)[0].m.number; first == 0 {
 				t.Error("a member that has just answered after a minute is asked first")
 			}
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if first := r.l.sources(4)[0].m.number; first != 0 {
 				t.Error("the member is not tried again")
 			}
@@ -309,7 +323,7 @@ func TestSlowEverywhere(t *testing.T) {
 			if n >= 0 {
 				reads.Add(1)
 				most.Store(max(most.Load(), now.Add(1)))
-				time.Sleep(300 * time.Millisecond)
+				pass(300 * time.Millisecond)
 				now.Add(-1)
 			}
 			return do()
@@ -329,7 +343,7 @@ func TestSlowEverywhere(t *testing.T) {
 			t.Errorf("%d reads for 300", n)
 		}
 		r.close()
-		time.Sleep(time.Second) // what was left to itself ends
+		r.ended() // what was left to itself, too
 	})
 }
 
@@ -341,7 +355,7 @@ func TestHangWhereAllAreBusy(t *testing.T) {
 		g := &gate{shut: Set(0).With(0), open: make(chan struct{})}
 		r.set(func(member int, name string, off int64, n int, do func() (int, error)) (int, error) {
 			if n >= 0 {
-				time.Sleep(120 * time.Millisecond)
+				pass(120 * time.Millisecond)
 			}
 			return g.hook(member, name, off, n, do)
 		})
@@ -361,7 +375,7 @@ func TestHangWhereAllAreBusy(t *testing.T) {
 		}
 		close(g.open)
 		r.close()
-		time.Sleep(time.Second) // what was left to itself ends
+		r.ended() // what was left to itself, too
 	})
 }
 
@@ -394,7 +408,7 @@ func TestReadError(t *testing.T) {
 			if got := r.told(); got != nil {
 				t.Errorf("%s: asked again at once: %q", kind, got)
 			}
-			time.Sleep(errorShadow)
+			pass(errorShadow)
 			r.read(4)
 			if got := r.told(); !slices.Equal(got, []string{"error of segment 4 on member 0"}) {
 				t.Errorf("%s: not asked again: %q", kind, got)

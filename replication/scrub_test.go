@@ -167,7 +167,7 @@ func TestScrubLoop(t *testing.T) {
 		if s := l.ScrubStatus(); s.Running || !s.Started.IsZero() || s.Age != 0 {
 			t.Errorf("before the first run: %+v", s)
 		}
-		time.Sleep(scrubDelay + 20*time.Second)
+		pass(scrubDelay + 20*time.Second)
 		s := l.ScrubStatus()
 		if !s.Running || s.Done < 40<<20 || s.Done > 110<<20 || s.Total < 150<<20 {
 			t.Errorf("after 20 s: %+v", s)
@@ -179,7 +179,7 @@ func TestScrubLoop(t *testing.T) {
 		if l, err = Open(members, o); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(scrubDelay + 35*time.Second)
+		pass(scrubDelay + 35*time.Second)
 		if s := l.ScrubStatus(); s.Running || !s.Started.Equal(started) || s.Age > 30*time.Second || s.Age == 0 || runs.Load() != 1 {
 			t.Errorf("35 s after the restart: %+v, %d runs", s, runs.Load())
 		}
@@ -188,11 +188,11 @@ func TestScrubLoop(t *testing.T) {
 		}
 		im := imageOf(t, members[1])
 		im.flip("0000000007.seg", 500<<10, 1).put(t, members[1], "0000000007.seg")
-		time.Sleep(o.ScrubEvery)
+		pass(o.ScrubEvery)
 		if imageOf(t, members[1])["0000000007.seg"] != im["0000000007.seg"] {
 			t.Error("damage was not found within ScrubEvery")
 		}
-		time.Sleep(5 * o.ScrubEvery)
+		pass(5 * o.ScrubEvery)
 		if n := runs.Load(); n < 12 || n > 14 { // every half of ScrubEvery
 			t.Errorf("%d runs in an hour", n)
 		}
@@ -221,7 +221,7 @@ func TestScrubEnds(t *testing.T) {
 		}
 		done := make(chan error)
 		go func() { done <- l.Scrub(t.Context(), ScrubOptions{BytesPerSecond: 1 << 20}) }()
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
