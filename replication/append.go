@@ -16,6 +16,9 @@ const batchBytesMax = 16<<20 + 64<<10
 // what Next tells. Append blocks while more than Options.QueueBytes are waiting for the disks. r, and the bytes it points
 // to, belong to the log until Next returns r; see Release for a caller that cannot wait for that.
 //
+// While too few members can be written the error is an *UnavailableError, and nothing is enqueued. What was enqueued before
+// stays so, in memory of the log's own, and is durable when members work again.
+//
 // The checksums are computed here, before the lock, by the goroutine that brings the record.
 func (l *Log) Append(r *Record) (LSN, error) {
 	r.sum()
@@ -25,12 +28,14 @@ func (l *Log) Append(r *Record) (LSN, error) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.mu.failed == nil && !l.mu.closing && l.mu.queued > 0 && l.mu.queued+size > l.o.QueueBytes {
+	for l.mu.failed == nil && l.mu.unavailable == nil && !l.mu.closing && l.mu.queued > 0 && l.mu.queued+size > l.o.QueueBytes {
 		l.space.Wait()
 	}
 	switch {
 	case l.mu.failed != nil:
 		return 0, l.mu.failed
+	case l.mu.unavailable != nil:
+		return 0, l.mu.unavailable
 	case l.mu.closing:
 		return 0, ErrClosed
 	}
@@ -80,68 +85,76 @@ func (l *Log) Next(buf []*Record) ([]*Record, error) {
 }
 
 // Release waits until the log no longer reads the bytes of record lsn, which Append has returned: until the record is
-// durable, or the log has failed or closed. A caller that stops waiting for Next needs it before it uses the bytes for
+// durable, too few members can be written, or the log has failed or closed. A caller that stops waiting for Next needs it before it uses the bytes for
 // something else: under the checksums made by Append, members would write whatever they find there.
 func (l *Log) Release(lsn LSN) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.mu.through < lsn && l.mu.failed == nil && !l.mu.drained {
+	for l.mu.through < lsn && l.mu.failed == nil && l.mu.unavailable == nil && !l.mu.drained {
 		l.durable.Wait()
 	}
 }
 
-// commitLoop is the one goroutine that orders writes. It owns tail, layout and buffers, and current: the members that are
-// written. While it waits for the disks with one batch, the next one collects in the queue.
+// commitLoop is the one goroutine that orders writes and changes who the members are. It owns tail, layout and buffers, and
+// writers: the members that write the open segment. While it waits for the disks with one batch, the next one collects in the
+// queue.
 func (l *Log) commitLoop() {
 	defer close(l.stopped)
-	var batch []*Record
-	for {
-		var fresh bool
-		var rotate uint64
-		if err := l.suspected(); err != nil {
-			l.fail(err)
-			return
-		}
-		if batch, fresh, rotate = l.take(batch[:0]); rotate > 0 {
-			if err := l.seal(); err != nil {
-				l.fail(err)
-				return
-			}
-			l.rotatedTo(rotate)
-			continue
-		}
-		if len(batch) == 0 && l.suspected() != nil {
-			continue
-		}
-		if len(batch) == 0 {
-			break
-		}
-		if err := l.commit(batch, fresh); err != nil {
-			l.fail(err)
-			return
-		}
-		l.publish(batch)
-		clear(batch)
-	}
-	if err := l.seal(); err != nil {
+	err := l.commitAll()
+	if err != nil {
 		l.fail(err)
-		return
 	}
 	l.mu.Lock()
-	l.mu.drained = true
+	l.mu.drained = err == nil
+	changes := l.mu.changes
+	l.mu.changes, l.mu.ended = nil, true
 	l.mu.Unlock()
 	l.durable.Broadcast()
+	for _, c := range changes {
+		c.done <- ErrClosed
+	}
+}
+
+// commitAll makes durable what is appended, until the log is closed or fails.
+func (l *Log) commitAll() error {
+	var batch []*Record
+	for {
+		if err := l.attend(); err != nil {
+			return err
+		}
+		var fresh bool
+		var rotate uint64
+		batch, fresh, rotate = l.take(batch[:0])
+		switch {
+		case rotate > 0:
+			if err := l.seal(); err != nil {
+				return err
+			}
+			l.rotatedTo(rotate)
+		case len(batch) > 0:
+			if err := l.commit(batch, fresh); err != nil {
+				return err
+			}
+			l.publish(batch)
+			clear(batch)
+		case !l.disturbed():
+			return l.seal() // the log is closing
+		}
+	}
 }
 
 // take waits for records and appends to batch the next ones that go to the disks together: all that are queued, but no
 // more than batchBytesMax and no more than fit into one segment. fresh says that this must be a new segment. If the open
 // segment is to be sealed first, rotate is the number of the call of Rotate that wants it, and the batch is empty. The batch
-// is also empty when the log is closing and nothing is queued.
+// is also empty when a member has failed or the membership is to change, and when the log is closing and nothing is queued.
 func (l *Log) take(batch []*Record) (_ []*Record, fresh bool, rotate uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.mu.head == len(l.mu.queue) && !l.mu.closing && l.mu.rotate == l.mu.rotated && l.mu.suspect == nil {
+	for l.mu.head == len(l.mu.queue) && !l.mu.closing && l.mu.rotate == l.mu.rotated && !l.disturbedLocked() {
 		l.work.Wait()
+	}
+	if l.disturbedLocked() {
+		return batch, false, 0
 	}
 	if l.mu.rotate > l.mu.rotated {
 		return batch, false, l.mu.rotate
@@ -188,13 +201,6 @@ func (l *Log) Rotate() error {
 	return l.mu.failed // nil: Close has sealed it
 }
 
-// suspected returns what memberFailed was told.
-func (l *Log) suspected() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.suspect
-}
-
 // rotatedTo lets the calls of Rotate up to number n return.
 func (l *Log) rotatedTo(n uint64) {
 	l.mu.Lock()
@@ -212,17 +218,39 @@ func (l *Log) fits(n int, bytes int64, fresh bool) bool {
 	return l.tail != 0 && segment.FileBytes(l.layout.End()+bytes, l.layout.Count()+n) <= l.o.SegmentBytes
 }
 
-// commit writes batch to every current member, sealing the open segment first if a fresh one is wanted, and returns when
-// all of them have synced it. Only then may anyone be told: an acknowledged record is on every member's disk.
+// commit writes batch to the writers, sealing the open segment first if a fresh one is wanted, and returns when all of them
+// have synced it. Only then may anyone be told: an acknowledged record is on the disk of every current member, or of as many as
+// there are copies where there are more. When a writer fails, the segment ends where the batch begins, since nobody knows what
+// the writer that is left out has of it, and the batch goes to the next one.
 func (l *Log) commit(batch []*Record, fresh bool) error {
-	if fresh {
-		if err := l.seal(); err != nil {
+	l.batch = batch
+	defer func() { l.batch = nil }()
+	for {
+		if fresh || l.tail == 0 {
+			if err := l.seal(); err != nil {
+				return err
+			}
+			if err := l.create(batch[0].LSN); err != nil {
+				return err
+			}
+		}
+		durable := l.layout.Mark()
+		l.layOut(batch)
+		f := l.onWriters(step{op: opWrite, segment: l.tail, offset: durable.End(), buffers: l.buffers.Slices()})
+		if len(f) == 0 {
+			return nil
+		}
+		l.wrote = max(l.wrote, l.layout.End())
+		l.layout.Rewind(durable)
+		if err := l.leaveOut(f); err != nil {
 			return err
 		}
-		if err := l.create(batch[0].LSN); err != nil {
-			return err
-		}
+		fresh = true
 	}
+}
+
+// layOut lays batch out behind what the open segment holds.
+func (l *Log) layOut(batch []*Record) {
 	durable := l.layout.End()
 	l.buffers.Reset()
 	for _, r := range batch {
@@ -232,7 +260,6 @@ func (l *Log) commit(batch []*Record, fresh bool) error {
 		src := segment.Source{LSN: r.LSN, Meta: r.Meta, Data: r.Data, DataLen: r.dataLen, MetaCRC: r.metaCRC, DataCRC: r.dataCRC}
 		r.At = Position{Segment: l.tail, Offset: l.layout.Append(&l.buffers, &src, durable)}
 	}
-	return l.onCurrent(step{op: opWrite, segment: l.tail, buffers: l.buffers.Slices()})
 }
 
 // checkUnchanged finds callers that write to memory they have lent to the log.
@@ -263,8 +290,6 @@ func (l *Log) publish(batch []*Record) {
 
 // fail ends the log's life as a log that takes records. What is durable stays readable and is still delivered by Next;
 // what is queued is dropped, since nobody was promised anything about it.
-//
-// Dropping the member instead, and going on in a new segment with the others, would happen where fail is called.
 func (l *Log) fail(err error) {
 	l.mu.Lock()
 	l.mu.failed = fmt.Errorf("log takes no more records: %w", err)
@@ -279,36 +304,76 @@ func (l *Log) fail(err error) {
 	}
 }
 
-// create opens the next segment on every current member: create, write the header, sync the file, sync the directory. It
-// returns when all have done so, so that no record lies in a file that a crash could take away whole.
+// create opens the next segment on its writers: create, write the header, sync the file, sync the directory. It returns when
+// all have done so, so that no record lies in a file that a crash could take away whole. After a failure it does so again,
+// with the same header, since members may have it.
 func (l *Log) create(first LSN) error {
 	newest, _ := l.index.end()
 	h := segment.Header{Store: l.store, ID: newest + 1, First: first, Created: l.o.Clock.Now().UnixNano()}
-	if err := l.onCurrent(step{op: opCreate, segment: h.ID, buffers: [][]byte{h.Append(nil)}}); err != nil {
-		return err
+	if l.created.ID == h.ID && l.created.First == h.First {
+		h = l.created
+	}
+	l.created = h
+	for must := Set(0); ; {
+		ms := l.now()
+		l.writers = l.writers[:0]
+		for _, m := range ms.each(l.placeWriters(ms, must)) {
+			l.writers = append(l.writers, m)
+		}
+		f := l.onWriters(step{op: opCreate, segment: h.ID, buffers: [][]byte{h.Append(nil)}})
+		if len(f) == 0 {
+			break
+		}
+		for _, m := range l.writers { // who has the file gets it again: it must not be left behind
+			must = must.With(m.number)
+		}
+		if err := l.leaveOut(f); err != nil {
+			return err
+		}
 	}
 	l.layout.Reset(h)
-	l.index.add(indexed{id: h.ID, first: first, end: segment.HeaderBytes, length: segment.HeaderBytes, holders: l.now().current})
+	l.wrote = 0
+	l.index.add(indexed{id: h.ID, first: first, end: segment.HeaderBytes, length: segment.HeaderBytes, holders: l.writing()})
 	l.tail = h.ID
 	return nil
 }
 
-// seal makes the open segment, if there is one, immutable on every current member: footer, sync, rename, sync of the
-// directory, in that order, so that a segment under its final name is whole.
+// writing returns the set of the writers.
+func (l *Log) writing() (s Set) {
+	for _, m := range l.writers {
+		s = s.With(m.number)
+	}
+	return s
+}
+
+// seal makes the open segment, if there is one, immutable on every writer: footer, sync, rename, sync of the directory, in
+// that order, so that a segment under its final name is whole. Where writes have failed there may be bytes behind the last
+// record; the footer then lies behind those, too. A segment without a record is forgotten instead: the next one has its number.
 func (l *Log) seal() error {
 	if l.tail == 0 {
 		return nil
 	}
+	if l.layout.Count() == 0 {
+		l.index.forgetTail()
+		l.tail = 0
+		return nil
+	}
 	start := l.o.Clock.Now()
-	footer := l.layout.AppendFooter(nil)
-	if err := l.onCurrent(step{op: opSeal, segment: l.tail, buffers: [][]byte{footer}}); err != nil {
-		return err
+	footer := l.layout.AppendFooter(nil, l.wrote)
+	for {
+		f := l.onWriters(step{op: opSeal, segment: l.tail, offset: l.layout.End(), buffers: [][]byte{footer}})
+		if len(f) == 0 {
+			break
+		}
+		if err := l.leaveOut(f); err != nil {
+			return err
+		}
 	}
 	length := l.layout.End() + int64(len(footer))
 	sealed := SealedSegment{ID: l.tail, First: l.layout.Header().First, Bytes: length}
 	sealed.Last = sealed.First + LSN(l.layout.Count()) - 1
 	sealed.Took = l.o.Clock.Now().Sub(start)
-	l.index.seal(length)
+	l.index.seal(length, l.writing())
 	l.tail = 0
 	if l.o.Events.Sealed != nil {
 		l.o.Events.Sealed(sealed)
@@ -316,18 +381,11 @@ func (l *Log) seal() error {
 	return nil
 }
 
-// onCurrent has every current member take a step, at the same time, waits for all of them and returns the error of the
-// first that has one.
-func (l *Log) onCurrent(s step) error {
-	l.steps.Add(len(l.writers))
-	for _, m := range l.writers {
-		m.steps <- s
+// onWriters has every writer take a step, and returns those that have failed.
+func (l *Log) onWriters(s step) failures {
+	f := l.ask(l.writers, s)
+	if len(f) == 0 {
+		l.resume()
 	}
-	l.steps.Wait()
-	for _, m := range l.writers {
-		if m.err != nil {
-			return m.err
-		}
-	}
-	return nil
+	return f
 }

@@ -45,7 +45,10 @@ type custodian struct {
 
 // tended is what the custodian knows about a member.
 type tended struct {
-	probing *member // a probe of it is under way
+	probing  *member       // a probe of it is under way
+	bringing chan struct{} // it is being brought up, or seized; closed when that ends
+	stop     func()        // ends that
+	rest     backoff       // of bringing up
 }
 
 // backoff counts failures and says when to try again.
@@ -140,11 +143,14 @@ func (c *custodian) watch() {
 // look starts for every member what it needs and what is not under way.
 func (c *custodian) look() {
 	ms := c.l.now()
-	for i, m := range ms.all() {
-		if ms.has(m) {
+	for i := range c.l.seats.count() {
+		if m := ms.member(i); m != nil && ms.has(m) {
 			c.startProbe(i, m)
+		} else {
+			c.startBringUp(i)
 		}
 	}
+	c.l.settleRules(ms)
 }
 
 // tendedLocked returns what is known about member i.

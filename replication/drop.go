@@ -100,6 +100,6 @@ func (l *Log) removeSegments(ids []SegmentID) error {
 				errs = append(errs, &MemberError{Dir: m.dir, Op: "remove", Segment: id, Err: err})
 			}
 		}
-		return errors.Join(errs...)
+		return errors.Join(append(errs, m.removeShards(ids))...)
 	})
 }

@@ -26,6 +26,14 @@ func (f *foundShards) whole() bool { return f.at != nil && f.count() >= f.frame.
 // complete reports whether no shard is missing.
 func (f *foundShards) complete() bool { return f.at != nil && f.count() == len(f.at) }
 
+// describe says how many shards there are of how many.
+func (f *foundShards) describe() string {
+	if f.at == nil {
+		return fmt.Sprintf("%d files, none of them whole", len(f.flaws))
+	}
+	return fmt.Sprintf("%d of %d+%d", f.count(), f.frame.K, f.frame.M)
+}
+
 func (f *foundShards) count() (n int) {
 	for _, i := range f.at {
 		if i >= 0 {

@@ -1,7 +1,6 @@
 package replication
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +18,10 @@ import (
 
 // found is what a member's directory holds, by name.
 type found struct {
-	identity *segment.Identity // nil: there is none
+	who      *segment.Member // what MEMBER says; nil: there is none, or it cannot be read
+	older    bool            // it says it in format version 1
 	segments map[SegmentID]names
+	shards   map[SegmentID][]int // by segment, in no order
 	temps    []string
 	store    segment.StoreID // without identity: the log that the manifest or the first whole segment header names
 
@@ -31,34 +32,81 @@ type found struct {
 }
 
 // holds reports whether the directory holds anything but an identity: segments, or the word that there were some.
-func (f *found) holds() bool { return len(f.segments) > 0 || f.manifest != nil || f.damage != nil }
+func (f *found) holds() bool {
+	return len(f.segments) > 0 || len(f.shards) > 0 || f.manifest != nil || f.damage != nil
+}
 
 // names says under which of its two names a segment is there. After a crash it may be both.
 type names struct{ open, sealed bool }
 
-// identify lists the members' directories, reads who they say they are and refuses what does not belong together. It
-// changes nothing. A directory that does not exist counts as empty.
-func identify(members []*member) ([]found, error) {
-	if len(members) == 0 {
-		return nil, fmt.Errorf("%w: a log needs at least one directory", ErrMembers)
+// identify lists the directories, reads who they say they are and refuses what does not belong together. It changes nothing. A
+// directory that does not exist counts as empty; one that cannot be listed, or whose MEMBER cannot be read, is left out.
+func (l *Log) identify(unusable []error) error {
+	if len(l.given) == 0 {
+		return fmt.Errorf("%w: a log needs at least one directory", ErrMembers)
 	}
-	all := make([]found, len(members))
-	for i, m := range members {
-		for _, other := range members[:i] {
-			if m.dir == other.dir && sameFS(m.fs, other.fs) {
-				return nil, fmt.Errorf("%w: %s is given as member %d and as member %d: every member needs a directory of its own",
-					ErrMembers, m.dir, other.number+1, i+1)
+	if len(l.given) > membersMax {
+		return fmt.Errorf("%w: %d directories are more than %d", ErrMembers, len(l.given), membersMax)
+	}
+	for i := range l.given {
+		g := &l.given[i]
+		for k := range l.given[:i] {
+			if other := l.given[k].m; g.m.dir == other.dir && sameFS(g.m.fs, other.fs) {
+				return fmt.Errorf("%w: %s is given as directory %d and as directory %d: every member needs one of its own", ErrMembers, g.m.dir, k+1, i+1)
 			}
 		}
-		var err error
-		if all[i], err = m.look(); err != nil {
-			return nil, err
+		if g.err != nil {
+			continue
 		}
-		if all[i].unnamed != nil {
-			return nil, fmt.Errorf("member %s: %w", m.dir, all[i].unnamed)
+		if unusable != nil && unusable[i] != nil {
+			g.err = unusable[i]
+			continue
+		}
+		g.found, g.err = g.m.look()
+		if version := (*segment.VersionError)(nil); errors.As(g.err, &version) || errors.As(g.unnamed, &version) {
+			return errors.Join(g.err, g.named())
 		}
 	}
-	return all, checkMembers(members, all)
+	return l.belong()
+}
+
+// named returns why a directory's MEMBER cannot be read.
+func (g *given) named() error {
+	if g.unnamed == nil {
+		return nil
+	}
+	return fmt.Errorf("member %s: %w", g.m.dir, g.unnamed)
+}
+
+// belong refuses directories of several logs, and two that are the same member.
+func (l *Log) belong() error {
+	var first *given
+	for i := range l.given {
+		g := &l.given[i]
+		if g.who == nil {
+			continue
+		}
+		if first == nil {
+			first = g
+		}
+		if g.who.Roster.Store != first.who.Roster.Store {
+			return fmt.Errorf("%w: %s belongs to log %v, but %s to log %v: give directories of one log",
+				ErrMembers, g.m.dir, segment.StoreID(g.who.Roster.Store), first.m.dir, segment.StoreID(first.who.Roster.Store))
+		}
+		for k := range l.given[:i] {
+			if o := &l.given[k]; o.who != nil && o.who.Number == g.who.Number && o.who.ID() == g.who.ID() {
+				return fmt.Errorf("%w: %s and %s are both member %d: one of them is a copy, give the other", ErrMembers, o.m.dir, g.m.dir, g.who.Number)
+			}
+		}
+	}
+	for i := range l.given {
+		g := &l.given[i]
+		if first != nil && g.manifest != nil && g.manifest.Store != segment.StoreID(first.who.Roster.Store) {
+			return fmt.Errorf("%w: %s of %s is of log %v, but %s belongs to log %v: it was put there by mistake",
+				ErrMembers, segment.ManifestName, g.m.dir, g.manifest.Store, first.m.dir, segment.StoreID(first.who.Roster.Store))
+		}
+	}
+	return nil
 }
 
 // sameFS reports whether two file systems are surely the same one.
@@ -69,7 +117,7 @@ func sameFS(a, b vfs.FS) (same bool) {
 
 // look reads the member's directory.
 func (m *member) look() (found, error) {
-	f := found{segments: map[SegmentID]names{}}
+	f := found{segments: map[SegmentID]names{}, shards: map[SegmentID][]int{}}
 	list, err := m.fs.List(m.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, nil
@@ -85,7 +133,7 @@ func (m *member) look() (found, error) {
 		case ok:
 			f.segments[id] = names{open: true, sealed: f.segments[id].sealed}
 		case name == segment.IdentityName:
-			f.identity, f.unnamed = m.readIdentity()
+			f.readIdentity(m)
 		case name == segment.ManifestName:
 			if err := m.readManifest(&f); err != nil {
 				return f, fmt.Errorf("member %s: %w", m.dir, err)
@@ -96,9 +144,13 @@ func (m *member) look() (found, error) {
 			}
 		case strings.HasSuffix(name, segment.TempSuffix):
 			f.temps = append(f.temps, name)
+		default:
+			if id, i, ok := segment.ParseShardName(name); ok {
+				f.shards[id] = append(f.shards[id], i)
+			}
 		}
 	}
-	if f.identity == nil && f.holds() {
+	if f.who == nil && f.holds() {
 		f.store = m.storeOf(&f)
 	}
 	return f, nil
@@ -174,137 +226,66 @@ func (m *member) storeOf(f *found) segment.StoreID {
 	return segment.StoreID{}
 }
 
-func (m *member) readIdentity() (*segment.Identity, error) {
-	b, err := m.readSmall(segment.IdentityName, segment.IdentityBytes)
+// readIdentity reads the member's MEMBER file.
+func (f *found) readIdentity(m *member) {
+	b, err := m.readSmall(segment.IdentityName, segment.MemberBytesMax)
 	if err != nil {
-		return nil, err
+		f.unnamed = err
+		return
 	}
-	id, err := segment.ParseIdentity(b)
-	if errors.Is(err, segment.ErrDamaged) {
-		return nil, fmt.Errorf("%w; if this is surely the right directory, remove the file: other members can vouch for it", err)
+	who, err := segment.ParseMember(b)
+	if version := (*segment.VersionError)(nil); errors.As(err, &version) && version.Found == 1 {
+		var id segment.Identity
+		if id, err = segment.ParseIdentity(b); err == nil {
+			who, err = firstMember(&id)
+			f.older = true
+		}
 	}
 	if err != nil {
-		return nil, err
+		f.unnamed = err
+		return
 	}
-	return &id, nil
+	f.who = &who
 }
 
-// checkMembers refuses directories that are not the members of one log, in order. It lets pass: all empty, which makes a
-// new log; some without identity while no directory holds a segment, which a crash leaves in the making of a log; and one
-// that has lost its identity but whose segments belong to the log of the others.
-func checkMembers(members []*member, all []found) error {
-	var first *segment.Identity // of the first directory that has one
-	var firstDir, recordsIn string
-	for i, f := range all {
-		if f.identity != nil && first == nil {
-			first, firstDir = f.identity, members[i].dir
-		}
-		if f.holds() && recordsIn == "" {
-			recordsIn = members[i].dir
-		}
+// firstMember returns what a MEMBER file of format version 1 means: all members are current, and were when the log was created.
+// It is the same for all of a log, so that nothing needs to be agreed upon before the first start writes another roster.
+func firstMember(old *segment.Identity) (segment.Member, error) {
+	if old.Count < 1 || old.Count > roster.NumberMax || old.Number < 1 || old.Number > old.Count {
+		return segment.Member{}, fmt.Errorf("%w: %s names member %d of %d", segment.ErrDamaged, segment.IdentityName, old.Number, old.Count)
 	}
-	for i, f := range all {
-		dir, id := members[i].dir, f.identity
-		switch {
-		case f.manifest != nil && first != nil && f.manifest.Store != first.Store:
-			return fmt.Errorf("%w: %s of %s is of log %v, but %s belongs to log %v: it was put there by mistake",
-				ErrMembers, segment.ManifestName, dir, f.manifest.Store, firstDir, first.Store)
-		case id == nil && f.holds() && first != nil && f.store == first.Store:
-		case id == nil && f.holds():
-			return fmt.Errorf("%w: %s holds segments but no %s file, and no other member vouches for them: restore the file, or give the right directory",
-				ErrMembers, dir, segment.IdentityName)
-		case id == nil && recordsIn != "":
-			return fmt.Errorf("%w: %s is empty, but %s holds records of log %v (member 1 to %d): give the directory that is member %d, or mount its disk",
-				ErrMembers, dir, recordsIn, first.Store, first.Count, i+1)
-		case id == nil:
-		case id.Store != first.Store:
-			return fmt.Errorf("%w: %s belongs to log %v, but %s to log %v: give directories of one log",
-				ErrMembers, dir, id.Store, firstDir, first.Store)
-		case int(id.Count) != len(members):
-			return wrongCount(dir, id, len(members))
-		case int(id.Number) != i+1:
-			return fmt.Errorf("%w: %s is member %d of %d, but was given as number %d: give the directories in their order",
-				ErrMembers, dir, id.Number, id.Count, i+1)
-		case id.Epoch != first.Epoch:
-			return fmt.Errorf("%w: %s is of epoch %d, but %s of epoch %d: one of them is an old copy, give the present one",
-				ErrMembers, dir, id.Epoch, firstDir, first.Epoch)
-		}
+	ids := make([]roster.ID, old.Count)
+	for i := range ids {
+		ids[i] = roster.ID(old.Store)
+		ids[i][15] ^= byte(i + 1)
 	}
-	return nil
-}
-
-// wrongCount says that a member's log has another number of members than were given.
-func wrongCount(dir string, id *segment.Identity, given int) error {
-	made, gave := fmt.Sprintf("%d members", id.Count), fmt.Sprintf("%d directories were given", given)
-	todo := fmt.Sprintf("give all %d in order", id.Count)
-	if id.Count == 1 {
-		made, todo = "1 member", "give that one"
-	}
-	if given == 1 {
-		gave = "1 directory was given"
-	}
-	return fmt.Errorf("%w: the log of %s was made with %s, but %s: %s", ErrMembers, dir, made, gave, todo)
+	r, err := roster.New(old.Store, roster.History(old.Store), ids, min(2, int(old.Count)), old.Created)
+	return segment.Member{Number: old.Number, Roster: r}, err
 }
 
 // HoldsRecords reports whether any of the directories holds a segment of a log, or says that there were some. It changes nothing and makes nothing; a
-// directory that does not exist holds nothing. Errors are those of Open for a directory that cannot be read.
+// directory that does not exist, or cannot be read while others can, holds nothing.
 func HoldsRecords(members []Member) (bool, error) {
+	var first error
+	read := 0
 	for _, m := range members {
 		if m.FS == nil {
 			m.FS = vfs.Default
 		}
 		f, err := (&member{fs: m.FS, dir: m.Dir}).look()
-		if err == nil && f.unnamed != nil {
-			err = fmt.Errorf("member %s: %w", m.Dir, f.unnamed)
+		if err == nil {
+			read++
+		} else if first == nil {
+			first = err
 		}
-		if err != nil || f.holds() {
-			return err == nil, err
-		}
-	}
-	return false, nil
-}
-
-// form gives an identity to the members that checkMembers let pass without one, and learns the name of the log.
-func (l *Log) form(all []found, done *Recovery) error {
-	template := segment.Identity{Count: uint32(len(l.now().members)), Epoch: 1, Created: l.o.Clock.Now().UnixNano()}
-	done.Created = true
-	for _, f := range all {
-		if f.identity != nil {
-			template, done.Created = *f.identity, false
+		if f.holds() {
+			return true, nil
 		}
 	}
-	if done.Created {
-		if _, err := rand.Read(template.Store[:]); err != nil {
-			return fmt.Errorf("make a name for the log: %w", err)
-		}
+	if read > 0 {
+		return false, nil
 	}
-	for i, m := range l.now().members {
-		if all[i].identity != nil {
-			continue
-		}
-		template.Number = uint32(i + 1)
-		if err := l.writeIdentity(m, &template); err != nil {
-			return err
-		}
-		if !done.Created {
-			done.Repaired = append(done.Repaired, Repair{Member: i, File: segment.IdentityName, Bytes: segment.IdentityBytes, Reason: segment.IdentityName + " was missing"})
-		}
-	}
-	l.store = template.Store
-	return nil
-}
-
-// writeIdentity makes the MEMBER file of a directory that has none.
-func (l *Log) writeIdentity(m *member, id *segment.Identity) error {
-	// Two paths may lead to one directory. Then the identity of the earlier member has appeared here.
-	switch now, err := m.look(); {
-	case err != nil || now.unnamed != nil:
-		return errors.Join(err, now.unnamed)
-	case now.identity != nil:
-		return fmt.Errorf("%w: %s is the same directory as %s: every member needs one of its own",
-			ErrMembers, m.dir, l.now().members[now.identity.Number-1].dir)
-	}
-	return m.placeIdentity(id.Append(nil))
+	return false, first
 }
 
 // writeRoster makes r the roster of the member: its MEMBER file, durably. A failure leaves the old file or the new one. It may

@@ -112,13 +112,21 @@ func (x *index) grow(count int, end, data int64) {
 	x.mu.through = s.last()
 }
 
-// seal notes that the last segment is sealed.
-func (x *index) seal(length int64) {
+// seal notes that the last segment is sealed, on some members.
+func (x *index) seal(length int64, on Set) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	s := &x.mu.segments[len(x.mu.segments)-1]
-	s.length, s.sealed = length, true
+	s.length, s.sealed, s.holders = length, true, on
 	x.mu.sealed++
+}
+
+// forgetTail forgets the last segment, which is open and has no record. The next one has its number.
+func (x *index) forgetTail() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	last := len(x.mu.segments) - 1
+	x.mu.newest, x.mu.segments = x.mu.segments[last].id-1, x.mu.segments[:last]
 }
 
 // setHolder notes whether member i has a whole copy of segment id.

@@ -9,8 +9,11 @@
 // later without the earlier. Damage to durable bytes is repaired from another member or reported as ErrCorrupt; it is never
 // taken for the torn end of an unfinished write.
 //
-// Any failure to write or sync on any member ends the log's life as one that takes records: it fails for good, says which
-// member did what, and keeps serving reads.
+// A member that fails to write or to sync, or does not answer, is left out: the open segment is sealed where the last record
+// ends that all have, and the next one begins on the members that are left. A member that comes back is brought up to date in
+// the background before it counts again. With fewer than Options.MinReplicas members the log halts: it takes no records, keeps
+// serving reads, and goes on by itself. See the files leave.go and bringup.go, and package roster for why no start can take a
+// member that lacks something for one that has all.
 //
 // # How it goes
 //
@@ -36,13 +39,11 @@ package replication
 
 import (
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"pagevault/replication/roster"
+	"pagevault/internal/clock"
 	"pagevault/replication/segment"
 )
 
@@ -61,21 +62,31 @@ type Log struct {
 	healer    healer
 	scrubber  scrubber
 	arranger  arranger
+	seats     seats
+
+	given   []given   // what Open was given
+	present []*member // of those, the members that are current; what follows is about them, in the same order
+	held    []found   // what they hold
+	plans   []*plan   // what Open makes of it
 
 	last LSN // of recovery
 
 	membership atomic.Pointer[membership] // see now
-	halted     chan struct{}              // see Halted
 
 	// Owned by the commit loop.
-	writers []*member      // the members that are written; a failed one would be dropped by sealing and going on without
-	tail    SegmentID      // the open segment, 0 if there is none
-	layout  segment.Writer // of tail
+	writers []*member // the members that write the open segment
+	batch   []*Record // that are being written
+	tail    SegmentID // the open segment, 0 if there is none
+	layout  segment.Writer
 	buffers segment.Buffers
-	steps   sync.WaitGroup
+	wrote   int64          // how far the open segment may have been written by attempts that failed
+	created segment.Header // of the segment that was created last
+	tried   uint64         // the highest epoch that a member may have been given
+	results chan result    // of steps, between two of them
+	stall   clock.Timer    // of steps that take long
 
-	running sync.WaitGroup // the members' goroutines
-	stopped chan struct{}  // closed when the commit loop has ended
+	quit    chan struct{} // closed when the log is being closed
+	stopped chan struct{} // closed when the commit loop has ended
 	closed  sync.Once
 	closing error // what Close returns
 
@@ -94,84 +105,17 @@ type Log struct {
 		rotated  uint64    // calls of Rotate whose segment is sealed
 		closing  bool
 		drained  bool // closing, and everything queued was made durable
+		ended    bool // the commit loop has
 		failed   error
-		suspect  error // what memberFailed was told first
-		through  LSN   // of the newest record that is durable
-		batches  int64
-		records  int64
-	}
-}
 
-// Open opens the log that the members hold, repairing what a crash or a bad copy has left, or creates an empty one where
-// all directories are empty. The order of the members is part of the log. See the file recover.go for what is repaired.
-func Open(members []Member, o Options) (*Log, error) {
-	l, err := newLog(members, o)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.open(); err != nil {
-		return nil, errors.Join(err, l.release())
-	}
-	return l, nil
-}
+		unavailable *UnavailableError // too few members can be written
+		suspects    failures          // what memberFailed was told
+		changes     []*change         // that somebody waits for
 
-// newLog returns a log that is not open.
-func newLog(members []Member, o Options) (*Log, error) {
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
+		through LSN // of the newest record that is durable
+		batches int64
+		records int64
 	}
-	l := &Log{o: o, stopped: make(chan struct{})}
-	l.work.L, l.space.L, l.durable.L = &l.mu, &l.mu, &l.mu
-	l.halted = make(chan struct{})
-	ms := &membership{current: setOf(len(members))}
-	for i, m := range members {
-		if m.FS == nil {
-			m.FS = vfs.Default
-		}
-		ms.members = append(ms.members, &member{fs: m.FS, dir: m.Dir, number: i, steps: make(chan step), done: &l.steps, space: reservation{limit: o.SegmentBytes}})
-	}
-	l.membership.Store(ms)
-	l.custodian = newCustodian(l)
-	return l, nil
-}
-
-// open is Open in steps: look before touching anything, lock, look again, and only then make, repair and start.
-func (l *Log) open() error {
-	if _, err := identify(l.now().members); err != nil {
-		return err
-	}
-	for _, m := range l.now().members {
-		if err := m.acquire(); err != nil {
-			return err
-		}
-	}
-	found, err := identify(l.now().members)
-	if err != nil {
-		return err
-	}
-	var done Recovery
-	if err := l.form(found, &done); err != nil {
-		return err
-	}
-	if err := l.recover(found, &done); err != nil {
-		return err
-	}
-	l.last = done.Last
-	l.mu.next = done.Last + 1
-	l.files.init(l)
-	l.writers = l.now().members
-	for _, m := range l.now().members {
-		l.running.Go(m.run)
-	}
-	go l.commitLoop()
-	if !l.o.Passive {
-		l.custodian.start()
-	}
-	if l.o.Events.Recovered != nil {
-		l.o.Events.Recovered(done)
-	}
-	return nil
 }
 
 // StoreID returns the name of the log: random, made when the log was created, in every member's MEMBER file and in every
@@ -190,21 +134,13 @@ func (l *Log) Failed() error {
 
 // Available returns nil, or an *UnavailableError while too few members can be written. What ends the log's life as one that
 // takes records is told by Failed.
-func (l *Log) Available() error { return nil }
-
-// Halted returns a channel that is closed when too few members can be written, or is closed already while that is so. After
-// each time that ends there is a new channel.
-func (l *Log) Halted() <-chan struct{} { return l.halted }
-
-// memberFailed tells the commit loop that a member cannot be relied on. It may be called from anywhere, with or without the
-// member being written just now, and does not wait.
-func (l *Log) memberFailed(m *member, _ roster.Reason, err error) {
+func (l *Log) Available() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mu.suspect == nil {
-		l.mu.suspect = fmt.Errorf("member %s: %w", m.dir, err)
-		l.work.Signal()
+	if l.mu.unavailable == nil {
+		return nil
 	}
+	return l.mu.unavailable
 }
 
 // Close lets no more records in, waits until those queued are durable, seals the open segment and releases the members.
@@ -218,13 +154,10 @@ func (l *Log) Close() error {
 		l.custodian.stop()
 		l.work.Signal()
 		l.space.Broadcast()
+		close(l.quit)
 		<-l.stopped
 		l.custodian.wait()
 		l.keeper.settle()
-		for _, m := range l.now().members {
-			close(m.steps)
-		}
-		l.running.Wait()
 		l.files.close()
 		l.closing = l.release()
 		if failed := l.Failed(); failed != ErrReadOnly {
@@ -234,22 +167,21 @@ func (l *Log) Close() error {
 	return l.closing
 }
 
+// release ends the goroutines of the members and closes their directories. One that hangs in its disk is left to it.
 func (l *Log) release() error {
 	var errs []error
-	for _, m := range l.now().members {
-		errs = append(errs, m.release())
+	all := l.seats.open(l.now())
+	for i := range l.given {
+		if m := l.given[i].m; !slices.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	for _, m := range all {
+		if m.stop() {
+			errs = append(errs, m.release())
+		}
 	}
 	return errors.Join(errs...)
-}
-
-// Members describes the members, in order.
-func (l *Log) Members() []MemberStatus {
-	out := make([]MemberStatus, len(l.now().members))
-	for i, m := range l.now().members {
-		out[i] = m.status()
-		out[i].State = Current
-	}
-	return out
 }
 
 // Stats counts what the log holds and has done since Open.
@@ -264,7 +196,7 @@ func (l *Log) Stats() Stats {
 	}
 	ms := l.now()
 	s.MinReplicas, s.Redundancy = ms.least(), Redundancy{ms.roster.K, ms.roster.M}
-	for _, m := range ms.members {
+	for _, m := range ms.all() {
 		s.Syncs += m.syncs.Load()
 	}
 	l.mu.Lock()

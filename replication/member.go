@@ -13,15 +13,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/internal/invariant"
+	"pagevault/replication/roster"
 	"pagevault/replication/segment"
 )
 
 // writeCategory is how the operating system's file system accounts our writes.
 const writeCategory vfs.DiskWriteCategory = "pagevault-log"
 
-// member is one copy's home and the goroutine that writes it. The goroutine, run, is the only one that writes segments of the
-// member while the log is open; files of checkpoints are written by who saves them. It takes one step at a time, so file and
-// err belong to it during a step and to the commit loop between steps.
+// member is one incarnation of a member: a directory, from when it is opened to when it is left out, and the goroutine that
+// writes it. The goroutine, run, is the only one that writes open segments and the MEMBER file of the member while the log is
+// open; sealed segments, shards and files of checkpoints are written by who makes them. It takes one step at a time, and what
+// it writes with belongs to it alone. A member that was left out is never written again: what comes back to its place is
+// another incarnation, which begins when this one's last step has returned.
 type member struct {
 	fs     vfs.FS
 	dir    string
@@ -39,11 +42,15 @@ type member struct {
 	// from its old name before it puts it under the new one, and a reader between the two would find neither.
 	naming sync.RWMutex
 
-	steps chan step
-	done  *sync.WaitGroup // counts steps of all members
-	file  vfs.File        // the open segment; nil if there is none
-	space reservation     // of file
-	err   error           // of the last step
+	steps   chan step     // nil: it is not written
+	stopped chan struct{} // closed when run has ended
+	working atomic.Bool   // a step is under way
+	left    atomic.Bool   // it was left out: a step that is under way ends at the next system call
+
+	file   vfs.File    // the open segment; nil if there is none
+	pos    int64       // where in file the next Write goes
+	sealed SegmentID   // the segment that was sealed last, by this incarnation
+	space  reservation // of file
 
 	failed     atomic.Pointer[MemberError] // why it is no longer written
 	written    atomic.Int64
@@ -83,11 +90,21 @@ func (m *member) measure() {
 	}
 }
 
-// step is what the commit loop asks of a member. All members get the same step with the same buffers.
+// step is what the commit loop asks of a member. All members get the same step with the same buffers. Any step can be taken
+// again, by members that have taken it and by those that have failed in it.
 type step struct {
 	op      stepOp
 	segment SegmentID
+	offset  int64 // in the open segment, where buffers go
 	buffers [][]byte
+	roster  *roster.Roster
+	results chan<- result // has room for all
+}
+
+// result is the end of a member's step.
+type result struct {
+	m   *member
+	err error // a *MemberError
 }
 
 type stepOp uint8
@@ -96,14 +113,31 @@ const (
 	opWrite  stepOp = iota // buffers to the open segment, then sync
 	opCreate               // the segment, with buffers as its header
 	opSeal                 // the open segment, with buffers as its footer
+	opRoster               // the MEMBER file
+	opReopen               // the open segment, after a failure
 )
+
+// start has the member take steps from now on.
+func (m *member) start() {
+	m.steps, m.stopped = make(chan step, 1), make(chan struct{})
+	go m.run()
+}
 
 // run takes steps until the channel is closed.
 func (m *member) run() {
+	defer close(m.stopped)
 	for s := range m.steps {
-		m.err = m.take(s)
-		m.done.Done()
+		err := m.take(s)
+		m.working.Store(false)
+		s.results <- result{m, err}
 	}
+}
+
+// give has the member take a step. It must not be taking one.
+func (m *member) give(s step) {
+	invariant.Check(!m.working.Load(), "member %d is given a step while it takes one", m.number+1)
+	m.working.Store(true)
+	m.steps <- s
 }
 
 func (m *member) take(s step) error {
@@ -115,39 +149,60 @@ func (m *member) take(s step) error {
 		op, err = m.create(s)
 	case opSeal:
 		op, err = m.seal(s)
+	case opRoster:
+		op, err = "write", m.writeRoster(s.roster)
+	case opReopen:
+		op, err = "open", m.reopen(s.segment)
 	}
 	if err == nil {
 		return nil
 	}
-	failure := &MemberError{Dir: m.dir, Op: op, Segment: s.segment, Err: err}
+	failure := (*MemberError)(nil)
+	if !errors.As(err, &failure) {
+		failure = &MemberError{Dir: m.dir, Op: op, Segment: s.segment, Err: err}
+	}
 	m.writeErrors.Add(1)
-	m.failed.CompareAndSwap(nil, failure)
 	return failure
 }
+
+// errLeft ends a step of a member that was left out meanwhile.
+var errLeft = errors.New("the member was left out meanwhile")
+
+// errNotOpen is what is wrong with a member whose open segment could not be opened again.
+var errNotOpen = errors.New("the segment is not open")
 
 // write writes the buffers and syncs. A nil error promises that they are on the disk. The name of the failed operation
 // comes with an error.
 func (m *member) write(s step) (string, error) {
-	if op, err := m.writeBuffers(s.buffers); err != nil {
+	if op, err := m.writeBuffers(s.offset, s.buffers); err != nil {
 		return op, err
+	}
+	if m.left.Load() {
+		return "sync", errLeft
 	}
 	m.syncs.Add(1)
 	return "sync", m.file.SyncData()
 }
 
-func (m *member) writeBuffers(buffers [][]byte) (string, error) {
-	total := int64(0)
-	for _, b := range buffers {
-		total += int64(len(b))
+func (m *member) writeBuffers(off int64, buffers [][]byte) (string, error) {
+	if m.file == nil {
+		return "write", errNotOpen
 	}
-	m.space.ahead(m.file, total)
+	end := off
 	for _, b := range buffers {
+		end += int64(len(b))
+	}
+	m.space.ahead(m.file, end)
+	for _, b := range buffers {
+		if m.left.Load() {
+			return "write", errLeft
+		}
 		if invariant.Enabled {
 			// A vfs.File may scribble over what it is given to write, and in test builds the memory file system does. The other
 			// members are writing the same bytes just now.
 			b = slices.Clone(b)
 		}
-		n, err := m.file.Write(b)
+		n, err := m.writeAt(b, off)
 		m.written.Add(int64(n))
 		if err == nil && n < len(b) {
 			err = io.ErrShortWrite
@@ -155,16 +210,28 @@ func (m *member) writeBuffers(buffers [][]byte) (string, error) {
 		if err != nil {
 			return "write", err
 		}
+		off += int64(n)
 	}
 	return "write", nil
 }
 
+// writeAt writes where the file ends, but after a failure, when some of it is written again.
+func (m *member) writeAt(b []byte, off int64) (n int, err error) {
+	if off != m.pos {
+		return m.file.WriteAt(b, off)
+	}
+	n, err = m.file.Write(b)
+	m.pos += int64(n)
+	return n, err
+}
+
 func (m *member) create(s step) (string, error) {
+	m.closeFile() // after a failure
 	file, err := m.fs.Create(m.path(segment.Name(s.segment, false)), writeCategory)
 	if err != nil {
 		return "create", err
 	}
-	m.file, m.space = file, reservation{limit: m.space.limit}
+	m.file, m.pos, m.space = file, 0, reservation{limit: m.space.limit}
 	if op, err := m.write(s); err != nil {
 		return op, err
 	}
@@ -172,7 +239,18 @@ func (m *member) create(s step) (string, error) {
 }
 
 func (m *member) seal(s step) (string, error) {
-	if op, err := m.writeBuffers(s.buffers); err != nil {
+	if m.sealed != s.segment {
+		if op, err := m.finish(s); err != nil {
+			return op, err
+		}
+		m.sealed = s.segment
+	}
+	return "sync directory for", m.syncDir()
+}
+
+// finish is seal up to the rename.
+func (m *member) finish(s step) (string, error) {
+	if op, err := m.writeBuffers(s.offset, s.buffers); err != nil {
 		return op, err
 	}
 	m.space.release(m.file)
@@ -185,10 +263,41 @@ func (m *member) seal(s step) (string, error) {
 	if err := file.Close(); err != nil {
 		return "close", err
 	}
-	if err := m.rename(segment.Name(s.segment, false), segment.Name(s.segment, true)); err != nil {
-		return "rename", err
+	if m.left.Load() {
+		return "rename", errLeft
 	}
-	return "sync directory for", m.syncDir()
+	return "rename", m.rename(segment.Name(s.segment, false), segment.Name(s.segment, true))
+}
+
+// reopen opens the open segment again, after a failure, so that steps can be taken again: what a file says after a sync of it
+// has failed is not to be believed. Where there is no such file the segment was not created, or is sealed.
+func (m *member) reopen(id SegmentID) error {
+	m.closeFile()
+	if id == 0 {
+		return nil
+	}
+	name := m.path(segment.Name(id, false))
+	_, err := m.fs.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := m.fs.Stat(m.path(segment.Name(id, true))); err == nil {
+			m.sealed = id
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.file, err = m.fs.OpenReadWrite(name, writeCategory)
+	m.pos = -1 // write where we say
+	return err
+}
+
+// closeFile gives up the open segment.
+func (m *member) closeFile() {
+	if m.file != nil {
+		_ = m.file.Close() // what it holds is written again
+	}
+	m.file = nil
 }
 
 func (m *member) rename(from, to string) error {
@@ -285,6 +394,20 @@ func (m *member) syncPath(dir string) error {
 	}
 	m.syncs.Add(1)
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// stop ends the member's goroutine, if that is not in a step, and waits for it. ended is false if it is.
+func (m *member) stop() (ended bool) {
+	if m.steps == nil {
+		return true
+	}
+	if m.working.Load() {
+		return false
+	}
+	close(m.steps)
+	<-m.stopped
+	m.steps = nil
+	return true
 }
 
 // release closes what acquire and the steps have opened. The goroutine must have ended.

@@ -41,7 +41,7 @@ func newestManifest(members []*member, all []found) (*segment.Manifest, error) {
 
 func sameManifest(a, b *segment.Manifest) bool { return bytes.Equal(a.Append(nil), b.Append(nil)) }
 
-// recoverCheckpoint makes all members hold the manifest and the files it names, and then removes what it does not name: a
+// recoverCheckpoint makes all members hold the manifest, and the keepers the files it names, and then removes what it does not name: a
 // crash between two steps leaves something that the next Open repairs in the same way. A file of the checkpoint that no
 // member has is no reason to refuse the log, which may do without; whoever needs it is told.
 func (l *Log) recoverCheckpoint(manifest *segment.Manifest, all []found, done *Recovery) error {
@@ -57,7 +57,7 @@ func (l *Log) recoverCheckpoint(manifest *segment.Manifest, all []found, done *R
 			return err
 		}
 	}
-	for i, m := range l.now().members {
+	for i, m := range l.present {
 		if err := m.removeLeftovers(manifest, &all[i], done); err != nil {
 			return err
 		}
@@ -65,12 +65,12 @@ func (l *Log) recoverCheckpoint(manifest *segment.Manifest, all []found, done *R
 	return nil
 }
 
-// mendFile gives a file of the checkpoint to the members that do not have it in its length.
+// mendFile gives a file of the checkpoint to the keepers that do not have it in its length.
 func (l *Log) mendFile(f *segment.File, all []found, done *Recovery) error {
-	name := f.FileName()
-	for i, m := range l.now().members {
+	name, keepers := f.FileName(), l.now().keepers()
+	for i, m := range l.present {
 		size, ok := all[i].files[name]
-		if ok && size == f.Size {
+		if ok && size == f.Size || !keepers.Has(m.number) {
 			continue
 		}
 		reason := "the file is missing"
@@ -79,7 +79,7 @@ func (l *Log) mendFile(f *segment.File, all []found, done *Recovery) error {
 		}
 		bad := fmt.Errorf("%s", reason)
 		copied := false
-		for j, from := range l.now().members {
+		for j, from := range l.present {
 			if size, ok := all[j].files[name]; !ok || size != f.Size || copied {
 				continue
 			}
@@ -94,7 +94,7 @@ func (l *Log) mendFile(f *segment.File, all []found, done *Recovery) error {
 			l.keeper.mu.lost = fmt.Errorf("%w: file %s of the checkpoint on every member: %w", ErrCorrupt, f.Name, bad)
 			return nil
 		}
-		done.Repaired = append(done.Repaired, Repair{Member: i, File: segment.CheckpointDir + "/" + name, Bytes: f.Size, Reason: reason})
+		done.Repaired = append(done.Repaired, Repair{Member: m.number, File: segment.CheckpointDir + "/" + name, Bytes: f.Size, Reason: reason})
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func (m *member) copyFileTo(to *member, f *segment.File) (bad, err error) {
 // mendManifests gives the manifest to the members that have another or none.
 func (l *Log) mendManifests(manifest *segment.Manifest, all []found, done *Recovery) error {
 	b := manifest.Append(nil)
-	for i, m := range l.now().members {
+	for i, m := range l.present {
 		reason := ""
 		switch f := &all[i]; {
 		case f.damage != nil:
@@ -165,7 +165,7 @@ func (l *Log) mendManifests(manifest *segment.Manifest, all []found, done *Recov
 		if err := m.placeManifest(); err != nil {
 			return err
 		}
-		done.Repaired = append(done.Repaired, Repair{Member: i, File: segment.ManifestName, Bytes: int64(len(b)), Reason: reason})
+		done.Repaired = append(done.Repaired, Repair{Member: m.number, File: segment.ManifestName, Bytes: int64(len(b)), Reason: reason})
 	}
 	return nil
 }
@@ -182,6 +182,17 @@ func (m *member) removeLeftovers(manifest *segment.Manifest, f *found, done *Rec
 			}
 			if err := m.fs.Remove(m.path(segment.Name(id, sealed))); err != nil {
 				return &MemberError{Dir: m.dir, Op: "remove", Segment: id, Err: err}
+			}
+			done.Dropped++
+		}
+	}
+	for id, shards := range f.shards {
+		if _, dropped := manifest.DroppedSegment(id); !dropped {
+			continue
+		}
+		for _, i := range shards {
+			if err := m.removeShard(id, i); err != nil {
+				return err
 			}
 			done.Dropped++
 		}

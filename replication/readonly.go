@@ -3,8 +3,6 @@ package replication
 import (
 	"errors"
 	"fmt"
-
-	"pagevault/replication/segment"
 )
 
 // ErrReadOnly is returned by whatever would write to a log that was opened by OpenReadOnly.
@@ -31,60 +29,45 @@ func OpenReadOnly(members []Member, o Options) (*Log, error) {
 }
 
 func (l *Log) openReadOnly() error {
-	if _, err := identify(l.now().members); err != nil {
+	if err := l.identify(nil); err != nil {
 		return err
 	}
-	for _, m := range l.now().members {
-		if _, err := m.fs.Stat(m.dir); err != nil { // acquire would make it
-			return fmt.Errorf("%w: member %s: %w", ErrMembers, m.dir, err)
-		}
-		if err := m.acquire(); err != nil {
-			return err
-		}
-	}
-	found, err := identify(l.now().members)
+	fresh, err := l.isNew()
 	if err != nil {
 		return err
 	}
-	l.store, err = storeOf(l.now().members, found)
+	if fresh {
+		return fmt.Errorf("%w: %s holds no log", ErrMembers, l.given[0].m.dir)
+	}
+	if err := l.lock(false); err != nil {
+		return err
+	}
+	if err := l.identify(nil); err != nil {
+		return err
+	}
+	v, _, err := l.decide()
 	if err != nil {
 		return err
 	}
-	if err := l.survey(found); err != nil {
-		return err
-	}
-	_, l.last = l.index.end()
-	l.files.init(l)
-	return nil
-}
-
-// storeOf returns the log that the directories are of.
-func storeOf(members []*member, all []found) (segment.StoreID, error) {
-	for _, f := range all {
-		if f.identity != nil {
-			return f.identity.Store, nil
-		}
-	}
-	return segment.StoreID{}, fmt.Errorf("%w: %s holds no log", ErrMembers, members[0].dir)
+	l.seat(v)
+	return l.survey()
 }
 
 // survey is recover without repairs: it fills the index with the segments as they would be after these.
-func (l *Log) survey(all []found) error {
-	manifest, err := newestManifest(l.now().members, all)
+func (l *Log) survey() error {
+	manifest, err := l.examined()
 	if err != nil {
 		return err
 	}
 	l.keeper.mu.manifest, l.keeper.mu.attempted = *manifest, manifest.Sequence
-	plans, err := l.examine(all, manifest)
-	if err != nil {
-		return err
-	}
-	for _, p := range plans {
+	for _, p := range l.plans {
 		if p.remove {
 			continue
 		}
-		s := indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: p.trailer != nil, holders: l.now().current}
-		if p.tabler < 0 {
+		s := indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: p.trailer != nil, holders: p.surveyed(l.present)}
+		if p.shards.whole() {
+			s.shards, s.k, s.m = p.shards.at, uint8(p.shards.frame.K), uint8(p.shards.frame.M)
+		} else if p.tabler < 0 {
 			s.table = p.table
 		}
 		if p.trailer != nil {
@@ -97,5 +80,17 @@ func (l *Log) survey(all []found) error {
 	for _, r := range manifest.Dropped {
 		l.index.passed(r.To, r.Last)
 	}
+	_, l.last = l.index.end()
+	l.files.init(l)
 	return nil
+}
+
+// surveyed returns the members that have a copy now, whole or not.
+func (p *plan) surveyed(members []*member) (s Set) {
+	for i, c := range p.copies {
+		if (c.names.open || c.names.sealed) && c.do != discard {
+			s = s.With(members[i].number)
+		}
+	}
+	return s
 }

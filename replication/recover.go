@@ -47,6 +47,18 @@ type plan struct {
 	copies  []copyPlan // one for each member
 	cut     int64      // bytes behind end that are no record
 	remove  bool       // it holds no record: remove every copy
+	shards  foundShards
+	stray   []foundShard // shards that are of no use
+}
+
+// holders returns the members that have a whole copy once the plan is carried out.
+func (p *plan) holders(members []*member) (s Set) {
+	for i, c := range p.copies {
+		if c.do == keep || c.do == patch || c.do == rebuild {
+			s = s.With(members[i].number)
+		}
+	}
+	return s
 }
 
 // origin says that the bytes from an offset up to the next origin's are whole on a member.
@@ -72,6 +84,8 @@ const (
 	keep    action = iota // it is as it should be
 	patch                 // complete the unsealed file where it lies, and seal it
 	rebuild               // write a new file, and rename it
+	none                  // there is none, and need not be
+	discard               // it is of no use: shards are whole
 )
 
 // copyState is one member's file of a segment while it is examined.
@@ -90,22 +104,35 @@ type copyState struct {
 	paced *pacedFile
 }
 
-// recover examines all segments, then repairs them and the checkpoint, and fills the index and done.
-func (l *Log) recover(all []found, done *Recovery) error {
-	manifest, err := newestManifest(l.now().members, all)
-	if err != nil {
-		return err
+// examined decides what all segments should be, and changes nothing.
+func (l *Log) examined() (*segment.Manifest, error) {
+	manifest, err := newestManifest(l.present, l.held)
+	if err == nil {
+		l.plans, err = l.examine(l.held, manifest)
 	}
-	plans, err := l.examine(all, manifest)
-	if err != nil {
-		return err
+	return manifest, err
+}
+
+// planned returns the last record that there will be when the plans are carried out.
+func (l *Log) planned(manifest *segment.Manifest) (last LSN) {
+	for _, r := range manifest.Dropped {
+		last = max(last, r.Last)
 	}
-	for i, m := range l.now().members {
-		if err := m.tidy(all[i].temps); err != nil {
+	for _, p := range l.plans {
+		last = max(last, p.first+LSN(p.count)-1)
+	}
+	return last
+}
+
+// recover repairs all segments, as planned, and the checkpoint, and fills the index and done.
+func (l *Log) recover(manifest *segment.Manifest, done *Recovery) error {
+	for i, m := range l.present {
+		if err := m.tidy(l.held[i].temps); err != nil {
 			return err
 		}
 	}
-	for _, p := range plans {
+	for _, p := range l.plans {
+		var err error
 		if p.remove {
 			err = l.remove(p)
 			done.Removed++
@@ -119,7 +146,7 @@ func (l *Log) recover(all []found, done *Recovery) error {
 	for _, r := range manifest.Dropped {
 		l.index.passed(r.To, r.Last)
 	}
-	if err := l.recoverCheckpoint(manifest, all, done); err != nil {
+	if err := l.recoverCheckpoint(manifest, l.held, done); err != nil {
 		return err
 	}
 	_, done.Last = l.index.end()
@@ -135,6 +162,9 @@ func (l *Log) examine(all []found, manifest *segment.Manifest) ([]*plan, error) 
 		for id := range f.segments {
 			last = max(last, id)
 		}
+		for id := range f.shards {
+			last = max(last, id)
+		}
 	}
 	ranges := manifest.Dropped
 	if n := len(ranges); n > 0 {
@@ -142,7 +172,7 @@ func (l *Log) examine(all []found, manifest *segment.Manifest) ([]*plan, error) 
 	}
 	var plans []*plan
 	next := LSN(1)
-	readers := make([]segment.Reader, len(l.now().members)) // one for each member, for the sake of their memory
+	readers := make([]segment.Reader, len(l.present)) // one for each member, for the sake of their memory
 	for id := SegmentID(1); id <= last && id != 0; id++ {
 		if len(ranges) > 0 && id == ranges[0].From {
 			r := ranges[0]
@@ -174,16 +204,24 @@ func (l *Log) examine(all []found, manifest *segment.Manifest) ([]*plan, error) 
 // examine decides what segment id, whose first record is first, should be.
 func (e *examination) examine(all []found, id SegmentID, first LSN, readers []segment.Reader) (*plan, error) {
 	l := e.l
-	e.p = plan{id: id, first: first, holder: -1, tabler: -1, copies: make([]copyPlan, len(l.now().members))}
+	e.p = plan{id: id, first: first, holder: -1, tabler: -1, copies: make([]copyPlan, len(l.present))}
 	defer e.close()
-	for i, m := range l.now().members {
+	files, err := e.lookForShards(all)
+	if err != nil {
+		return nil, err
+	}
+	for i, m := range l.present {
 		c, err := m.openCopy(l.store, id, all[i].segments[id], &readers[i])
 		e.copies = append(e.copies, c)
 		if err != nil {
-			return nil, fmt.Errorf("member %s: segment %d: %w", m.dir, id, err)
+			return nil, err
 		}
 		e.p.copies[i].names = c.names
 	}
+	if e.p.shards.whole() {
+		return &e.p, e.fromShards()
+	}
+	e.p.stray = files
 	if err := e.agree(); err != nil || e.p.remove {
 		return &e.p, err
 	}
@@ -200,6 +238,48 @@ func (e *examination) examine(all []found, id SegmentID, first LSN, readers []se
 	return &e.p, nil
 }
 
+// lookForShards looks for shards of the segment, and returns the files.
+func (e *examination) lookForShards(all []found) (files []foundShard, err error) {
+	for i, m := range e.l.present {
+		for _, shard := range all[i].shards[e.p.id] {
+			files = append(files, foundShard{m.number, shard})
+		}
+	}
+	if len(files) > 0 {
+		e.p.shards, err = readShards(e.l.now().members, e.l.store, e.p.id, files)
+	}
+	return files, err
+}
+
+// fromShards plans for a segment that can be had from its shards. Copies that are not whole are of no use then.
+func (e *examination) fromShards() error {
+	p := &e.p
+	t := p.shards.frame.Trailer
+	p.header, p.trailer = p.shards.frame.Header(), &t
+	if t.First != p.first {
+		return e.corrupt(0, "its shards begin with record %d, but the segment before ends with %d", t.First, p.first-1)
+	}
+	p.count, p.end, p.length, p.data = int(t.Count), int64(t.End), int64(t.Length), p.shards.frame.Data
+	for file := range p.shards.flaws {
+		p.stray = append(p.stray, file)
+	}
+	for i := range e.copies {
+		switch c := &e.copies[i]; {
+		case !c.names.open && !c.names.sealed:
+			p.copies[i].do = none
+		case !c.names.sealed || !c.tabled || c.header == nil || *c.header != p.header || *c.trailer != t:
+			p.copies[i].do = discard
+		}
+	}
+	return nil
+}
+
+// everywhere reports whether each member has, or should have, a whole copy of every segment of which there are no shards.
+func (l *Log) everywhere() bool {
+	r := &l.now().roster
+	return len(r.Rows) <= r.Copies
+}
+
 // openCopy opens the member's file of a segment and reads its header and footer. An error is returned only for what must
 // not be repaired: a file of another log or format version, or one that cannot be opened.
 func (m *member) openCopy(store segment.StoreID, id SegmentID, n names, r *segment.Reader) (copyState, error) {
@@ -210,11 +290,11 @@ func (m *member) openCopy(store segment.StoreID, id SegmentID, n names, r *segme
 	}
 	var err error
 	if c.file, err = m.fs.Open(m.path(segment.Name(id, n.sealed))); err != nil {
-		return c, err
+		return c, &MemberError{Dir: m.dir, Op: "open", Segment: id, Err: err}
 	}
 	info, err := c.file.Stat()
 	if err != nil {
-		return c, err
+		return c, &MemberError{Dir: m.dir, Op: "stat", Segment: id, Err: err}
 	}
 	c.size = info.Size()
 	r.Reset(c.file, c.size, store, id)
@@ -223,7 +303,7 @@ func (m *member) openCopy(store segment.StoreID, id SegmentID, n names, r *segme
 	case err == nil:
 		c.header = &h
 	case errors.As(err, &version) || errors.Is(err, segment.ErrForeign):
-		return c, err
+		return c, fmt.Errorf("member %s: segment %d: %w", m.dir, id, err)
 	default:
 		c.flaw = err
 	}
@@ -261,7 +341,7 @@ func (e *examination) corrupt(off int64, format string, args ...any) error {
 	return &CorruptError{At: Position{Segment: e.p.id, Offset: uint32(off)}, Reason: fmt.Sprintf(format, args...)}
 }
 
-func (e *examination) dir(member int) string { return e.l.now().members[member].dir }
+func (e *examination) dir(member int) string { return e.l.present[member].dir }
 
 // agree finds the header and the footer that the copies have in common.
 func (e *examination) agree() error {
@@ -287,6 +367,8 @@ func (e *examination) agree() error {
 		}
 	}
 	switch {
+	case !here && len(p.stray) > 0:
+		return e.corrupt(0, "no member that is there has a copy, and of its shards too few are there: %s", p.shards.describe())
 	case !here:
 		return e.corrupt(0, "the file is missing, but later ones are there, and no member has a %s that says it was dropped", segment.ManifestName)
 	case p.holder < 0 && e.isLast && longest <= segment.HeaderBytes && !e.anySealed():
@@ -321,13 +403,19 @@ func (e *examination) anyFlaw() error {
 
 // complete reports whether the segment is sealed and equal on all members, as far as header and footer tell.
 func (e *examination) complete() bool {
-	for _, c := range e.copies {
-		if !c.names.sealed || c.header == nil || !c.tabled {
+	whole := -1
+	for i, c := range e.copies {
+		switch {
+		case c.names.sealed && c.header != nil && c.tabled:
+			whole = i
+		case c.file != nil || e.l.everywhere():
 			return false
+		default:
+			e.p.copies[i].do = none
 		}
 	}
 	t := e.p.trailer
-	data, err := e.copies[0].reader.DataBytes(t)
+	data, err := e.copies[whole].reader.DataBytes(t)
 	if err != nil {
 		return false // it was readable a moment ago: have a closer look
 	}
@@ -369,7 +457,7 @@ func (e *examination) record(off int64, lsn LSN) (h segment.RecordHeader, found 
 	p, g := &e.p, &e.merge
 	if found, _ := g.read(off, lsn); !found {
 		if i, err := g.unread(); err != nil {
-			return h, false, fmt.Errorf("member %s: read segment %d: %w", e.dir(i), p.id, err)
+			return h, false, &MemberError{Dir: e.dir(i), Op: "read", Segment: p.id, Err: err}
 		}
 		return h, false, nil
 	}
@@ -454,7 +542,7 @@ func (e *examination) tornTail(lsn LSN) error {
 		p.cut = max(p.cut, c.size-p.end)
 		durable, at, err := c.reader.Durable(p.end)
 		if err != nil {
-			return fmt.Errorf("member %s: read segment %d: %w", e.dir(i), p.id, err)
+			return &MemberError{Dir: e.dir(i), Op: "read", Segment: p.id, Err: err}
 		}
 		if durable > p.end {
 			return e.corrupt(p.end, "record %d is whole on no member; a record at offset %d on %s says that everything up to %d was durable", lsn, at, e.dir(i), durable)
@@ -469,7 +557,7 @@ func (e *examination) nextFirst(all []found) LSN {
 	if e.droppedNext > 0 {
 		return e.droppedNext
 	}
-	for i, m := range e.l.now().members {
+	for i, m := range e.l.present {
 		c, err := m.openCopy(e.l.store, e.p.id+1, all[i].segments[e.p.id+1], &segment.Reader{})
 		if c.file != nil {
 			_ = c.file.Close() // it was only read
@@ -492,6 +580,8 @@ func (e *examination) planCopies() {
 		switch {
 		case c.names.sealed && c.header != nil && c.tabled && len(todo.patches) == 0:
 			todo.do = keep
+		case c.file == nil && !e.l.everywhere():
+			todo.do = none
 		case c.names.sealed, c.file == nil, c.size > p.length:
 			todo.do, todo.patches = rebuild, nil
 		default:

@@ -34,7 +34,7 @@ func (m *member) tidy(temps []string) error {
 // remove takes away the copies of a segment that holds no record. It is the last one, and the directories are synced
 // before Open returns, so that its number can be used again.
 func (l *Log) remove(p *plan) error {
-	for i, m := range l.now().members {
+	for i, m := range l.present {
 		for _, sealed := range []bool{false, true} {
 			if n := p.copies[i].names; sealed && !n.sealed || !sealed && !n.open {
 				continue
@@ -54,7 +54,7 @@ func (l *Log) remove(p *plan) error {
 // all members, then the footers are written. A footer anywhere therefore proves that the records are durable everywhere.
 // A crash between any two steps leaves something that the next Open repairs in the same way.
 func (l *Log) repair(p *plan, done *Recovery) error {
-	w := repairer{l: l, p: p, files: make([]vfs.File, len(l.now().members)), written: make([]int64, len(l.now().members))}
+	w := repairer{l: l, p: p, files: make([]vfs.File, len(l.present)), written: make([]int64, len(l.present))}
 	err := w.run()
 	for _, f := range w.files {
 		if f != nil {
@@ -67,15 +67,42 @@ func (l *Log) repair(p *plan, done *Recovery) error {
 	sealed := false
 	for i, c := range p.copies {
 		sealed = sealed || c.do == patch
-		if c.do != keep && c.reason != "" {
-			done.Repaired = append(done.Repaired, Repair{Member: i, Segment: p.id, Bytes: w.written[i], Reason: c.reason})
+		if (c.do == patch || c.do == rebuild) && c.reason != "" {
+			done.Repaired = append(done.Repaired, Repair{Member: l.present[i].number, Segment: p.id, Bytes: w.written[i], Reason: c.reason})
 		}
 	}
 	if sealed {
 		done.Sealed++
 	}
 	done.CutBytes = max(done.CutBytes, p.cut)
-	l.index.add(indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: true, holders: l.now().current})
+	s := indexed{id: p.id, first: p.first, count: p.count, end: p.end, length: p.length, data: p.data, sealed: true, holders: p.holders(l.present)}
+	if p.shards.whole() {
+		s.shards, s.k, s.m = p.shards.at, uint8(p.shards.frame.K), uint8(p.shards.frame.M)
+	}
+	l.index.add(s)
+	return l.removeUseless(p)
+}
+
+// removeUseless removes copies and shards of a segment that is whole without them.
+func (l *Log) removeUseless(p *plan) error {
+	for i, m := range l.present {
+		for _, sealed := range []bool{false, true} {
+			if n := p.copies[i].names; p.copies[i].do != discard || sealed && !n.sealed || !sealed && !n.open {
+				continue
+			}
+			if err := m.fs.Remove(m.path(segment.Name(p.id, sealed))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return &MemberError{Dir: m.dir, Op: "remove", Segment: p.id, Err: err}
+			}
+		}
+		for _, file := range p.stray {
+			if file.member != m.number {
+				continue
+			}
+			if err := m.removeShard(p.id, file.shard); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -93,7 +120,7 @@ type repairer struct {
 func (w *repairer) run() error {
 	work := false
 	for _, c := range w.p.copies {
-		work = work || c.do != keep
+		work = work || c.do == patch || c.do == rebuild
 	}
 	if work {
 		w.buf = make([]byte, min(copyBytes, w.p.length))
@@ -101,12 +128,12 @@ func (w *repairer) run() error {
 			return err
 		}
 	}
-	for i := range w.l.now().members {
+	for i := range w.l.present {
 		if err := w.records(i); err != nil {
 			return err
 		}
 	}
-	for i := range w.l.now().members {
+	for i := range w.l.present {
 		if err := w.footer(i); err != nil {
 			return err
 		}
@@ -127,20 +154,20 @@ func (w *repairer) makeFooter() error {
 	}
 	w.trailer = segment.NewTrailer(p.header, w.table, p.end, p.length)
 	if p.trailer != nil && w.trailer != *p.trailer {
-		return &CorruptError{Member: w.l.now().members[max(p.tabler, 0)].dir, At: Position{Segment: p.id, Offset: uint32(p.end)}, Reason: "the footer changed while it was read"}
+		return &CorruptError{Member: w.l.present[max(p.tabler, 0)].dir, At: Position{Segment: p.id, Offset: uint32(p.end)}, Reason: "the footer changed while it was read"}
 	}
 	return nil
 }
 
 // records makes all records of member i's copy whole and durable.
 func (w *repairer) records(i int) error {
-	m, c := w.l.now().members[i], &w.p.copies[i]
+	m, c := w.l.present[i], &w.p.copies[i]
 	fail := func(op string, err error) error {
 		return &MemberError{Dir: m.dir, Op: op, Segment: w.p.id, Err: err}
 	}
 	var err error
 	switch c.do {
-	case keep:
+	case keep, none, discard:
 		return nil
 	case patch:
 		if w.files[i], err = m.fs.OpenReadWrite(m.path(segment.Name(w.p.id, false)), writeCategory); err != nil {
@@ -170,12 +197,14 @@ func (w *repairer) records(i int) error {
 
 // footer makes member i's copy, whose records are whole, a sealed one.
 func (w *repairer) footer(i int) error {
-	m, c := w.l.now().members[i], &w.p.copies[i]
+	m, c := w.l.present[i], &w.p.copies[i]
 	fail := func(op string, err error) error {
 		return &MemberError{Dir: m.dir, Op: op, Segment: w.p.id, Err: err}
 	}
 	from := segment.Name(w.p.id, false)
 	switch c.do {
+	case none, discard:
+		return nil
 	case keep:
 		if !c.names.open {
 			return nil
@@ -239,7 +268,7 @@ func (w *repairer) copySpan(i int, s span) error {
 
 // readFrom reads from a member's copy as it was found.
 func (w *repairer) readFrom(i int, b []byte, off int64) error {
-	m := w.l.now().members[i]
+	m := w.l.present[i]
 	f, err := m.fs.Open(m.path(segment.Name(w.p.id, w.p.copies[i].names.sealed)))
 	if err == nil {
 		_, err = io.ReadFull(io.NewSectionReader(f, off, int64(len(b))), b)
@@ -258,7 +287,7 @@ func (w *repairer) write(i int, b []byte, off int64) error {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		return &MemberError{Dir: w.l.now().members[i].dir, Op: "write", Segment: w.p.id, Err: err}
+		return &MemberError{Dir: w.l.present[i].dir, Op: "write", Segment: w.p.id, Err: err}
 	}
 	return nil
 }

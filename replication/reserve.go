@@ -17,10 +17,10 @@ type reservation struct {
 	limit    int64 // segments do not grow past this
 }
 
-// ahead is called before n bytes are written to f. What a file system answers does not matter: a write that finds no
-// space says so itself.
-func (r *reservation) ahead(f vfs.File, n int64) {
-	r.written += n
+// ahead is called before bytes are written to f that end at end. What a file system answers does not matter: a write that
+// finds no space says so itself.
+func (r *reservation) ahead(f vfs.File, end int64) {
+	r.written = max(r.written, end)
 	if r.written <= r.reserved || r.reserved >= r.limit {
 		return
 	}

@@ -69,7 +69,7 @@ type VerifyOptions struct {
 // Of a log that is open for reading only it reports what VerifyMembers does.
 func (l *Log) Verify(ctx context.Context, o VerifyOptions) error {
 	if l.Failed() == ErrReadOnly {
-		return newVerification(ctx, o, l.now().members, l.o.Clock).offline()
+		return newVerification(ctx, o, l.now().members, l.o.Clock).offline(l)
 	}
 	v := l.newVerification(ctx, o)
 	manifest := l.keeper.current()
@@ -179,7 +179,8 @@ func (v *verification) shards(s *indexed) error {
 		}
 		v.done += segment.ShardBytes(int(s.k), s.length) // at the same pace
 	}
-	err := v.log.checkShards(v.ctx, s.id, v.pace, func(m *member, shard int, off int64, why error) {
+	l := cmp.Or(v.log, v.reading)
+	err := l.checkShards(v.ctx, s.id, v.pace, func(m *member, shard int, off int64, why error) {
 		bad[shard] = true
 		if len(found) < shardProblemsMax {
 			found = append(found, Problem{Member: m.number, File: segment.ShardName(s.id, shard), Segment: s.id, Offset: off, Reason: why.Error()})
@@ -295,24 +296,33 @@ func extraSegments(f *found, newest SegmentID, sealed map[SegmentID]bool) (out [
 // ErrMembers; those that a process has open with ErrInUse. What Open would put right after a crash is reported as Unfinished.
 // A log that was never used has no problems.
 func VerifyMembers(ctx context.Context, members []Member, o VerifyOptions) (err error) {
-	var list []*member
-	for i, m := range members {
-		if m.FS == nil {
-			m.FS = vfs.Default
-		}
-		list = append(list, &member{fs: m.FS, dir: m.Dir, number: i})
+	l, err := newLog(members, Options{Passive: true})
+	if err != nil {
+		return err
 	}
-	if len(list) == 0 {
-		return fmt.Errorf("%w: a log needs at least one directory", ErrMembers)
-	}
-	for _, m := range list {
-		unlock, err := m.lockToRead()
+	for i := range l.given {
+		unlock, err := l.given[i].m.lockToRead()
 		if err != nil {
 			return err
 		}
 		defer func() { _ = unlock.Close() }() // nothing was written
 	}
-	return newVerification(ctx, o, list, clock.System).offline()
+	if err := l.identify(nil); err != nil {
+		return err
+	}
+	if fresh, err := l.isNew(); err != nil {
+		return err
+	} else if fresh {
+		return newVerification(ctx, o, nil, l.o.Clock).finish()
+	}
+	v, _, err := l.decide()
+	if err != nil {
+		return err
+	}
+	l.seat(v)
+	l.files.init(l)
+	defer l.files.close()
+	return newVerification(ctx, o, l.now().members, l.o.Clock).offline(l)
 }
 
 // lockToRead keeps processes from opening the member. Where there is no LOCK file none has ever, and where it cannot be
@@ -333,22 +343,21 @@ func (m *member) lockToRead() (io.Closer, error) {
 	return nil, fmt.Errorf("member %s is %w: stop it first, or have it verify: %w", m.dir, ErrInUse, err)
 }
 
-// offline is VerifyMembers for who holds the locks.
-func (v *verification) offline() error {
+// offline is VerifyMembers for who holds the locks, with a log whose directories were looked at. Only what the log can be started
+// from is read.
+func (v *verification) offline(l *Log) error {
+	v.store, v.reading = l.store, l
+	v.keepers = l.now().keepers()
 	all := make([]found, len(v.members))
-	holds := false
-	for i := range v.members {
+	for i, m := range v.members {
+		v.absent[i] = m == nil || !l.now().current.Has(i)
+		if v.absent[i] {
+			continue
+		}
 		f, ok := v.look(i)
-		all[i] = f
-		v.absent[i] = !ok
-		holds = holds || f.holds()
+		all[i], v.absent[i] = f, !ok
 	}
-	if err := v.belong(all); err != nil {
-		return err
-	}
-	if !holds {
-		return v.finish()
-	}
+	v.strangers(l)
 	manifest := v.manifests(all)
 	ids := v.plan(all, manifest)
 	next := LSN(1)
@@ -357,9 +366,25 @@ func (v *verification) offline() error {
 			next = r.Last + 1
 		}
 		w.first = next
-		var err error
-		if next, err = v.segment(w); err != nil {
+		s, sharded := v.sharded(all, w.id)
+		if sharded {
+			next = s.first + LSN(s.count)
+			if err := v.shards(s); err != nil {
+				return err
+			}
+			if !w.any() {
+				continue
+			}
+			w.elsewhere = true
+		} else if !w.any() {
+			w.elsewhere = false
+		}
+		after, err := v.segment(w)
+		if err != nil {
 			return err
+		}
+		if !sharded {
+			next = after
 		}
 	}
 	if err := v.checkpoint(manifest); err != nil {
@@ -368,35 +393,62 @@ func (v *verification) offline() error {
 	return v.finish()
 }
 
-// belong refuses members that are not those of one log, in order, and learns its name. A member whose MEMBER file cannot be
-// read is taken for what it was given as.
-func (v *verification) belong(all []found) error {
-	var one *segment.Identity
-	for _, f := range all {
-		if f.identity != nil {
-			one = f.identity
+// strangers reports the directories that were given and are not read.
+func (v *verification) strangers(l *Log) {
+	for _, s := range l.Members() {
+		if s.State == Current || v.o.Report == nil {
+			continue
+		}
+		p := Problem{Member: s.Number, Dir: s.Dir, Reason: fmt.Sprintf("the member is %s and was not read: %s", s.State, s.Reason)}
+		for i := range l.given {
+			if g := &l.given[i]; g.m.dir == s.Dir && g.stands == 0 && (g.unnamed != nil || g.holds()) {
+				p.File, p.Reason = segment.IdentityName, s.Reason
+			}
+		}
+		if s.Err != nil {
+			p.Reason += ": " + s.Err.Error()
+		}
+		v.o.Report(p)
+	}
+}
+
+// sharded returns what the shards of a segment say it is, if there are enough of them to have it from.
+func (v *verification) sharded(all []found, id SegmentID) (*indexed, bool) {
+	var files []foundShard
+	for i := range all {
+		for _, shard := range all[i].shards[id] {
+			files = append(files, foundShard{i, shard})
 		}
 	}
-	given := slices.Clone(all)
-	for i := range given {
-		if one != nil && (v.absent[i] || given[i].unnamed != nil) {
-			id := *one
-			id.Number = uint32(i + 1)
-			given[i].identity = &id
+	f, err := readShards(v.members, v.store, id, files)
+	if err != nil {
+		for _, file := range files {
+			v.report(Problem{Member: file.member, File: segment.ShardName(id, file.shard), Segment: id, Reason: err.Error()})
 		}
+		return nil, false
 	}
-	if err := checkMembers(v.members, given); err != nil {
-		return err
+	for file, why := range f.flaws {
+		v.report(Problem{Member: file.member, File: segment.ShardName(id, file.shard), Segment: id, Reason: why.Error()})
 	}
-	for i, f := range given {
-		if f.identity == nil && f.holds() {
-			v.report(Problem{Member: i, File: segment.IdentityName, Reason: "the file is missing"})
-		}
+	if !f.whole() {
+		return nil, false
 	}
-	if one != nil {
-		v.store = one.Store
+	t := &f.frame.Trailer
+	s := indexed{id: id, first: t.First, count: int(t.Count), end: int64(t.End), length: int64(t.Length), data: f.frame.Data, sealed: true,
+		shards: f.at, k: uint8(f.frame.K), m: uint8(f.frame.M)}
+	v.reading.index.replace(s)
+	return &s, true
+}
+
+// replace puts a segment in the place of what is known of it.
+func (x *index) replace(s indexed) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if i, ok := x.findLocked(s.id); ok {
+		x.mu.segments[i] = s
+	} else {
+		x.mu.segments = slices.Insert(x.mu.segments, i, s)
 	}
-	return nil
 }
 
 // manifests compares the members' manifests and returns the one that counts.
@@ -440,6 +492,11 @@ func (v *verification) plan(all []found, manifest *segment.Manifest) (out []want
 				v.report(Problem{Member: i, File: segment.Name(id, false), Segment: id, Reason: "the segment is there under both names", Unfinished: true})
 			}
 		}
+		for id := range f.shards {
+			if _, dropped := manifest.DroppedSegment(id); !dropped {
+				last = max(last, id)
+			}
+		}
 		v.extraFiles(i, &f, manifest)
 	}
 	if n := len(manifest.Dropped); n > 0 && manifest.Dropped[n-1].To > last {
@@ -450,8 +507,11 @@ func (v *verification) plan(all []found, manifest *segment.Manifest) (out []want
 			id = r.To
 			continue
 		}
-		w := wantedSegment{id: id, end: -1, isLast: id == last, names: make([]names, len(all))}
+		w := wantedSegment{id: id, end: -1, isLast: id == last, names: make([]names, len(all)), elsewhere: !v.reading.everywhere()}
 		for i := range all {
+			if v.absent[i] {
+				continue
+			}
 			w.names[i] = all[i].segments[id]
 			if info, err := v.members[i].fs.Stat(v.members[i].path(segment.Name(id, w.names[i].sealed))); err == nil {
 				v.total += info.Size()
@@ -459,7 +519,7 @@ func (v *verification) plan(all []found, manifest *segment.Manifest) (out []want
 		}
 		out = append(out, w)
 	}
-	v.total += manifest.Bytes() * int64(len(v.members))
+	v.total += manifest.Bytes() * int64(v.keepers.Len())
 	return out
 }
 
@@ -494,6 +554,7 @@ type verification struct {
 	absent  []bool // members of which nothing can be read
 	store   segment.StoreID
 	log     *Log // nil: nobody has the members open
+	reading *Log // by which shards are read, if log is nil
 	keepers Set  // members that have the files of the checkpoint
 	pace    *pace
 	clock   clock.Clock
@@ -550,13 +611,13 @@ func (v *verification) look(i int) (f found, ok bool) {
 // identity checks the MEMBER file of a log that is open.
 func (v *verification) identity(i int, f *found) {
 	p := Problem{Member: i, File: segment.IdentityName}
-	switch id := f.identity; {
-	case id == nil && f.unnamed != nil:
+	switch who := f.who; {
+	case who == nil && f.unnamed != nil:
 		return
-	case id == nil:
+	case who == nil:
 		p.Reason = "the file is missing"
-	case id.Store != v.store || int(id.Number) != i+1 || int(id.Count) != len(v.members):
-		p.Reason = fmt.Sprintf("it names member %d of %d of log %v", id.Number, id.Count, id.Store)
+	case segment.StoreID(who.Roster.Store) != v.store || int(who.Number) != i+1 || who.ID() != v.members[i].id:
+		p.Reason = fmt.Sprintf("it names member %d of log %v", who.Number, segment.StoreID(who.Roster.Store))
 	default:
 		return
 	}

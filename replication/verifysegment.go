@@ -17,8 +17,15 @@ type wantedSegment struct {
 	sealed bool    // the log has it open and says that it is sealed
 	isLast bool    // nobody has the log open, and this is where it ends: it may be as a crash leaves it
 	names  []names // of each member, if nobody has the log open
+	// elsewhere says that members which have no copy need none.
+	elsewhere bool
 
 	holders Set // whose copy is to be looked at, if the log is open
+}
+
+// any reports whether any member has a copy, of a log that nobody has open.
+func (w *wantedSegment) any() bool {
+	return slices.ContainsFunc(w.names, func(n names) bool { return n.open || n.sealed })
 }
 
 // segmentCheck is the verification of one segment: all copies are read side by side, record by record, so that what differs
@@ -131,6 +138,9 @@ func (s *segmentCheck) look(i int) {
 	c.names = names{open: !w.sealed, sealed: w.sealed}
 	if w.names != nil {
 		c.names = w.names[i]
+		if w.elsewhere && !c.names.open && !c.names.sealed {
+			return
+		}
 	}
 	file, err := m.openSegment(w.id, c.names.sealed)
 	if err != nil {

@@ -76,11 +76,27 @@ func (w *Writer) Append(b *Buffers, r *Source, durable int64) uint32 {
 	return uint32(h.DataOffset())
 }
 
-// AppendFooter appends to dst the bytes from End to the end of the sealed file.
-func (w *Writer) AppendFooter(dst []byte) []byte {
+// Mark is how far a segment is laid out.
+type Mark struct {
+	end, data int64
+	count     int
+}
+
+// End returns the offset of the record that comes next.
+func (m Mark) End() int64 { return m.end }
+
+// Mark returns how far the segment is laid out.
+func (w *Writer) Mark() Mark { return Mark{w.end, w.data, len(w.table)} }
+
+// Rewind forgets the records that were laid out since m was taken.
+func (w *Writer) Rewind(m Mark) { w.end, w.data, w.table = m.end, m.data, w.table[:m.count] }
+
+// AppendFooter appends to dst the bytes from End to the end of the sealed file. The file is at least as long as wrote, up to
+// where it may have been written.
+func (w *Writer) AppendFooter(dst []byte, wrote int64) []byte {
 	start := len(dst)
 	dst = AppendTable(dst, w.table)
-	t := NewTrailer(w.header, dst[start:], w.end, FileBytes(w.end, len(w.table)))
+	t := NewTrailer(w.header, dst[start:], w.end, max(FileBytes(w.end, len(w.table)), Padded(wrote)))
 	for pad := int64(t.Length) - w.end - int64(len(dst)-start) - TrailerBytes; pad > 0; pad-- {
 		dst = append(dst, 0)
 	}
