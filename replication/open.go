@@ -61,10 +61,10 @@ func (l *Log) culprit(err error) int {
 	return -1
 }
 
-// withReasons adds why members that are there could not be used.
+// withReasons adds why members that are there could not be used, where it does not say so already.
 func withReasons(err error, unusable []error) error {
 	for _, why := range unusable {
-		if why != nil {
+		if why != nil && !errors.Is(err, why) {
 			err = fmt.Errorf("%w (and %w)", err, why)
 		}
 	}
@@ -189,26 +189,33 @@ func (l *Log) short(ms *membership) *UnavailableError {
 	return &UnavailableError{Since: l.o.Clock.Now(), Reason: fmt.Sprintf("%d members are current, and %d are asked for", have, want)}
 }
 
-// isNew reports whether the log has to be created: no directory is a member, or a crash has ended the creation.
+// isNew reports whether the log has to be created: no directory is a member, or a crash has ended the creation. A MEMBER file
+// that cannot be read was not left by a crash: it was a member's.
 func (l *Log) isNew() (bool, error) {
-	blank, holds, all := 0, "", true
+	blank, holds, all, forming := 0, "", true, true
 	var first *roster.Roster
+	var unnamed error
 	for i := range l.given {
 		g := &l.given[i]
 		switch {
 		case g.err != nil:
 			all = false
+		case g.unnamed != nil && unnamed == nil:
+			unnamed = g.named()
 		case g.who == nil && !g.holds():
 			blank++
 		}
 		if g.holds() && holds == "" {
 			holds = g.m.dir
 		}
-		if g.who != nil && first == nil {
-			first = &g.who.Roster
+		if g.who != nil {
+			first = cmp.Or(first, &g.who.Roster)
+			forming = forming && roster.Same(first, &g.who.Roster)
 		}
 	}
 	switch {
+	case first == nil && unnamed != nil:
+		return false, fmt.Errorf("%w: %w, and no other member vouches for it: restore the file, or give the right directory", ErrMembers, unnamed)
 	case first == nil && holds != "":
 		return false, fmt.Errorf("%w: %s holds segments but no %s file, and no other member vouches for them: restore the file, or give the right directory",
 			ErrMembers, holds, segment.IdentityName)
@@ -222,7 +229,7 @@ func (l *Log) isNew() (bool, error) {
 		return true, nil
 	}
 	// Nothing is in the log before all its members have their identities.
-	return blank > 0 && all && holds == "" && first.Epoch == firstEpoch && len(first.Rows) == len(l.given), nil
+	return blank > 0 && all && unnamed == nil && holds == "" && forming && first.Epoch == firstEpoch && len(first.Rows) == len(l.given), nil
 }
 
 // firstEpoch is that of the roster of a new log.
@@ -337,12 +344,20 @@ func (l *Log) decide() (v *roster.Verdict, next *roster.Roster, err error) {
 		next = &forced
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrMembers, err)
+		return nil, nil, withReasons(fmt.Errorf("%w: %w", ErrMembers, err), l.unusable())
 	}
 	for k, i := range of {
 		l.given[i].stands = v.Stands[k]
 	}
 	return v, next, nil
+}
+
+// unusable returns why directories that were given cannot be used.
+func (l *Log) unusable() (errs []error) {
+	for i := range l.given {
+		errs = append(errs, cmp.Or(l.given[i].err, l.given[i].named()))
+	}
+	return errs
 }
 
 // numbers returns, for every directory given, the place of the member that it is or might be, from 0.
@@ -526,9 +541,9 @@ func (l *Log) promise(v *roster.Verdict, epoch uint64) error {
 // openHalted opens a log of which so few members are there that no other roster can be written, for reading only: a member
 // that comes back might have gone on without these.
 func (l *Log) openHalted(v *roster.Verdict) error {
-	l.mu.failed = &UnavailableError{Since: l.o.Clock.Now(), Reason: fmt.Sprintf(
-		"of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again",
-		v.Roster.Current().Len(), v.Present.Len(), v.Roster.Least)}
+	why := fmt.Errorf("of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again",
+		v.Roster.Current().Len(), v.Present.Len(), v.Roster.Least)
+	l.mu.failed = &UnavailableError{Since: l.o.Clock.Now(), Reason: withReasons(why, l.unusable()).Error()}
 	close(l.stopped)
 	return l.survey()
 }
