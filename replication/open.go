@@ -47,10 +47,14 @@ func Open(members []Member, o Options) (*Log, error) {
 	}
 }
 
+// errNotMade says that a log could not be created. Nothing is lost by that, and a member that never had an identity could not be
+// told from a disk that is not mounted: it would have to be put in its own place.
+var errNotMade = errors.New("the log cannot be created")
+
 // culprit returns the index, in what Open was given, of the member that is to blame for an error; -1: nobody is.
 func (l *Log) culprit(err error) int {
 	failure := (*MemberError)(nil)
-	if !errors.As(err, &failure) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrMembers) || errors.Is(err, ErrInUse) {
+	if !errors.As(err, &failure) || errors.Is(err, errNotMade) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrMembers) || errors.Is(err, ErrInUse) {
 		return -1
 	}
 	for i := range l.given {
@@ -121,7 +125,7 @@ func (l *Log) open(unusable []error) error {
 	var done Recovery
 	if fresh {
 		if err := l.form(&done); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errNotMade, err)
 		}
 	}
 	v, next, err := l.decide()
@@ -243,8 +247,11 @@ func (l *Log) lock(fresh bool) error {
 			continue
 		}
 		if err := g.m.acquire(); err != nil {
-			if fresh || errors.Is(err, ErrInUse) {
+			if errors.Is(err, ErrInUse) {
 				return err
+			}
+			if fresh {
+				return fmt.Errorf("%w: %w", errNotMade, err)
 			}
 			g.err = err
 		}
