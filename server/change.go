@@ -430,7 +430,8 @@ func (o *retireReply) write(e retireEvent) {
 // that way from now on. 200 and a redundancyChange when the members know; what is sealed already is converted in the
 // background. Errors are those of replaceMember.
 func (s *Server) setRedundancy(w http.ResponseWriter, r *http.Request) {
-	policy, err := blobstore.ParseRedundancy(r.URL.Query().Get("policy"))
+	// In a query + is a space, and nobody thinks of that.
+	policy, err := blobstore.ParseRedundancy(strings.ReplaceAll(r.URL.Query().Get("policy"), " ", "+"))
 	if err != nil {
 		http.Error(w, "policy: "+err.Error(), http.StatusBadRequest)
 		return

@@ -314,6 +314,7 @@ func TestRetireEnds(t *testing.T) {
 func TestSetRedundancy(t *testing.T) {
 	c := newChanges(t)
 	c.post(t, "/redundancy?policy=rs:2%2B1", 200, `{"redundancy":"rs:2+1","accounts":["a","b"]}`)
+	c.post(t, "/redundancy?policy=rs:2+1", 200, `{"redundancy":"rs:2+1"`)
 	c.post(t, "/redundancy?policy=3&account=b", 200, `{"redundancy":"3","accounts":["b"]}`)
 	if c.a.policy != "rs:2+1" || c.b.policy != "3" {
 		t.Errorf("%s, %s", c.a.policy, c.b.policy)
