@@ -189,6 +189,7 @@ func (l *Log) Stats() Stats {
 	var s Stats
 	l.index.stats(&s)
 	l.healStats(&s)
+	l.arrangeStats(&s)
 	k := l.keeper.current()
 	s.CheckpointLSN, s.CheckpointBytes = k.LSN, k.Bytes()
 	for _, r := range k.Dropped {
