@@ -179,6 +179,8 @@ func (l *Log) release() error {
 	for _, m := range all {
 		if m.stop() {
 			errs = append(errs, m.release())
+		} else {
+			m.leaveToDisk()
 		}
 	}
 	return errors.Join(errs...)

@@ -50,16 +50,15 @@ func (l *Log) lookAt(m *member) error {
 	}
 	_, err := m.fs.Stat(m.path(segment.Name(id, false)))
 	if errors.Is(err, fs.ErrNotExist) && l.openOn(m) == id && l.now().has(m) {
-		// It was neither sealed nor removed meanwhile, by us. Renaming holds naming, so this look is not between two names.
-		m.naming.RLock()
-		_, err = m.fs.Stat(m.path(segment.Name(id, false)))
-		sealed := false
-		if err != nil {
-			_, other := m.fs.Stat(m.path(segment.Name(id, true)))
-			sealed = other == nil
-		}
-		m.naming.RUnlock()
-		if err != nil && !sealed && l.openOn(m) == id && l.now().has(m) {
+		// It was neither sealed nor removed meanwhile, by us.
+		err = m.named(func() error {
+			_, err := m.fs.Stat(m.path(segment.Name(id, false)))
+			if errors.Is(err, fs.ErrNotExist) {
+				_, err = m.fs.Stat(m.path(segment.Name(id, true)))
+			}
+			return err
+		})
+		if err != nil && l.openOn(m) == id && l.now().has(m) {
 			return fmt.Errorf("%w: segment %d, which is being written, is not there", errVanished, id)
 		}
 	}

@@ -355,10 +355,12 @@ func (f shardFile) within(p []byte, off int64, limit time.Duration) error {
 }
 
 // openShard opens a shard for reading.
-func (m *member) openShard(id SegmentID, i int) (vfs.File, error) {
-	m.naming.RLock()
-	defer m.naming.RUnlock()
-	return m.fs.Open(m.path(segment.ShardName(id, i)))
+func (m *member) openShard(id SegmentID, i int) (f vfs.File, err error) {
+	err = m.named(func() error {
+		f, err = m.fs.Open(m.path(segment.ShardName(id, i)))
+		return err
+	})
+	return f, err
 }
 
 // shardSources returns the shards of a segment as sources: read straight, and, for who can tell whether bytes are right, with
