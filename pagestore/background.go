@@ -75,7 +75,7 @@ type maintainer struct {
 	step sync.Mutex // held by whoever carries out a step. It guards what follows
 
 	stuck   map[replication.SegmentID]bool // segments that cannot be read: they stay
-	halted  bool                           // counts are wrong: the background rewrites and drops nothing any more
+	stopped bool                           // counts are wrong: the background rewrites and drops nothing any more
 	wait    time.Duration                  // before trying again after the last failure; 0: the last step has not failed
 	retry   time.Time                      // when to try again, if wait is not 0
 	told    error                          // the last failure that was reported
@@ -229,7 +229,7 @@ func (s *Store) maintainInBackground() (more bool, err error) {
 	}
 	m.step.Lock()
 	defer m.step.Unlock()
-	if m.halted || m.wait > 0 && m.clock.Now().Before(m.retry) {
+	if m.stopped || m.wait > 0 && m.clock.Now().Before(m.retry) {
 		return false, nil
 	}
 	rules := gc.Rules{Garbage: s.o.Maintenance.Garbage}
@@ -257,7 +257,7 @@ func (m *maintainer) outcome(err error) {
 		}
 	case m.over(err):
 	case errors.Is(err, errMismatch):
-		m.halted = true
+		m.stopped = true
 	default:
 		m.wait = min(max(2*m.wait, firstRetry), lastRetry)
 		m.retry = m.clock.Now().Add(m.wait)
@@ -343,7 +343,7 @@ func (s *Store) maintainAll(ctx context.Context, o *MaintainOptions, progress fu
 	m.step.Lock()
 	defer m.step.Unlock()
 	clear(m.stuck)
-	m.halted, m.wait = false, 0
+	m.stopped, m.wait = false, 0
 	if err := s.log.Rotate(); err != nil {
 		return err
 	}
