@@ -120,6 +120,9 @@ func TestMemberFails(t *testing.T) {
 	}
 	a := ts.do(t, putPage(0, pages(512, 'y')))
 	a.want(t, 503, "ServerBusy")
+	if after := a.Header.Get("Retry-After"); after != retryAfter {
+		t.Errorf("Retry-After: %q", after)
+	}
 	ts.do(t, call{method: "GET", path: "disks/b"}).want(t, 200, "")
 	if status, body := ts.admin(t, "/readyz"); status != 503 || !strings.Contains(body, "by test") {
 		t.Errorf("/readyz: %d %s", status, body)

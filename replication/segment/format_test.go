@@ -39,7 +39,7 @@ func build(h Header, pairs ...string) []byte {
 	for _, p := range b.Slices() {
 		out = append(out, p...)
 	}
-	return w.AppendFooter(out)
+	return w.AppendFooter(out, 0)
 }
 
 // TestGolden compares the bytes of every structure with reviewed ones. A changed byte means a new format version.
