@@ -13,8 +13,8 @@
 // A request that reads works on one pagestore.View, a consistent picture of what is durable. A Reader keeps its view for
 // as long as it is open, so that a long download is of one entity tag throughout.
 //
-// Errors are codes of internal/azure/azerr. Damaged data answers InternalError, a store that can no longer write ServerBusy;
-// both keep their cause for the log.
+// Errors are codes of internal/azure/azerr. Damaged data answers InternalError, a store that cannot write, for good or just now,
+// ServerBusy; both keep their cause for the log.
 //
 // # Rows
 //

@@ -11,7 +11,7 @@ import (
 type Health struct {
 	Account         string         `json:"account"`
 	Writable        bool           `json:"writable"`
-	Degraded        bool           `json:"degraded"`             // a member is not current, or something lacks a copy or a shard
+	Degraded        bool           `json:"degraded"`             // a member is not current, something lacks a copy or a shard, or cannot be healed
 	Error           string         `json:"error,omitempty"`      // why it is not writable
 	Final           bool           `json:"final,omitempty"`      // it will not be before the server is started again
 	MinReplicas     int            `json:"minReplicas"`          // current members that writing needs
@@ -19,6 +19,9 @@ type Health struct {
 	UnderReplicated int64          `json:"underReplicatedBytes"` // that lack a copy or a shard
 	CopyBytes       int64          `json:"copyBytes"`            // of segments that are whole copies, on all members together
 	ShardBytes      int64          `json:"shardBytes"`           // of shards, on all members together
+	Healing         int            `json:"healingSegments"`      // that wait to be compared and healed
+	Unhealable      int            `json:"unhealableSegments"`   // of which something can be had from no member that is there
+	Scrub           ScrubState     `json:"scrub"`
 	Members         []MemberHealth `json:"members"`
 }
 
@@ -47,6 +50,14 @@ type MemberHealth struct {
 	Total        uint64 `json:"totalBytes"`
 }
 
+// Lag returns how many bytes a member lacks of what it should hold. What one that is out lacks nobody has counted: 0.
+func (m *MemberHealth) Lag() int64 {
+	if m.State == MemberCurrent {
+		return 0
+	}
+	return max(0, m.Want-m.Have)
+}
+
 // MemberState says whether a member counts.
 type MemberState string
 
@@ -67,7 +78,7 @@ var memberStates = map[pagestore.MemberState]MemberState{
 	pagestore.MemberAbsent: MemberAbsent, pagestore.MemberForeign: MemberForeign,
 }
 
-// Whole reports whether all members are current and nothing lacks a copy or a shard.
+// Whole reports whether all members are current, and nothing lacks a copy or a shard or cannot be healed.
 func (h *Health) Whole() bool { return !h.Degraded }
 
 // Available returns nil while the account takes writes. The error is coded.
@@ -83,13 +94,13 @@ func (a *Account) Health() Health {
 	log := a.store.Log()
 	stats := log.Stats()
 	h := Health{Account: a.name, Writable: true, MinReplicas: stats.MinReplicas, Redundancy: stats.Redundancy.String(), UnderReplicated: stats.UnderReplicated,
-		CopyBytes: stats.CopyBytes, ShardBytes: stats.ShardBytes}
+		CopyBytes: stats.CopyBytes, ShardBytes: stats.ShardBytes, Healing: stats.Healing, Unhealable: stats.Unhealable, Scrub: a.ScrubState()}
 	if err := a.store.Failed(); err != nil {
 		h.Writable, h.Final, h.Error = false, true, err.Error()
 	} else if err := log.Available(); err != nil {
 		h.Writable, h.Error = false, err.Error()
 	}
-	h.Degraded = !h.Writable || h.UnderReplicated > 0
+	h.Degraded = !h.Writable || h.UnderReplicated > 0 || h.Unhealable > 0
 	for _, m := range log.Members() {
 		h.Members = append(h.Members, memberHealth(&m))
 		h.Degraded = h.Degraded || m.State != pagestore.MemberCurrent

@@ -2,7 +2,9 @@ package blobstore
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 
 	"pagevault/pagestore"
 )
@@ -17,13 +19,15 @@ type Reaped struct {
 // to be done is in the tombs, so that it goes on where it was after any kind of end.
 type reaper struct {
 	wake chan struct{} // holds a value while there may be something to do
-	quit chan struct{} // closed to make it stop
-	done chan struct{} // closed when it has
+	ctx  context.Context
+	quit context.CancelFunc // makes it stop
+	done chan struct{}      // closed when it has
 }
 
 // startReaper starts the account's reaper, which begins with what an earlier one left.
 func (a *Account) startReaper() {
-	a.reaper = &reaper{wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
+	a.reaper = &reaper{wake: make(chan struct{}, 1), done: make(chan struct{})}
+	a.reaper.ctx, a.reaper.quit = context.WithCancel(context.Background())
 	a.reaper.kick()
 	go a.runReaper(a.reaper)
 }
@@ -32,11 +36,20 @@ func (a *Account) runReaper(r *reaper) {
 	defer close(r.done)
 	for {
 		select {
-		case <-r.quit:
+		case <-r.ctx.Done():
 			return
 		case <-r.wake:
 		}
-		if err := a.reap(); err != nil && a.events.ReapFailed != nil {
+		err := a.reap()
+		for errors.Is(err, pagestore.ErrUnavailable) {
+			// What was on its way then is removed later. Whoever looks before would remove it twice.
+			if err = a.store.Settle(r.ctx); err == nil {
+				err = a.reap()
+			} else if r.stopping() {
+				return
+			}
+		}
+		if err != nil && a.events.ReapFailed != nil {
 			a.events.ReapFailed(a.name, err)
 		}
 	}
@@ -52,18 +65,11 @@ func (r *reaper) kick() {
 
 // stop makes the reaper end after the change it is at, and waits for it.
 func (r *reaper) stop() {
-	close(r.quit)
+	r.quit()
 	<-r.done
 }
 
-func (r *reaper) stopping() bool {
-	select {
-	case <-r.quit:
-		return true
-	default:
-		return false
-	}
-}
+func (r *reaper) stopping() bool { return r.ctx.Err() != nil }
 
 // reapBatch bounds how many rows one change removes: with the longest names its record is about 1 MiB, and requests wait
 // for a few milliseconds at most.

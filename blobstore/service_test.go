@@ -248,6 +248,25 @@ func TestReadOnly(t *testing.T) {
 	f.put("b", 0, 1, 'b')
 }
 
+// TestUnavailable: what a store says while too few of its members can be written is ServerBusy, on whichever way it comes,
+// and the cause is kept for the log.
+func TestUnavailable(t *testing.T) {
+	f := newFixture(t)
+	ok(t, f.Available())
+	halted := fmt.Errorf("update of 512 bytes: %w", pagestore.ErrUnavailable)
+	for what, err := range map[string]error{
+		"update":            f.update(func(*pagestore.Tx) error { return halted }),
+		"view":              f.view(func(*pagestore.View) error { return halted }),
+		"update of a quota": f.coded(halted),
+		"Available":         coded(halted),
+	} {
+		wantCode(t, what, err, azerr.ServerBusy)
+		if !errors.Is(err, pagestore.ErrUnavailable) {
+			t.Errorf("%s: the cause is lost: %v", what, err)
+		}
+	}
+}
+
 // TestClosed: what comes after Close is refused, not a crash.
 func TestClosed(t *testing.T) {
 	f := newFixture(t)

@@ -18,7 +18,8 @@ func (s *Store) run(a *applier) {
 	var records []*replication.Record
 	for {
 		var err error
-		if records, err = s.log.Next(records[:0]); errors.Is(err, io.EOF) {
+		if records, err = s.log.Next(records[:0]); errors.Is(err, io.EOF) || s.closing.Load() && errors.Is(err, ErrUnavailable) {
+			s.flight.crashed(ErrClosed) // a log that was closed while it was halted has forgotten what was on its way
 			return
 		} else if err != nil {
 			s.fail(err)

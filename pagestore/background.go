@@ -75,7 +75,7 @@ type maintainer struct {
 	step sync.Mutex // held by whoever carries out a step. It guards what follows
 
 	stuck   map[replication.SegmentID]bool // segments that cannot be read: they stay
-	halted  bool                           // counts are wrong: the background rewrites and drops nothing any more
+	stopped bool                           // counts are wrong: the background rewrites and drops nothing any more
 	wait    time.Duration                  // before trying again after the last failure; 0: the last step has not failed
 	retry   time.Time                      // when to try again, if wait is not 0
 	told    error                          // the last failure that was reported
@@ -147,7 +147,7 @@ func (m *maintainer) run(s *Store) {
 		}
 		if err := s.Reap(m.ctx); err != nil && m.over(err) {
 			return
-		} else if err != nil && s.o.Events.ReapFailed != nil {
+		} else if err != nil && !errors.Is(err, ErrUnavailable) && s.o.Events.ReapFailed != nil {
 			s.o.Events.ReapFailed(err)
 		}
 		if s.o.Maintenance.Disabled {
@@ -180,9 +180,9 @@ func (m *maintainer) rewrite(s *Store) (more bool) {
 	return more && m.ctx.Err() == nil
 }
 
-// report tells of a failure, once for as long as it stays the same.
+// report tells of a failure, once for as long as it stays the same. That the log has halted it tells by itself.
 func (m *maintainer) report(s *Store, err error) {
-	if err == nil || m.over(err) {
+	if err == nil || m.over(err) || errors.Is(err, ErrUnavailable) {
 		return
 	}
 	if f := s.o.Events.MaintenanceFailed; f != nil && (m.told == nil || m.told.Error() != err.Error()) {
@@ -203,7 +203,7 @@ func (s *Store) foldAll(ctx context.Context, pace *limiter, settled bool) (first
 		if err != nil && ctx.Err() != nil {
 			return err
 		}
-		if errors.As(err, new(*QuotaError)) || s.unusable() != nil {
+		if errors.As(err, new(*QuotaError)) || errors.Is(err, ErrUnavailable) || s.unusable() != nil {
 			return err
 		}
 		if first == nil {
@@ -219,7 +219,8 @@ func (m *maintainer) over(err error) bool {
 }
 
 // maintainInBackground carries out one step, and reports whether there may be more to do. After a failure that is not about
-// a single segment, as of a full disk, the next step waits, longer each time; if counts are wrong there is none.
+// a single segment, as of a full disk, the next step waits, longer each time; if counts are wrong there is none. While the
+// log is halted nothing is done, and when that ends it goes on as before.
 func (s *Store) maintainInBackground() (more bool, err error) {
 	m := &s.maintenance
 	select {
@@ -229,7 +230,7 @@ func (s *Store) maintainInBackground() (more bool, err error) {
 	}
 	m.step.Lock()
 	defer m.step.Unlock()
-	if m.halted || m.wait > 0 && m.clock.Now().Before(m.retry) {
+	if m.stopped || m.wait > 0 && m.clock.Now().Before(m.retry) || s.flight.halt() != nil {
 		return false, nil
 	}
 	rules := gc.Rules{Garbage: s.o.Maintenance.Garbage}
@@ -255,9 +256,9 @@ func (m *maintainer) outcome(err error) {
 		if m.wait > 0 {
 			m.wait, m.told = 0, nil // should it fail again, that is news
 		}
-	case m.over(err):
+	case m.over(err), errors.Is(err, ErrUnavailable):
 	case errors.Is(err, errMismatch):
-		m.halted = true
+		m.stopped = true
 	default:
 		m.wait = min(max(2*m.wait, firstRetry), lastRetry)
 		m.retry = m.clock.Now().Add(m.wait)
@@ -295,8 +296,8 @@ type MaintainProgress struct {
 // KeepFast is set, those that can be stored in less; then the index is compacted, a checkpoint is made, and the segments
 // that nothing is stored in are dropped, as far as no open view may still read them. progress may be nil.
 //
-// Errors: that of ctx when it ends; ErrClosed, ErrReadOnly; ErrCorrupt if a frame can be read from no member, or if counts
-// of what refers to stored blocks are wrong: nothing is freed then.
+// Errors: that of ctx when it ends; ErrClosed, ErrReadOnly, ErrUnavailable; ErrCorrupt if a frame can be read from no
+// member, or if counts of what refers to stored blocks are wrong: nothing is freed then.
 func (s *Store) Maintain(ctx context.Context, o MaintainOptions, progress func(MaintainProgress)) error {
 	if err := s.hold(); err != nil {
 		return err
@@ -343,7 +344,7 @@ func (s *Store) maintainAll(ctx context.Context, o *MaintainOptions, progress fu
 	m.step.Lock()
 	defer m.step.Unlock()
 	clear(m.stuck)
-	m.halted, m.wait = false, 0
+	m.stopped, m.wait = false, 0
 	if err := s.log.Rotate(); err != nil {
 		return err
 	}
@@ -412,7 +413,7 @@ func (s *Store) maintainLocked(ctx context.Context, rules gc.Rules, pace *limite
 		return false, nil // that was reported; nothing is freed
 	}
 	r, err := s.compactNext(ctx, rules, pace)
-	if errors.Is(err, ErrCorrupt) && !errors.Is(err, errMismatch) && r.segment != 0 {
+	if errors.Is(err, ErrCorrupt) && !errors.Is(err, errMismatch) && !errors.Is(err, ErrUnavailable) && r.segment != 0 {
 		s.maintenance.stuck[r.segment] = true
 		s.maintenance.report(s, err)
 		err = nil

@@ -81,6 +81,9 @@ func (s *Store) compact(ctx context.Context, id replication.SegmentID, pace *lim
 }
 
 func (c *compaction) run(ctx context.Context) error {
+	if err := c.s.flight.settle(); err != nil { // or frames could still be on their way out of the segment
+		return err
+	}
 	err := c.s.log.SegmentRecords(c.segment, func(r *replication.Record) error { return c.list(ctx, r) })
 	if err == nil {
 		err = c.condemn()
@@ -93,7 +96,7 @@ func (c *compaction) run(ctx context.Context) error {
 
 // rewrite stores anew, or frees, what condemn has found. looked is what newcomer has returned since.
 func (c *compaction) rewrite(ctx context.Context, looked uint64) error {
-	defer c.s.pardon() // everything that was freed is applied by then, or the store has failed
+	defer c.s.pardonWhenLanded()
 	if err := c.s.drain(looked); err != nil {
 		return err
 	}

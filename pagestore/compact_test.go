@@ -165,7 +165,7 @@ func TestCompactRevived(t *testing.T) {
 	if err := c.commit(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	s.pardon()
+	s.pardonWhenLanded()
 	wantMark(t, s)
 	wantRead(t, s, w, GenHead, 0, p[:pagemap.RegionBytes])
 	wantRead(t, s, v, GenHead, 1024, other)

@@ -13,6 +13,7 @@ import "pagevault/pagestore/pagemap"
 //  2. drain: every content that looked before has been released, and what it was used for is applied.
 //  3. In a new view, those of them that have a count of 0 still have it for ever. The others live.
 //  4. Free them. When that is applied, pardon: the names under which the flight still knows them go, and nil is published.
+//     If the log has halted meanwhile that is when it has gone on, and another set is published only after it.
 //
 // The names have to go because a block can have been in use between the two views, for somebody who had looked before the
 // first, under a name that the flight keeps for others: those who began to look later and before that use was applied, and
@@ -41,12 +42,10 @@ func (c *condemned) runs(runs pagemap.Entry) bool {
 	return false
 }
 
-// pardon ends that blocks are condemned. Those that were to be freed are gone by now, so whoever finds nil published must
-// not find them under a name of the flight.
-func (s *Store) pardon() {
+// pardonLocked ends that blocks are condemned. Those that were to be freed are gone by now, so whoever finds nil published
+// must not find them under a name of the flight, whose lock the caller has.
+func (s *Store) pardonLocked() {
 	f := &s.flight.mu
-	f.Lock()
-	defer f.Unlock()
 	gone := s.condemned.Load()
 	s.condemned.Store(nil)
 	if gone == nil || len(gone.blocks) == 0 {

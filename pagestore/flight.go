@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"cmp"
 	"sync"
 
 	"pagevault/internal/digest"
@@ -17,9 +18,13 @@ type flight struct {
 	maxFingerprints int
 	mu              struct {
 		sync.Mutex
-		moved   *sync.Cond // applied grew, failed was set, the oldest content was released, or the store is closing
+		moved   *sync.Cond // applied grew, failed or halted was set, the oldest content was released, or the store is closing
 		applied replication.LSN
 		failed  error
+		halted  error // why the log takes no records now; nil while it does. See halt.go
+
+		abandoned replication.LSN // the newest record that was in flight at a halt: its update was told so
+		landing   func()          // to be called once abandoned is applied, with the lock; nil: nothing
 
 		waiting []*pending // enqueued and not applied, in order
 		rows    map[string]flyingRow
@@ -197,6 +202,9 @@ func (f *flight) launched(p *pending, tx *Tx, next pagemap.FrameID) {
 			m.gens[k] = flyingGen{frozen, lsn}
 			p.gens = append(p.gens, k)
 		}
+		if m.halted != nil { // since Append, nearly always; see Update
+			f.abandonLocked(p)
+		}
 	}
 	f.forgetLocked()
 }
@@ -227,12 +235,16 @@ func (f *flight) landed(lsn replication.LSN, records []*replication.Record) {
 	for _, r := range records {
 		r.User.(*pending).finishLocked(nil)
 	}
+	if m.landing != nil && m.applied >= m.abandoned {
+		m.landing()
+		m.landing = nil
+	}
 	f.forgetLocked()
 	m.moved.Broadcast()
 }
 
 // finishLocked tells the goroutine that waits for p. Only the first call counts: a record may be applied after the
-// store has given up on it.
+// store has given up on it, or the log has halted.
 func (p *pending) finishLocked(err error) {
 	if !p.finished {
 		p.finished = true
@@ -262,18 +274,18 @@ func (f *flight) busy() bool {
 	return len(f.mu.waiting) > 0
 }
 
-// await returns when the record lsn is applied, or with the error that says it will not be.
+// await returns when the record lsn is applied, or with the error that says it will not be, or not soon.
 func (f *flight) await(lsn replication.LSN) error {
 	m := &f.mu
 	m.Lock()
 	defer m.Unlock()
-	for m.applied < lsn && m.failed == nil {
+	for m.applied < lsn && m.failed == nil && m.halted == nil {
 		m.moved.Wait()
 	}
 	if m.applied >= lsn {
 		return nil
 	}
-	return m.failed
+	return cmp.Or(m.failed, m.halted)
 }
 
 // newcomer returns the place of the content that was the last to begin to look, for drain.
@@ -284,12 +296,13 @@ func (f *flight) newcomer() uint64 {
 }
 
 // drain returns when every content up to last, which newcomer has returned, has been released and every record that was
-// enqueued until then is applied. It returns an error if that will not be: the store has failed or is being closed.
+// enqueued until then is applied. It returns an error if that will not be, or not soon: the store has failed or is being
+// closed, or the log halts.
 func (s *Store) drain(last uint64) error {
 	m := &s.flight.mu
 	m.Lock()
 	for m.oldest != nil && m.oldest.entered <= last {
-		if err := s.unusable(); err != nil {
+		if err := cmp.Or(s.unusable(), m.halted); err != nil {
 			m.Unlock()
 			return err
 		}

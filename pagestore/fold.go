@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -101,7 +102,7 @@ func (s *Store) foldStep(ctx context.Context, settled bool) (more bool, bytes in
 	f := &s.folder.mu
 	f.Lock()
 	defer f.Unlock()
-	if err := errors.Join(ctx.Err(), s.unusable()); err != nil {
+	if err := cmp.Or(ctx.Err(), s.unusable(), s.flight.settle()); err != nil {
 		return false, 0, err
 	}
 	var ripe func(r *folding) bool

@@ -6,6 +6,7 @@ import "pagevault/replication"
 type (
 	MemberStatus = replication.MemberStatus
 	MemberState  = replication.State
+	MemberError  = replication.MemberError // an operation on a member's files that failed
 )
 
 // The states of a member. See package replication.
@@ -26,3 +27,10 @@ type Redundancy = replication.Redundancy
 
 // Member is a directory that is to be a member of the log.
 type Member = replication.Member
+
+// Reading and comparing everything that the members hold; see package replication.
+type (
+	ScrubOptions = replication.ScrubOptions
+	ScrubStatus  = replication.ScrubStatus
+	LogProblem   = replication.Problem // what is not as it should be on a member
+)

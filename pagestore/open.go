@@ -98,6 +98,7 @@ func newStore(o *Options, log *replication.Log) *Store {
 	}
 	s.indexFS.FS = o.FS
 	s.flight.init()
+	o.halting.attach(&s.flight)
 	s.maintenance.init(o)
 	s.SetQuota(o.Quota)
 	s.views.mu.none = sync.NewCond(&s.views.mu)

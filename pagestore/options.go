@@ -37,6 +37,7 @@ type Options struct {
 	Events        *Events       // optional callbacks
 
 	damagedCopies *atomic.Uint64 // see Stats; counted by what the log tells
+	halting       *halting       // is told by the log
 
 	// Tests vary these.
 	limits           limits                            // of a store that is created
@@ -150,17 +151,25 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Events == nil {
 		o.Events = &Events{}
 	}
-	o.countDamage()
+	o.listen()
 	return o, nil
 }
 
-// countDamage has the log tell of the copies that are damaged or cannot be read.
-func (o *Options) countDamage() {
-	o.damagedCopies = new(atomic.Uint64)
+// listen has the log tell what the store needs to know, beside what the caller wants to.
+func (o *Options) listen() {
 	var events replication.Events
 	if o.Log.Events != nil {
 		events = *o.Log.Events
 	}
+	o.countDamage(&events)
+	o.halting = new(halting)
+	o.halting.watch(&events)
+	o.Log.Events = &events
+}
+
+// countDamage has the log tell of the copies that are damaged or cannot be read.
+func (o *Options) countDamage(events *replication.Events) {
+	o.damagedCopies = new(atomic.Uint64)
 	count, damaged, failed := o.damagedCopies, o.Events.DamagedCopy, events.ReadFailed
 	events.ReadFailed = func(member int, at replication.Position, err error) {
 		count.Add(1)
@@ -175,5 +184,4 @@ func (o *Options) countDamage() {
 			failed(member, at, err)
 		}
 	}
-	o.Log.Events = &events
 }

@@ -75,7 +75,7 @@ func (s *Store) reapStep(ctx context.Context) (volume VolumeID, more bool, err e
 	r := &s.reaper.mu
 	r.Lock()
 	defer r.Unlock()
-	if err := cmp.Or(ctx.Err(), s.unusable()); err != nil {
+	if err := cmp.Or(ctx.Err(), s.unusable(), s.flight.settle()); err != nil {
 		return 0, false, err
 	}
 	step, err := s.planStep(&r.pass, r.last)

@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -21,7 +22,10 @@ import (
 // a crash could take back. fn must be short, does no I/O of its own and must not call Update.
 //
 // Errors: ErrReadOnly, wrapping the cause, when the log or the index has failed; what was not acknowledged is then
-// either there as a whole or not at all. ErrClosed. An error of the log if the record is too large; nothing happens.
+// either there as a whole or not at all. ErrUnavailable while too few members can be written: nothing has happened, or
+// the record was on its way already, and is applied as a whole as soon as enough of them work again, or never if the store
+// is closed before. Updates that come after it see what it has changed. ErrClosed. An error of the log if the record is
+// too large; nothing happens.
 func (s *Store) Update(fn func(tx *Tx) error) error {
 	p, seen, err := s.sequence(fn)
 	if p == nil {
@@ -34,8 +38,11 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 	}
 	if err := <-p.done; err != nil {
 		// The index may have failed while the log is well and still writes the record. Its bytes are the caller's, who uses
-		// them for something else after this. p is not used again: the applying goroutine may hold on to it.
-		s.log.Release(p.record.LSN)
+		// them for something else after this. A log that has halted has made copies of them, and Release returns at once, but
+		// it may go on at any moment. p is not used again: the applying goroutine may hold on to it, or be yet to apply it.
+		if !p.copied {
+			s.log.Release(p.record.LSN)
+		}
 		return err
 	}
 	p.reset()
@@ -51,7 +58,7 @@ func (s *Store) Update(fn func(tx *Tx) error) error {
 func (s *Store) sequence(fn func(tx *Tx) error) (p *pending, seen replication.LSN, err error) {
 	s.seq.Lock()
 	defer s.seq.Unlock()
-	if err := s.unusable(); err != nil {
+	if err := cmp.Or(s.unusable(), s.flight.halt()); err != nil {
 		return nil, 0, err
 	}
 	tx := &s.seq.tx
@@ -77,6 +84,7 @@ type pending struct {
 	stored   int64 // bytes of content it adds to the log
 	most     int64 // by how much it makes the live bytes grow at most, whatever is dead of what it refers to
 	finished bool  // done was sent to; guarded by the flight's lock
+	copied   bool  // the log has copies of the bytes of the record; the same, set before done is sent to
 
 	rows  []string     // keys it has in the flight
 	gens  []generation // the same
@@ -119,10 +127,7 @@ func (tx *Tx) commit() (*pending, error) {
 		s.flight.mu.Lock()
 		b.undo()
 		s.flight.mu.Unlock()
-		if s.log.Failed() != nil {
-			return nil, readOnly(err)
-		}
-		return nil, err
+		return nil, s.refused(err)
 	}
 	invariant.Check(lsn == s.seq.last+1 && lsn == p.record.LSN, "record %d after %d", lsn, s.seq.last)
 	s.seq.last, s.seq.nextFrame, s.seq.nextVolume = lsn, b.next, tx.nextVolume
@@ -131,6 +136,15 @@ func (tx *Tx) commit() (*pending, error) {
 	s.quota.metas.Add(int64(len(p.record.Meta)))
 	s.flight.launched(p, tx, b.next)
 	return p, nil
+}
+
+// refused returns what an update says whose record was not enqueued because of err. What a halted log refuses it may take
+// later.
+func (s *Store) refused(err error) error {
+	if s.log.Failed() == nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return readOnly(err)
 }
 
 // lockFlight locks the flight at a moment when it can complete every content of the transaction. It looks up the

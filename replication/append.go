@@ -182,7 +182,8 @@ func (l *Log) take(batch []*Record) (_ []*Record, fresh bool, rotate uint64) {
 }
 
 // Rotate seals the open segment, if there is one, so that every record which Next has returned before the call lies in a
-// sealed segment when it returns. The next record opens a new segment. The error is the log's failure, or ErrClosed.
+// sealed segment when it returns. The next record opens a new segment. The error is the
+// log's failure, ErrClosed, or an *UnavailableError while too few members can be written.
 func (l *Log) Rotate() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,11 +193,14 @@ func (l *Log) Rotate() error {
 	l.mu.rotate++
 	mine := l.mu.rotate
 	l.work.Signal()
-	for l.mu.rotated < mine && l.mu.failed == nil && !l.mu.drained {
+	for l.mu.rotated < mine && l.mu.failed == nil && l.mu.unavailable == nil && !l.mu.drained {
 		l.durable.Wait()
 	}
-	if l.mu.rotated >= mine {
+	switch {
+	case l.mu.rotated >= mine:
 		return nil
+	case l.mu.failed == nil && l.mu.unavailable != nil:
+		return l.mu.unavailable
 	}
 	return l.mu.failed // nil: Close has sealed it
 }

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ type arranger struct {
 		sync.Mutex
 		checked map[SegmentID]bool  // the shards were read and checked since Open
 		rests   map[SegmentID]*rest // after failures
+		seen    *membership         // under which those failures were
 	}
 }
 
@@ -73,6 +75,32 @@ func (a *arranger) wasChecked(id SegmentID) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.mu.checked[id]
+}
+
+// unnote says that it is not known any more how the shards of a segment are.
+func (a *arranger) unnote(id SegmentID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.mu.checked, id)
+}
+
+// noteMembership lets all that rests be tried at once when the members are not those with whom it failed.
+func (a *arranger) noteMembership(ms *membership) {
+	a.mu.Lock()
+	changed := a.mu.seen != ms
+	a.mu.seen = ms
+	a.mu.Unlock()
+	if changed {
+		a.forget()
+	}
+}
+
+// prune forgets segments that are no more.
+func (a *arranger) prune(holds func(SegmentID) bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	maps.DeleteFunc(a.mu.checked, func(id SegmentID, _ bool) bool { return !holds(id) })
+	maps.DeleteFunc(a.mu.rests, func(id SegmentID, _ *rest) bool { return !holds(id) })
 }
 
 // forget lets all that rests be tried at once.

@@ -171,6 +171,8 @@ func (l *Log) writable() error {
 		return l.mu.failed
 	case l.mu.closing:
 		return ErrClosed
+	case l.mu.unavailable != nil:
+		return l.mu.unavailable
 	}
 	return nil
 }
@@ -294,6 +296,8 @@ func (l *Log) awaitMembership(wanted func(*membership) bool) error {
 		switch {
 		case l.mu.failed != nil:
 			return l.mu.failed
+		case l.mu.unavailable != nil:
+			return l.mu.unavailable
 		case l.mu.drained:
 			return ErrClosed
 		}

@@ -207,7 +207,7 @@ type job func(ctx context.Context) (did bool, err error)
 // jobs returns what work does, the most urgent first: what is damaged, then what lacks copies, then what is only not as it is
 // wanted.
 func (l *Log) jobs() []job {
-	return []job{l.healStep, l.tidyCheckpoint}
+	return []job{l.healStep, l.arrangeUrgent, l.tidyCheckpoint, l.arrangeStep}
 }
 
 // workOnce does one piece of the first job that has something to do, and reports whether any had.

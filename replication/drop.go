@@ -89,8 +89,8 @@ func withDropped(ranges []segment.Range, more []indexed) []segment.Range {
 	return out
 }
 
-// removeSegments removes the files of dropped segments from all members that are written. That need not be durable: what comes
-// back after a crash is removed by Open, and what lies on other members when they are caught up.
+// removeSegments removes the files of dropped segments, copies and shards, from all members that are written. That need not be
+// durable: what comes back after a crash is removed by Open, and what lies on other members when they are caught up.
 func (l *Log) removeSegments(ids []SegmentID) error {
 	ms := l.now()
 	return l.eachMember(ms, ms.written(), func(m *member) error {

@@ -362,6 +362,11 @@ func (l *Log) healDirectories(ctx context.Context) (done []Repair, err error) {
 		if err != nil {
 			return done, err
 		}
+		if errors.Is(f.unnamed, segment.ErrDamaged) {
+			if err := l.renewIdentity(m, f.unnamed); err != nil {
+				return done, err
+			}
+		}
 		repairs, err := l.removeExtra(m, &f)
 		done = append(done, repairs...)
 		if err == nil {

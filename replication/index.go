@@ -2,6 +2,7 @@ package replication
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"sync"
 
@@ -44,6 +45,12 @@ func (s *indexed) last() LSN { return s.first + LSN(s.count) - 1 }
 // sameSources reports whether the bytes of the segment are to be had where they were when old was taken.
 func (s *indexed) sameSources(old *indexed) bool {
 	return s.holders == old.holders && slices.Equal(s.shards, old.shards) && s.k == old.k
+}
+
+// shardBytes is how long the file of each shard is.
+func (s *indexed) shardBytes() int64 {
+	f := segment.Shard{K: int(s.k), M: int(s.m), Trailer: segment.Trailer{Length: uint32(s.length)}}
+	return f.FileBytes()
 }
 
 // passed notes that segments up to id, whose last record is lsn, were there once.
@@ -93,6 +100,20 @@ func (x *index) all() []indexed {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return slices.Clone(x.mu.segments)
+}
+
+// each goes through the segments, in order, without copying them. Nobody waits for the body but who changes the index, so it
+// must be quick; it must not ask the index, nor keep the pointer.
+func (x *index) each() iter.Seq[*indexed] {
+	return func(yield func(*indexed) bool) {
+		x.mu.RLock()
+		defer x.mu.RUnlock()
+		for i := range x.mu.segments {
+			if !yield(&x.mu.segments[i]) {
+				return
+			}
+		}
+	}
 }
 
 // end returns the highest id that ever was and the last durable record.

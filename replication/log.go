@@ -179,6 +179,8 @@ func (l *Log) release() error {
 	for _, m := range all {
 		if m.stop() {
 			errs = append(errs, m.release())
+		} else {
+			m.leaveToDisk()
 		}
 	}
 	return errors.Join(errs...)
@@ -189,6 +191,7 @@ func (l *Log) Stats() Stats {
 	var s Stats
 	l.index.stats(&s)
 	l.healStats(&s)
+	l.arrangeStats(&s)
 	k := l.keeper.current()
 	s.CheckpointLSN, s.CheckpointBytes = k.LSN, k.Bytes()
 	for _, r := range k.Dropped {

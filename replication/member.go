@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,9 +39,7 @@ type member struct {
 	dirFD  vfs.File // the directory, for syncing
 	device string
 
-	// naming is held to rename a segment, and shared to open one for reading. Pebble's memory file system takes a file away
-	// from its old name before it puts it under the new one, and a reader between the two would find neither.
-	naming sync.RWMutex
+	renames atomic.Int64 // begun and ended: odd while one is under way. See named
 
 	steps   chan step     // nil: it is not written
 	stopped chan struct{} // closed when run has ended
@@ -301,21 +300,35 @@ func (m *member) closeFile() {
 }
 
 func (m *member) rename(from, to string) error {
-	m.naming.Lock()
-	defer m.naming.Unlock()
+	m.renames.Add(1)
+	defer m.renames.Add(1)
 	return m.fs.Rename(m.path(from), m.path(to))
 }
 
 // openSegment opens a segment for reading. sealed is what the caller believes about its name, which may be out of date.
-func (m *member) openSegment(id SegmentID, sealed bool) (vfs.File, error) {
-	m.naming.RLock()
-	defer m.naming.RUnlock()
-	f, err := m.fs.Open(m.path(segment.Name(id, sealed)))
-	if errors.Is(err, fs.ErrNotExist) {
-		// It was sealed meanwhile; or the log is read only, and this copy was not renamed before a crash.
-		f, err = m.fs.Open(m.path(segment.Name(id, !sealed)))
-	}
+func (m *member) openSegment(id SegmentID, sealed bool) (f vfs.File, err error) {
+	err = m.named(func() error {
+		f, err = m.fs.Open(m.path(segment.Name(id, sealed)))
+		if errors.Is(err, fs.ErrNotExist) {
+			// It was sealed meanwhile; or the log is read only, and this copy was not renamed before a crash.
+			f, err = m.fs.Open(m.path(segment.Name(id, !sealed)))
+		}
+		return err
+	})
 	return f, err
+}
+
+// named calls look, which looks for files by their names, until it has found them or surely cannot. A memory file system takes a
+// file away from its old name before it puts it under the new one, and who looks between the two finds neither.
+func (m *member) named(look func() error) error {
+	for {
+		before := m.renames.Load()
+		err := look()
+		if !errors.Is(err, fs.ErrNotExist) || before%2 == 0 && m.renames.Load() == before {
+			return err
+		}
+		runtime.Gosched()
+	}
 }
 
 func (m *member) path(name string) string { return m.fs.PathJoin(m.dir, name) }
@@ -408,6 +421,15 @@ func (m *member) stop() (ended bool) {
 	<-m.stopped
 	m.steps = nil
 	return true
+}
+
+// leaveToDisk ends the member's goroutine and closes what is open when its disk answers, and does not wait for that.
+func (m *member) leaveToDisk() {
+	close(m.steps)
+	go func() {
+		<-m.stopped
+		_ = m.release() // nobody waits for it
+	}()
 }
 
 // release closes what acquire and the steps have opened. The goroutine must have ended.

@@ -20,6 +20,8 @@ func (l *Log) probeMember(m *member) {
 	m.measure()
 	switch {
 	case err == nil || !l.now().has(m):
+	case errors.Is(err, segment.ErrDamaged):
+		_ = l.renewIdentity(m, err) // or at the next look
 	case errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE):
 		// The process has too many files open, which says nothing about this member.
 	case errors.Is(err, errVanished):
@@ -30,15 +32,18 @@ func (l *Log) probeMember(m *member) {
 }
 
 // lookAt looks whether the member's directory is the one that was opened: under its path there is the same directory, and in it
-// who it is and the segment that is being written. That MEMBER is damaged is no reason to do without a member.
+// who it is and the segment that is being written. That MEMBER is damaged, which is segment.ErrDamaged, is no reason to do without
+// a member.
 func (l *Log) lookAt(m *member) error {
 	if err := m.sameDirectory(); err != nil {
 		return err
 	}
+	damage := error(nil)
 	switch who, err := m.readMember(); {
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: %s is not there", errVanished, segment.IdentityName)
 	case errors.Is(err, segment.ErrDamaged):
+		damage = err
 	case err != nil:
 		return &MemberError{Dir: m.dir, Op: "read " + segment.IdentityName, Err: err}
 	case who.Roster.Store != l.store, int(who.Number) != m.number+1, len(who.Roster.Rows) > 0 && who.ID() != m.id:
@@ -46,23 +51,32 @@ func (l *Log) lookAt(m *member) error {
 	}
 	id := l.openOn(m)
 	if id == 0 {
-		return nil
+		return damage
 	}
 	_, err := m.fs.Stat(m.path(segment.Name(id, false)))
 	if errors.Is(err, fs.ErrNotExist) && l.openOn(m) == id && l.now().has(m) {
-		// It was neither sealed nor removed meanwhile, by us. Renaming holds naming, so this look is not between two names.
-		m.naming.RLock()
-		_, err = m.fs.Stat(m.path(segment.Name(id, false)))
-		sealed := false
-		if err != nil {
-			_, other := m.fs.Stat(m.path(segment.Name(id, true)))
-			sealed = other == nil
-		}
-		m.naming.RUnlock()
-		if err != nil && !sealed && l.openOn(m) == id && l.now().has(m) {
+		// It was neither sealed nor removed meanwhile, by us.
+		err = m.named(func() error {
+			_, err := m.fs.Stat(m.path(segment.Name(id, false)))
+			if errors.Is(err, fs.ErrNotExist) {
+				_, err = m.fs.Stat(m.path(segment.Name(id, true)))
+			}
+			return err
+		})
+		if err != nil && l.openOn(m) == id && l.now().has(m) {
 			return fmt.Errorf("%w: segment %d, which is being written, is not there", errVanished, id)
 		}
 	}
+	return damage
+}
+
+// renewIdentity writes the MEMBER file of a member anew, which was found to be damaged; all members get theirs.
+func (l *Log) renewIdentity(m *member, why error) error {
+	m.damaged.Add(1)
+	if err := l.edited(false, func(*roster.Roster) error { return nil }); err != nil {
+		return err
+	}
+	l.repaired(m, Repair{Member: m.number, File: segment.IdentityName, Bytes: segment.MemberBytes(len(l.now().roster.Rows)), Reason: why.Error()})
 	return nil
 }
 

@@ -107,6 +107,7 @@ type rewriter struct {
 
 	waiting [][]*member     // who may have a copy that was not opened yet: the best first, the last resort last
 	shards  bool            // there are shards, not opened yet
+	voted   bool            // what most copies say was made a source
 	sources []rewriteSource // opened, and as far as their header and footer tell, copies of this segment
 	lacking Set             // members that hold the segment, and did not have a record of it whole
 	merge   merger          // of sources, if elect
@@ -127,7 +128,7 @@ type rewriter struct {
 
 // rewriteSource is a copy that records are taken from.
 type rewriteSource struct {
-	member  int // -1: the shards
+	member  int // -1: the shards; byVote
 	holder  bool
 	src     io.ReaderAt
 	reader  *segment.Reader
@@ -209,7 +210,7 @@ func (w *rewriter) begin() error {
 // more opens the next members' copies; it returns false if there are no more to ask.
 func (w *rewriter) more() bool {
 	if len(w.waiting) == 0 {
-		return false
+		return w.vote()
 	}
 	next := w.waiting[0]
 	w.waiting = w.waiting[1:]
@@ -226,6 +227,30 @@ func (w *rewriter) more() bool {
 	}
 	return true
 }
+
+// vote makes what most copies say byte by byte one more source, if there are enough of them: where no copy has a record whole that
+// may.
+func (w *rewriter) vote() bool {
+	if w.voted {
+		return false
+	}
+	w.voted = true
+	v := &voter{}
+	for i := range w.sources {
+		if s := &w.sources[i]; s.member >= 0 && s.holder {
+			v.copies = append(v.copies, s.src)
+		}
+	}
+	if len(v.copies) < votersMin {
+		return false
+	}
+	s := rewriteSource{member: byVote, src: v, close: func() {}, reader: segment.NewReader(v, w.s.length, w.l.store, w.s.id)}
+	w.sources = append(w.sources, s)
+	return true
+}
+
+// byVote stands for the member of a source that is several.
+const byVote = -2
 
 // openShards opens the shards as one source. ok is false if they do not have so much as a header.
 func (w *rewriter) openShards() (s rewriteSource, ok bool) {
@@ -395,9 +420,10 @@ func (w *rewriter) record(lsn LSN) (h segment.RecordHeader, err error) {
 		case w.ctx.Err() != nil:
 			return h, w.ctx.Err()
 		case err == nil:
-			found := w.sources[i]
-			copy(w.sources[1:i+1], w.sources[:i])
-			w.sources[0] = found
+			if found := w.sources[i]; found.member != byVote {
+				copy(w.sources[1:i+1], w.sources[:i])
+				w.sources[0] = found
+			}
 			return h, nil
 		}
 		w.takeBack()

@@ -16,6 +16,12 @@ import (
 // errNoShard says that nobody who is there has a shard.
 var errNoShard = errors.New("no member that is there has it")
 
+// errOtherShards says that a segment got other shards while it was read.
+var errOtherShards = errors.New("the segment is kept otherwise by now")
+
+// sameCode reports whether the segment has shards of the same code as when old was taken.
+func (s *indexed) sameCode(old *indexed) bool { return s.k == old.k && s.m == old.m }
+
 // shardPatience is how many times Options.HedgeAfter is waited for a data shard before its bytes are made from others, which
 // takes K reads of whole blocks instead of one.
 const shardPatience = 4
@@ -80,7 +86,7 @@ func (l *Log) shardsOf(s *indexed) (*shardSet, error) {
 // looked at.
 func (l *Log) shardFailed(s *indexed, m *member, i int, off int64, err error) {
 	now, ok, _ := l.index.get(s.id)
-	if m == nil || errors.Is(err, ErrClosed) || !ok || i >= len(now.shards) || int(now.shards[i]) != m.number {
+	if m == nil || errors.Is(err, ErrClosed) || !ok || !now.sameCode(s) || i >= len(now.shards) || int(now.shards[i]) != m.number {
 		return
 	}
 	why := fmt.Errorf("shard %d: %w", i, err)
@@ -349,10 +355,12 @@ func (f shardFile) within(p []byte, off int64, limit time.Duration) error {
 }
 
 // openShard opens a shard for reading.
-func (m *member) openShard(id SegmentID, i int) (vfs.File, error) {
-	m.naming.RLock()
-	defer m.naming.RUnlock()
-	return m.fs.Open(m.path(segment.ShardName(id, i)))
+func (m *member) openShard(id SegmentID, i int) (f vfs.File, err error) {
+	err = m.named(func() error {
+		f, err = m.fs.Open(m.path(segment.ShardName(id, i)))
+		return err
+	})
+	return f, err
 }
 
 // shardSources returns the shards of a segment as sources: read straight, and, for who can tell whether bytes are right, with
@@ -371,6 +379,9 @@ func (l *Log) shardSources(s *indexed, checked bool) []source {
 			n, err := read(x, p, off)
 			if n == len(p) {
 				err = nil
+			}
+			if now, ok, _ := l.index.get(row.id); err == nil && (!ok || !now.sameCode(&row)) {
+				err = errOtherShards // whose bytes under the same names mean something else
 			}
 			return err
 		}}

@@ -30,9 +30,9 @@ func (l *Log) sources(id SegmentID) []source {
 }
 
 // sourcesOf returns the sources of a segment as the index has it. For who can tell whether bytes are right, checked, there
-// are two more kinds: the shards with each block of them checked, so that damaged ones are made up from the others, and
-// copies that members may have which are not known to hold the segment, because they were not written for some time. These
-// may hold other records in the place of those that were acknowledged, and so are for nobody else.
+// are more kinds: the shards with each block of them checked, so that damaged ones are made up from the others; copies that
+// members may have which are not known to hold the segment, because they were not written for some time, and may hold other
+// records in the place of those that were acknowledged; and what most copies say byte by byte.
 func (l *Log) sourcesOf(s *indexed, checked bool) []source {
 	ms := l.now()
 	out := make([]source, 0, 4)
@@ -50,6 +50,7 @@ func (l *Log) sourcesOf(s *indexed, checked bool) []source {
 			}
 		}
 		l.order(out[known:], s.id)
+		out = append(out, l.voteSource(s, out[:known:known])...)
 	}
 	return out
 }

@@ -309,6 +309,9 @@ func (s *segmentCheck) record(must bool) (h segment.RecordHeader, found bool) {
 	if s.v.stopped != nil {
 		return h, false
 	}
+	if !found {
+		found, clear = s.voted(lsn), true
+	}
 	report := s.problem
 	if !found || !clear {
 		report = s.loss
@@ -323,6 +326,28 @@ func (s *segmentCheck) record(must bool) (h segment.RecordHeader, found bool) {
 		}
 	}
 	return g.header, found
+}
+
+// voted reads the next record as most copies say it is, byte by byte, and reports whether that is whole: then each copy can be put
+// right, though none of them is.
+func (s *segmentCheck) voted(lsn LSN) bool {
+	v := &voter{}
+	size := int64(0)
+	for i := range s.copies {
+		if c := &s.copies[i]; c.reader != nil && s.v.log != nil {
+			v.copies = append(v.copies, c.paced)
+			size = max(size, c.size)
+		}
+	}
+	if len(v.copies) < votersMin {
+		return false
+	}
+	h, err := segment.NewReader(v, size, s.v.store, s.w.id).Record(s.end)
+	if err != nil || h.LSN != lsn {
+		return false
+	}
+	s.merge.header, s.merge.of = h, -1
+	return true
 }
 
 // tail looks at what lies behind the last whole record of a segment whose end nobody knows for sure.

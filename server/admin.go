@@ -15,16 +15,22 @@ import (
 //
 //	GET /          the paths below, a line each
 //	GET /healthz   200 while the process runs
-//	GET /readyz    200 while every account can be written, else 503; the body says which members are not well and why
+//	GET /readyz    200 while every account can be written, else 503; the body says what is not well and why
 //	GET /metrics   the figures, as Prometheus reads them
 //	GET /accounts  what each account has and takes, in JSON; ?account=NAME for one
 //	POST /maintain gives back the space of what was deleted; see maintain
 //	POST /check    checks what is stored; see checkAccounts
 //	GET /members   the members of each account's log, in JSON; ?account=NAME for one account
+//	POST /members/replace  puts a directory in the place of a member, or adds one; see replaceMember
+//	POST /members/retire   takes a member out; see retireMember
+//	POST /redundancy       changes how sealed segments are kept; see setRedundancy
+//	GET /scrub     when everything was last read and compared, and how far it is, in JSON; ?account=NAME for one account
+//	POST /scrub    reads and compares everything now, and heals it; see scrub
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/check (POST)\n/maintain (POST)\n")
+		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/scrub\n/check (POST)\n/maintain (POST)\n"+
+			"/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n")
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -33,6 +39,11 @@ func (s *Server) Admin() http.Handler {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /accounts", s.accounts)
 	mux.HandleFunc("GET /members", s.members)
+	mux.HandleFunc("POST /members/replace", s.replaceMember)
+	mux.HandleFunc("POST /members/retire", s.retireMember)
+	mux.HandleFunc("POST /redundancy", s.setRedundancy)
+	mux.HandleFunc("GET /scrub", s.scrubState)
+	mux.HandleFunc("POST /scrub", s.scrub)
 	return mux
 }
 
@@ -49,6 +60,7 @@ type accountReading struct {
 	Writable bool            `json:"writable"`
 	Degraded bool            `json:"degraded"`
 	Error    string          `json:"error,omitempty"`
+	Reasons  []string        `json:"reasons,omitempty"` // why it is degraded
 	Members  []memberReading `json:"members"`
 }
 
@@ -78,12 +90,39 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 
 func readAccount(a *blobstore.Account) accountReading {
 	h := a.Health()
-	reading := accountReading{Name: h.Account, Writable: h.Writable, Degraded: h.Degraded, Error: h.Error}
+	reading := accountReading{Name: h.Account, Writable: h.Writable, Degraded: h.Degraded, Error: h.Error, Reasons: degradedBy(&h)}
 	for i := range h.Members {
 		m := &h.Members[i]
 		reading.Members = append(reading.Members, memberReading{m.Number, m.Dir, m.State, m.Reason, m.Error})
 	}
 	return reading
+}
+
+// degradedBy says what is not as it should be.
+func degradedBy(h *blobstore.Health) (reasons []string) {
+	if !h.Writable {
+		reasons = append(reasons, "writes are refused: "+h.Error)
+	}
+	for i := range h.Members {
+		m := &h.Members[i]
+		if m.State == blobstore.MemberCurrent {
+			continue
+		}
+		text := fmt.Sprintf("member %d is %s", m.Number, m.State)
+		for _, more := range []string{m.Reason, m.Error} {
+			if more != "" {
+				text += ": " + more
+			}
+		}
+		reasons = append(reasons, text)
+	}
+	if h.UnderReplicated > 0 {
+		reasons = append(reasons, fmt.Sprintf("%d bytes lack a copy or a shard", h.UnderReplicated))
+	}
+	if h.Unhealable > 0 {
+		reasons = append(reasons, fmt.Sprintf("segments of which something can be had from no member that is there: %d", h.Unhealable))
+	}
+	return reasons
 }
 
 // figure is one number of the state of an account's store, read when it is asked for.
@@ -174,7 +213,7 @@ func storeFigures() []figure {
 	gauge := func(name, help string, read func(a *blobstore.Account) float64) figure {
 		return newFigure(name, help, prometheus.GaugeValue, read)
 	}
-	return []figure{
+	return append(scrubFigures(gauge), []figure{
 		gauge("writable", "1 while the account takes writes.", func(a *blobstore.Account) float64 {
 			if a.Available() != nil {
 				return 0
@@ -189,6 +228,16 @@ func storeFigures() []figure {
 		}),
 		gauge("under_replicated_bytes", "Bytes of the log that lack a copy or a shard.",
 			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().UnderReplicated) }),
+		gauge("healing_segments", "Segments of the log that wait to be compared and healed.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Healing) }),
+		gauge("unhealable_segments", "Segments of the log of which something can be had from no member that is there.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().Unhealable) }),
+		gauge("copy_bytes", "Bytes of segments that are whole copies, on all members together.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().CopyBytes) }),
+		gauge("shard_bytes", "Bytes of shards of segments, on all members together.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().ShardBytes) }),
+		gauge("min_replicas", "Members that must be current for the account to take writes.",
+			func(a *blobstore.Account) float64 { return float64(a.Store().Log().Stats().MinReplicas) }),
 		counter("written_bytes", "Bytes of pages that clients wrote.",
 			func(a *blobstore.Account) float64 { return float64(a.Store().Stats().LogicalBytes) }),
 		counter("zero_bytes", "Of these, in chunks of nothing but zeros, which store nothing.",
@@ -234,5 +283,35 @@ func storeFigures() []figure {
 			}
 			return float64(n)
 		}),
+	}...)
+}
+
+// scrubFigures are what is told about the reading and comparing of everything that the members hold.
+func scrubFigures(gauge func(name, help string, read func(a *blobstore.Account) float64) figure) []figure {
+	return []figure{
+		gauge("scrub_age_seconds", "Time since everything that the members hold was last read and compared. -1: it never was.",
+			func(a *blobstore.Account) float64 {
+				if s := a.ScrubState(); s.Finished != nil {
+					return s.AgeSeconds
+				}
+				return -1
+			}),
+		gauge("scrub_running", "1 while a run through everything is under way, also while it makes room for requests.",
+			func(a *blobstore.Account) float64 {
+				if a.ScrubState().Running {
+					return 1
+				}
+				return 0
+			}),
+		gauge("scrub_read_bytes", "Bytes that the run under way has read, on all members together. 0: there is none.",
+			func(a *blobstore.Account) float64 { return float64(a.ScrubState().Bytes) }),
+		gauge("scrub_total_bytes", "Bytes that the run under way will have read, on all members together. 0: there is none.",
+			func(a *blobstore.Account) float64 { return float64(a.ScrubState().Total) }),
+		gauge("scrub_problems", "Problems found by the run under way, or else by the last.",
+			func(a *blobstore.Account) float64 { return float64(a.ScrubState().Problems) }),
+		gauge("scrub_healed", "Files that this run has written again or removed.",
+			func(a *blobstore.Account) float64 { return float64(a.ScrubState().Healed) }),
+		gauge("scrub_unhealable", "Of the problems of this run, such as no member that is there can put right.",
+			func(a *blobstore.Account) float64 { return float64(a.ScrubState().Unhealable) }),
 	}
 }

@@ -36,7 +36,8 @@ func TestAdmin(t *testing.T) {
 	if status, body := ts.admin(t, "/readyz"); status != 200 || !strings.Contains(body, `"ready":true`) || !strings.Contains(body, `"dir":"replica-1/`) && !strings.Contains(body, `"dir":"replica-1"`) {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	if status, body := ts.admin(t, "/"); status != 200 || body != "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/check (POST)\n/maintain (POST)\n" {
+	if status, body := ts.admin(t, "/"); status != 200 || !strings.HasPrefix(body, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/scrub\n/check (POST)\n") ||
+		!strings.HasSuffix(body, "\n/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n") {
 		t.Errorf("/: %d %q", status, body)
 	}
 	if status, _ := ts.admin(t, "/nothing"); status != 404 {
@@ -57,6 +58,14 @@ func TestAdmin(t *testing.T) {
 		`pagevault_members_failed{account="devstoreaccount1"} 0`,
 		`pagevault_mismatch_record{account="devstoreaccount1"} 0`,
 		`pagevault_damaged_copies_total{account="devstoreaccount1"} 0`,
+		`pagevault_under_replicated_bytes{account="devstoreaccount1"} 0`,
+		`pagevault_healing_segments{account="devstoreaccount1"} 0`,
+		`pagevault_unhealable_segments{account="devstoreaccount1"} 0`,
+		`pagevault_min_replicas{account="devstoreaccount1"} 1`,
+		`pagevault_scrub_age_seconds{account="devstoreaccount1"} -1`,
+		`pagevault_scrub_running{account="devstoreaccount1"} `, `pagevault_scrub_read_bytes{`, `pagevault_scrub_total_bytes{`,
+		`pagevault_scrub_problems{account="devstoreaccount1"} 0`, `pagevault_scrub_healed{`, `pagevault_scrub_unhealable{`,
+		`pagevault_member_lag_bytes{account="devstoreaccount1",`,
 		`pagevault_account_containers{account="devstoreaccount1"} 1`,
 		`pagevault_account_blobs{account="devstoreaccount1"} 1`,
 		`pagevault_account_provisioned_bytes{account="devstoreaccount1"} 1.048576e+06`,
@@ -111,6 +120,9 @@ func TestMemberFails(t *testing.T) {
 	}
 	a := ts.do(t, putPage(0, pages(512, 'y')))
 	a.want(t, 503, "ServerBusy")
+	if after := a.Header.Get("Retry-After"); after != retryAfter {
+		t.Errorf("Retry-After: %q", after)
+	}
 	ts.do(t, call{method: "GET", path: "disks/b"}).want(t, 200, "")
 	if status, body := ts.admin(t, "/readyz"); status != 503 || !strings.Contains(body, "by test") {
 		t.Errorf("/readyz: %d %s", status, body)

@@ -40,6 +40,7 @@ func memberFigures() []memberFigure {
 		figure(counter, "hedged_reads_total", "Of these, such as another member was asked for, too.", func(m *blobstore.MemberHealth) float64 { return float64(m.HedgedReads) }),
 		figure(gauge, "catchup_have_bytes", "While the member is brought up: bytes it has.", func(m *blobstore.MemberHealth) float64 { return float64(m.Have) }),
 		figure(gauge, "catchup_want_bytes", "While the member is brought up: bytes it should have.", func(m *blobstore.MemberHealth) float64 { return float64(m.Want) }),
+		figure(gauge, "lag_bytes", "Bytes that the member lacks of what it should hold, as far as they were counted: 0 of one that is out.", func(m *blobstore.MemberHealth) float64 { return float64(m.Lag()) }),
 		figure(gauge, "free_bytes", "Room on the member's disk.", func(m *blobstore.MemberHealth) float64 { return float64(m.Free) }),
 		figure(gauge, "size_bytes", "Size of the member's disk.", func(m *blobstore.MemberHealth) float64 { return float64(m.Total) }),
 	}

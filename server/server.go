@@ -28,9 +28,12 @@ type Options struct {
 	Product string       // how the server calls itself, with its version. "": Pagevault
 	TLS     *tls.Config  // nil: plain HTTP
 
-	// MemberDir returns the folder of an account in a directory that is to be the home of a member, counted from 1, or why
-	// it cannot be. nil: members do not move.
-	MemberDir func(account string, member int, dir string) (string, error)
+	// MemberDir returns the folder of an account in a directory that is to be the home of a member in place of the directory
+	// from, "" if there is no such member yet, or why it cannot be. nil: members stay where they are.
+	MemberDir func(account, from, dir string) (string, error)
+	// MemberMoved is called when a member of all accounts has the directory to instead of from. "" as from: it is new; as
+	// to: it is gone. It is not called at the same time as itself or MemberDir. nil: nobody wants to know.
+	MemberMoved func(from, to string)
 
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 
@@ -111,6 +114,10 @@ type Server struct {
 	serving    atomic.Int64 // connections with a goroutine of fasthttp
 	busyTold   atomic.Int64 // when the log was last told that a request was refused for now, nanoseconds since 1970
 	checking   sync.Mutex   // held while an account is checked: one at a time
+	scrubbing  sync.Mutex   // held while accounts are scrubbed because somebody asked for it
+	changing   sync.Mutex   // held while members are changed: one change at a time
+
+	changer func(*blobstore.Account) memberChanger // the account itself, but in tests
 
 	pristine     fasthttp.ResponseHeader // of a reply that nothing was said of yet
 	pristineOnce sync.Once
@@ -128,6 +135,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes)}
+	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
 	s.addressing = addressing{hostStyle: !o.NoHostStyle, known: func(name []byte) bool {

@@ -7,10 +7,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"pagevault/blobstore"
 	"pagevault/internal/clock"
+	"pagevault/replication"
 )
 
 const (
@@ -32,6 +34,9 @@ type alarm struct {
 	clock clock.Clock
 	look  func() []blobstore.Health
 	watch watch
+	lost  throttle // of lines about what cannot be healed
+
+	toldLost atomic.Bool // there was such a line: when all is whole, that is to be told
 
 	kicked chan struct{}
 	quit   chan struct{}
@@ -39,7 +44,7 @@ type alarm struct {
 }
 
 func newAlarm(log *slog.Logger, c clock.Clock, member func(args ...string) string) *alarm {
-	return &alarm{log: log, clock: c, watch: watch{command: member}, kicked: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
+	return &alarm{log: log, clock: c, watch: watch{command: member}, lost: throttle{clock: c}, kicked: make(chan struct{}, 1), quit: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // start begins to look. What is wrong already is told at once.
@@ -62,11 +67,36 @@ func (a *alarm) kick() {
 	}
 }
 
+// unhealable tells that something of a segment can be had from no member, and what to do; log names the account. Segments of
+// one disk come by the thousand.
+func (a *alarm) unhealable(log *slog.Logger, p *replication.Problem) {
+	a.lost.tell(log, slog.LevelError, fmt.Sprintf("a part of what is stored is damaged on every member that is there and cannot be healed: reading it is answered with an error, "+
+		"everything else goes on. If a member is absent, put its disk back; this shows them: %s. This finds the blobs that are hit: %s",
+		a.watch.command("member", "list"), a.watch.command("check", "--online")),
+		"segment", p.Segment, "problem", p.String())
+	a.toldLost.Store(true)
+	a.kick()
+}
+
+// scrubbed tells that everything was read and compared, if anything was wrong.
+func (a *alarm) scrubbed(log *slog.Logger, r *replication.ScrubResult) {
+	args := []any{"bytes", r.Bytes, "took", r.Finished.Sub(r.Started).Round(time.Second), "problems", r.Problems, "healed_files", r.Healed}
+	switch {
+	case r.Unhealable > 0:
+		log.Warn("read and compared everything: not all that is damaged could be healed", append(args, "unhealable", r.Unhealable)...)
+	case r.Problems > 0:
+		log.Warn("read and compared everything: what was damaged is healed from other members; a disk that has more of it should be replaced", args...)
+	default:
+		log.Debug("read and compared everything: nothing wrong", args...)
+	}
+}
+
 func (a *alarm) run() {
 	defer close(a.ended)
 	again := a.clock.NewTimer(alarmEvery)
 	defer again.Stop()
 	for {
+		a.watch.unhealed = a.toldLost.Swap(false) || a.watch.unhealed
 		line := a.watch.step(a.clock.Now(), a.look())
 		switch {
 		case line.text == "":

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"pagevault/blobstore"
+	"pagevault/internal/clock"
+	"pagevault/replication"
 )
 
 // TestWatch shows what the alarm says, and when it says nothing. Each step is the states of the members of one or more
@@ -63,17 +66,29 @@ func TestWatch(t *testing.T) {
 	f(time.Second, []string{well + " !"}, "ERROR", "too few members can be written. WRITES ARE REFUSED", "This shows which: pagevault member list")
 	f(time.Second, []string{well}, "INFO")
 
+	// What cannot be healed is told when it is found; when it is over, that is told, too, however soon that is.
+	w.unhealed = true
+	f(time.Second, []string{well + " ?"}, "")
+	f(time.Second, []string{well}, "INFO", "all is whole again")
+	w.unhealed = true
+	f(time.Second, []string{well}, "INFO", "all is whole again")
+
 	f(alarmAgain, []string{"foreign current current current current"}, "ERROR", "member 1 (/disk1) holds another history of the store", "4 of 5 members",
 		"pagevault member replace 1 --wipe")
 }
 
-// healths makes accounts of lines of states; a ! at the end is one that takes no writes.
+// healths makes accounts of lines of states; a ! at the end is one that takes no writes, a ? one of which a
+// segment cannot be healed.
 func healths(accounts []string) (all []blobstore.Health) {
 	for _, line := range accounts {
 		h := blobstore.Health{Writable: true, MinReplicas: 2}
 		for i, state := range strings.Fields(line) {
 			if state == "!" {
 				h.Writable, h.Degraded = false, true
+				continue
+			}
+			if state == "?" {
+				h.Unhealable, h.Degraded = 1, true
 				continue
 			}
 			m := blobstore.MemberHealth{Number: i + 1, Dir: "/disk" + string(rune('1'+i)) + "/account", State: blobstore.MemberState(state)}
@@ -88,6 +103,50 @@ func healths(accounts []string) (all []blobstore.Health) {
 		all = append(all, h)
 	}
 	return all
+}
+
+// TestTellsOfDamage shows the lines about what cannot be healed, of which there are not too many, and about scrubs.
+func TestTellsOfDamage(t *testing.T) {
+	var out strings.Builder
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	a := newAlarm(log, clock.NewManual(time.Unix(1e9, 0)), func(args ...string) string { return "pagevault " + strings.Join(args, " ") })
+	events := logEvents(log.With("account", "a"), &throttle{clock: a.clock}, a, nil)
+	f := func(want ...string) {
+		t.Helper()
+		if len(want) == 0 && out.Len() > 0 {
+			t.Errorf("told %s", out.String())
+		}
+		for _, part := range want {
+			if strings.Count(out.String(), "\n") != 1 || !strings.Contains(out.String(), part) {
+				t.Errorf("told %q, want one line with %q", out.String(), part)
+			}
+		}
+		out.Reset()
+	}
+	lost := replication.Problem{Member: 1, Dir: "/disk2/a", File: "0000000007.seg", Segment: 7, Offset: 64, Reason: "checksum mismatch", Lost: true}
+	events.Unhealable(lost)
+	f("level=ERROR", "cannot be healed", "account=a", "segment=7", "/disk2/a/0000000007.seg offset 64: checksum mismatch", "pagevault check --online", "put its disk back")
+	select {
+	case <-a.kicked:
+	default:
+		t.Error("the alarm does not look")
+	}
+	if !a.toldLost.Load() {
+		t.Error("nobody will be told when it is over")
+	}
+	for range 1000 {
+		events.Unhealable(lost)
+	}
+	if n := strings.Count(out.String(), "\n"); n != throttleLines-1 {
+		t.Errorf("%d more lines of 1000", n)
+	}
+	out.Reset()
+	events.Scrubbed(replication.ScrubResult{})
+	f()
+	events.Scrubbed(replication.ScrubResult{Problems: 3, Healed: 2})
+	f("level=WARN", "what was damaged is healed", "problems=3", "healed_files=2")
+	events.Scrubbed(replication.ScrubResult{Problems: 3, Healed: 1, Unhealable: 1})
+	f("level=WARN", "not all that is damaged could be healed", "unhealable=1")
 }
 
 // TestThrottle shows that a flood is ten lines a minute, and that the next line says how long it was.

@@ -70,7 +70,7 @@ func (b *banner) warnings() (all []string) {
 		}
 	}
 	if n := len(b.home.members); n < defaultMembers {
-		all = append(all, fmt.Sprintf("there are fewer than %d members: give %d --replica; their number cannot be changed later", defaultMembers, defaultMembers))
+		all = append(all, fmt.Sprintf("there are fewer than %d members: add some with pagevault member replace %d --dir DIR", defaultMembers, n+1))
 	}
 	health := b.service.Health()
 	if shared := sharedDevice(health); len(shared) > 0 {

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 
 	"pagevault/blobstore"
 	"pagevault/internal/clock"
@@ -38,11 +36,7 @@ type checkOutput struct {
 const progressEvery = 10 * time.Second
 
 func newCheckOutput(stdout, stderr io.Writer, json bool) *checkOutput {
-	o := &checkOutput{stdout: stdout, stderr: stderr, json: json}
-	if f, ok := stderr.(*os.File); ok {
-		o.terminal = term.IsTerminal(int(f.Fd()))
-	}
-	return o
+	return &checkOutput{stdout: stdout, stderr: stderr, json: json, terminal: isTerminal(stderr)}
 }
 
 func (o *checkOutput) note(err error) {
@@ -86,10 +80,14 @@ func (o *checkOutput) progress(p blobstore.CheckProgress) {
 
 // describeProgress says how far a check is, in words.
 func describeProgress(p *blobstore.CheckProgress, took time.Duration) string {
-	s := fmt.Sprintf("%s: %d rows", p.Phase, p.Rows)
-	if p.Total > 0 {
-		s += fmt.Sprintf(", %s of %s read (%d %%)", showBytes(p.Bytes), showBytes(p.Total), 100*p.Bytes/p.Total)
+	var parts []string
+	if p.Rows > 0 || p.Total == 0 {
+		parts = append(parts, fmt.Sprintf("%d rows", p.Rows))
 	}
+	if p.Total > 0 {
+		parts = append(parts, fmt.Sprintf("%s of %s read (%d %%)", showBytes(p.Bytes), showBytes(p.Total), 100*p.Bytes/p.Total))
+	}
+	s := p.Phase + ": " + strings.Join(parts, ", ")
 	if took > 0 && p.Bytes > 0 {
 		s += fmt.Sprintf(", %s/s", showBytes(int64(float64(p.Bytes)/took.Seconds())))
 	}

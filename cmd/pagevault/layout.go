@@ -264,29 +264,47 @@ func (l *layout) checkNew(account string) error {
 	return nil
 }
 
-// moveMember returns where a directory that is to be the home of a member, counted from 1 and maybe a new one, keeps an account,
-// or why it cannot be one.
-func (l *layout) moveMember(account string, member int, dir string) (string, error) {
-	if l.fs != nil || !filepath.IsAbs(dir) {
-		return "", fmt.Errorf("member %d cannot be moved to %s", member, dir)
+// moveMember returns where a directory that is to be the home of a member keeps an account, or why it cannot be one. from is
+// the directory that the member has now, "" if it is a new one.
+func (l *layout) moveMember(account, from, dir string) (string, error) {
+	if l.fs != nil {
+		return "", errors.New("what is kept in memory has no directories")
 	}
-	moved := *l
-	moved.members = slices.Clone(l.members)
-	if member > len(moved.members) { // one more
-		moved.members = append(moved.members, "")
-		member = len(moved.members)
+	dir = filepath.Clean(dir)
+	if !filepath.IsAbs(dir) {
+		return "", fmt.Errorf("directory %s: want a path from the root", dir)
 	}
-	moved.members[member-1], moved.unusable = filepath.Clean(dir), make([]error, len(moved.members))
-	if err := moved.checkApart(); err != nil {
-		return "", err
-	}
-	if err := moved.unusable[member-1]; err != nil {
-		return "", err
+	if !slices.Contains(l.members, dir) { // or it is one of those that were found to lie apart
+		moved := *l
+		moved.members, moved.unusable = slices.Clone(l.members), slices.Clone(l.unusable)
+		moved.memberMoved(from, dir)
+		clear(moved.unusable)
+		if err := moved.checkApart(); err != nil {
+			return "", err
+		}
+		if err := moved.unusable[slices.Index(moved.members, dir)]; err != nil {
+			return "", err
+		}
 	}
 	if err := checkWritable(dir); err != nil {
 		return "", err
 	}
 	return filepath.Join(dir, account), nil
+}
+
+// memberMoved notes that a member of all accounts has another directory: from "" it is new, to "" it is gone. Whoever calls it
+// takes care that nobody asks for the members' directories meanwhile.
+func (l *layout) memberMoved(from, to string) {
+	at := slices.Index(l.members, from)
+	switch {
+	case to == "" && at >= 0:
+		l.members, l.unusable = slices.Delete(l.members, at, at+1), slices.Delete(l.unusable, at, at+1)
+	case to == "" || slices.Contains(l.members, to):
+	case at >= 0:
+		l.members[at], l.unusable[at] = to, nil
+	default:
+		l.members, l.unusable = append(l.members, to), append(l.unusable, nil)
+	}
 }
 
 // sort puts members that stores know by a number at the place of that number, so that those of a store that is made now

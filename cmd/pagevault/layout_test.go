@@ -93,6 +93,70 @@ func TestNewAccountNeedsAll(t *testing.T) {
 	}
 }
 
+// TestMoveMember shows which directories can become the home of a member, and that the layout follows when one has.
+func TestMoveMember(t *testing.T) {
+	root := t.TempDir()
+	at := func(name string) string {
+		if name == "" {
+			return ""
+		}
+		return filepath.Join(root, name)
+	}
+	l := must(diskLayout(at("data"), []string{at("a"), at("b"), at("c")}))
+	f := func(from, dir, want string) {
+		t.Helper()
+		before := slices.Clone(l.members)
+		got, err := l.moveMember("account", at(from), at(dir))
+		if want == "" && (err != nil || got != at(dir+"/account")) || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("from %q to %q: %q, %v, want %q", from, dir, got, err, want)
+		}
+		if !slices.Equal(before, l.members) {
+			t.Errorf("asking whether %s can be a home has changed %v to %v", dir, before, l.members)
+		}
+	}
+	if err := os.WriteFile(at("file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(at("b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(at("b"), at("alias")); err != nil {
+		t.Fatal(err)
+	}
+	f("b", "b", "")
+	f("b", "d", "")
+	f("", "d", "") // a new one
+	f("b", "c/d", "member 2, "+at("c/d")+", lies inside member 3, ")
+	f("b", "data", "the data directory")
+	f("a", "data/index/x", "lies inside the directory of the index")
+	f("a", "alias", "are the same directory")
+	f("b", "alias", "")
+	f("b", "file/x", "cannot be made")
+	if _, err := l.moveMember("account", "", "d"); err == nil {
+		t.Error("a path that is not from the root was taken")
+	}
+	if _, err := memoryLayout().moveMember("account", "replica-1", at("d")); err == nil {
+		t.Error("a member in memory was given a directory")
+	}
+
+	g := func(from, to string, want ...string) {
+		t.Helper()
+		l.memberMoved(at(from), at(to))
+		for i := range want {
+			want[i] = at(want[i])
+		}
+		if !slices.Equal(l.members, want) || len(l.unusable) != len(want) {
+			t.Errorf("from %q to %q: %v, %v, want %v", from, to, l.members, l.unusable, want)
+		}
+	}
+	g("b", "d", "a", "d", "c")
+	g("d", "d", "a", "d", "c")
+	g("", "e", "a", "d", "c", "e")
+	g("a", "", "d", "c", "e")
+	g("nobody", "", "d", "c", "e")
+	f("", "a", "") // free again
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -66,7 +66,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{fmt.Errorf("%w (%s --help lists the flags)", err, cmd.CommandPath())}
 	})
-	root.AddCommand(newServe(), newCheck(), newAccount(), newMember(), newCompact(), newBench(), newVersion())
+	root.AddCommand(newServe(), newCheck(), newAccount(), newMember(), newScrub(), newCompact(), newBench(), newVersion())
 	return root
 }
 

@@ -23,7 +23,7 @@ import (
 func newMember() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "member",
-		Short: "Look at the members of a running server's logs",
+		Short: "Look at the members of a running server's logs, and change them",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -32,8 +32,19 @@ func newMember() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newMemberList())
+	cmd.AddCommand(newMemberList(), newMemberReplace(), newMemberRetire(), newMemberRedundancy())
 	return cmd
+}
+
+// oneMember refuses anything but the number of a member.
+func oneMember(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("want the number of one member (pagevault member list shows them)")
+	}
+	if n, err := strconv.Atoi(args[0]); err != nil || n < 1 || n > maxMembers {
+		return usagef("%q is not the number of a member, from 1 to %d (pagevault member list shows them)", args[0], maxMembers)
+	}
+	return nil
 }
 
 // memberFlags are what all commands about members have.
@@ -48,6 +59,14 @@ func (f *memberFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.admin, "admin", defaultAdmin, "address or URL of the server's admin listener")
 	flags.StringVar(&f.account, "account", "", "only this account; otherwise all that there are")
 	flags.BoolVar(&f.json, "json", false, "print the answer of the server as it is")
+}
+
+// command returns what to type to have the same server do something.
+func (f *memberFlags) command(args string) string {
+	if f.admin != defaultAdmin {
+		args += " --admin " + f.admin
+	}
+	return "pagevault " + args
 }
 
 // ask sends a request and returns the whole answer.
@@ -76,7 +95,8 @@ absent    its directory is not there, is empty or cannot be used
 foreign   its directory holds another history of the store
 
 behind by is what a member lacks of what it should hold, errors are failed reads and writes, damaged is how often wrong
-bytes were found and repaired how many files were made whole again, all since the server was started.`
+bytes were found and repaired how many files were made whole again, all since the server was started. Below it stands what
+holds for accounts: how many copies are kept, what lacks one, and when everything was last read and compared.`
 
 func newMemberList() *cobra.Command {
 	var f memberFlags
@@ -126,7 +146,7 @@ func describeMembers(all []blobstore.Health, now time.Time) string {
 	for line := range strings.Lines(table.String()) {
 		fmt.Fprintln(&out, strings.TrimRight(line, " \n"))
 	}
-	fmt.Fprint(&out, "\n", describeAccounts(all))
+	fmt.Fprint(&out, "\n", describeAccounts(all), describeScrubs(all))
 	for _, d := range disks(all) {
 		if d.worst.State != blobstore.MemberCurrent {
 			fmt.Fprintln(&out, d.what())
@@ -135,12 +155,9 @@ func describeMembers(all []blobstore.Health, now time.Time) string {
 	return out.String()
 }
 
-// describeAccounts says what policy accounts have and what is wrong with them, in one line for those that are alike.
+// describeAccounts says what policy accounts have and what is wrong with them.
 func describeAccounts(all []blobstore.Health) string {
-	var order []string
-	names := map[string][]string{}
-	for i := range all {
-		h := &all[i]
+	return byAccount(all, func(h *blobstore.Health) string {
 		text := fmt.Sprintf("redundancy %s, writes need %s", h.Redundancy, plural(int64(h.MinReplicas), "member"))
 		if h.UnderReplicated > 0 {
 			text += fmt.Sprintf(", %s lack a copy or a shard", shownBytes(h.UnderReplicated))
@@ -152,6 +169,26 @@ func describeAccounts(all []blobstore.Health) string {
 			text += "; WRITES ARE REFUSED until more members work: " + h.Error
 		case h.Degraded:
 			text += "; writes go on"
+		}
+		return text
+	})
+}
+
+// describeScrubs says when accounts were last read and compared, and what of them cannot be healed.
+func describeScrubs(all []blobstore.Health) string {
+	return byAccount(all, func(h *blobstore.Health) string { return describeScrub(&h.Scrub) }) +
+		byAccount(all, func(h *blobstore.Health) string { return describeUnhealable(h.Unhealable) })
+}
+
+// byAccount returns a line for each account, or one for those of which the same is to be said. "": nothing is.
+func byAccount(all []blobstore.Health, say func(h *blobstore.Health) string) string {
+	var order []string
+	names := map[string][]string{}
+	for i := range all {
+		h := &all[i]
+		text := say(h)
+		if text == "" {
+			continue
 		}
 		if names[text] == nil {
 			order = append(order, text)

@@ -240,6 +240,8 @@ func TestDescribeMembers(t *testing.T) {
 		all[i].Account, all[i].Redundancy, all[i].MinReplicas = []string{"a", "b"}[i], "3", 2
 	}
 	all[0].UnderReplicated = 2 << 30
+	all[0].Unhealable = 3
+	all[1].Scrub = blobstore.ScrubState{Finished: &at, AgeSeconds: 26 * 3600}
 	const want = `member  directory  state                     since  behind by       errors  damaged  repaired  free
 1       /disk1     current                   -      -               0       3        0         -
 2       /disk2     behind (1 of 2 accounts)  26h0m  2 GiB of 5 GiB  3       0        0         10 GiB of 20 GiB
@@ -247,6 +249,9 @@ func TestDescribeMembers(t *testing.T) {
 
 account a: redundancy 3, writes need 2 members, 2 GiB lack a copy or a shard; writes go on
 account b: redundancy 3, writes need 2 members
+account a: not yet read and compared as a whole
+account b: everything was last read and compared 26h ago, nothing wrong
+account a: 3 segments CANNOT BE HEALED from the members that are there; pagevault check --online finds the blobs that are hit
 member 2 (/disk2) is behind: write error: input/output error
 `
 	if got := describeMembers(all, now); got != want {

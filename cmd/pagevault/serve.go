@@ -147,6 +147,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		TLS:         plan.tls,
 		NoHostStyle: f.pathOnly,
 		MemberDir:   home.moveMember,
+		MemberMoved: home.memberMoved,
 	})
 	if err != nil {
 		return err

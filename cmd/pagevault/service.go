@@ -99,6 +99,8 @@ func logEvents(log *slog.Logger, few *throttle, alarm *alarm, members []replicat
 		Healed: func(r replication.Repair) {
 			few.warn(log, "made a damaged file whole again from other members", "member", r.Member+1, "segment", r.Segment, "file", r.File, "bytes", r.Bytes, "found", r.Reason)
 		},
+		Unhealable: func(p replication.Problem) { alarm.unhealable(log, &p) },
+		Scrubbed:   func(r replication.ScrubResult) { alarm.scrubbed(log, &r) },
 	}
 }
 

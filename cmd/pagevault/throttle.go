@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -28,6 +29,11 @@ type throttle struct {
 
 // warn tells, or counts what it does not tell.
 func (t *throttle) warn(log *slog.Logger, text string, args ...any) {
+	t.tell(log, slog.LevelWarn, text, args...)
+}
+
+// tell is warn for any level.
+func (t *throttle) tell(log *slog.Logger, level slog.Level, text string, args ...any) {
 	skipped, tell := t.take(t.clock.Now())
 	if !tell {
 		return
@@ -35,7 +41,7 @@ func (t *throttle) warn(log *slog.Logger, text string, args ...any) {
 	if skipped > 0 {
 		args = append(args, "and_untold_before", skipped)
 	}
-	log.Warn(text, args...)
+	log.Log(context.Background(), level, text, args...)
 }
 
 // take reports whether there is a line left, and how many had none since the last.

@@ -17,6 +17,9 @@ const (
 	MemberBytesMax  = memberHeadBytes + roster.NumberMax*memberRowBytes + 4
 )
 
+// MemberBytes returns the length of a MEMBER file of so many members.
+func MemberBytes(rows int) int64 { return memberHeadBytes + int64(rows)*memberRowBytes + 4 }
+
 // Member is the content of a MEMBER file: which member the directory is, and who all the members are.
 //
 //	 0  8  magic "PVMEMBER"
@@ -109,7 +112,7 @@ func ParseMember(b []byte) (Member, error) {
 		return Member{}, err
 	}
 	n := int64(binary.LittleEndian.Uint32(b[32:]))
-	if want := memberHeadBytes + n*memberRowBytes + 4; int64(len(b)) != want {
+	if want := MemberBytes(int(n)); int64(len(b)) != want {
 		return Member{}, damaged("%s of %d rows has %d bytes, wanted %d", IdentityName, n, len(b), want)
 	}
 	if sum, crc := Checksum(0, b[64:len(b)-4]), binary.LittleEndian.Uint32(b[len(b)-4:]); sum != crc {

@@ -88,11 +88,10 @@ var faults = []fault{
 	}},
 }
 
+// removeAll removes a directory, also while a server makes files in it.
 func removeAll(t *testing.T, dir string) {
 	t.Helper()
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Await(t, noticeBound, "removed: "+dir, func() bool { return os.RemoveAll(dir) == nil })
 }
 
 // injected has system calls about a member's segments go wrong, as strace's expression says.
