@@ -83,6 +83,7 @@ type Log struct {
 	created segment.Header // of the segment that was created last
 	tried   uint64         // the highest epoch that a member may have been given
 	results chan result    // of steps, between two of them
+	asked   []*member      // memory for ask
 	stall   clock.Timer    // of steps that take long
 
 	quit    chan struct{} // closed when the log is being closed
