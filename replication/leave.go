@@ -450,6 +450,7 @@ func (l *Log) moreSuspects(f failures) {
 // whose they are need not wait.
 func (l *Log) halt(why error) {
 	l.mu.Lock()
+	l.mu.halting = true
 	if l.mu.unavailable != nil {
 		l.mu.Unlock()
 		return
@@ -482,6 +483,7 @@ func (r *Record) keep() {
 func (l *Log) resume() {
 	short := l.short(l.now())
 	l.mu.Lock()
+	l.mu.halting = false
 	if short != nil && l.mu.unavailable != nil {
 		l.mu.Unlock()
 		return

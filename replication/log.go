@@ -110,6 +110,7 @@ type Log struct {
 		failed   error
 
 		unavailable *UnavailableError // too few members can be written
+		halting     bool              // that is because members fail, and not only because fewer are current than are asked for
 		suspects    failures          // what memberFailed was told
 		changes     []*change         // that somebody waits for
 
