@@ -74,9 +74,11 @@ func (a *arrangeTest) fill(segments, bytes int) {
 			a.t.Fatal(err)
 		}
 	}
-	for name, b := range imageOf(a.t, a.members[0]) {
-		if strings.HasSuffix(name, ".seg") {
-			a.was[name] = b
+	for _, m := range a.members {
+		for name, b := range imageOf(a.t, m) {
+			if strings.HasSuffix(name, ".seg") {
+				a.was[name] = b
+			}
 		}
 	}
 }
@@ -101,12 +103,40 @@ func (a *arrangeTest) all() (tasks int) {
 		if err != nil {
 			a.t.Fatal(err)
 		}
+		attended(a.t, a.l)
 		if !did {
 			return tasks
 		}
 	}
 	a.t.Fatal("there is no end to it")
 	return 0
+}
+
+// attended waits until the members that have failed so far are left out.
+func attended(t testing.TB, l *Log) {
+	t.Helper()
+	if err := l.change(false, func(*membership) (roster.Roster, []*member, error) { return roster.Roster{}, nil, errAttended }); err != errAttended {
+		t.Fatal(err)
+	}
+}
+
+var errAttended = errors.New("whatever was to be done before is done")
+
+// bringUp brings up the members that were left out, as the custodian does.
+func (a *arrangeTest) bringUp() {
+	a.t.Helper()
+	attended(a.t, a.l)
+	for i := range a.members {
+		if m := a.l.now().member(i); m != nil && a.l.now().has(m) {
+			continue
+		}
+		if err := a.l.bringUp(a.t.Context(), i); err != nil {
+			a.t.Fatal(err)
+		}
+		if !a.l.now().current.Has(i) {
+			a.t.Fatalf("member %d is not brought up: %+v", i, a.l.Members()[i])
+		}
+	}
 }
 
 // read reads every record in both ways.
@@ -333,7 +363,7 @@ func (a *arrangeTest) setAway(i int, away bool) {
 // removed meanwhile, and one that has nothing to give keeps nobody waiting.
 func TestArrangeAway(t *testing.T) {
 	for _, r := range []Redundancy{inCopies, rs21} {
-		a := newArrangeTest(t, 4, 3, 2000, nil)
+		a := newArrangeTest(t, 4, 4, 2000, nil)
 		want(a.l, 3, r)
 		a.all()
 		want(a.l, 2, Redundancy{})
@@ -516,6 +546,8 @@ func TestArrangeDoubts(t *testing.T) {
 
 	// More copies than are wanted, of which one is damaged.
 	a = newArrangeTest(t, 4, 1, 2000, nil)
+	want(a.l, 4, inCopies)
+	a.all()
 	want(a.l, 3, inCopies)
 	flip(a, 0, seg1)
 	doubted(a, "too many copies")
@@ -652,16 +684,27 @@ func TestArrangeFails(t *testing.T) {
 		for ; ; steps++ {
 			through := false
 			for _, lasting := range []bool{false, true} {
+				var mu sync.Mutex
 				left, bad := -1, -1
-				a := newArrangeTest(t, way.members, 1, 2000, func(op fsOp, do func(int) error) error {
+				arm := func(n int) {
+					mu.Lock()
+					defer mu.Unlock()
+					left = n
+				}
+				fails := func(member int) bool {
+					mu.Lock()
+					defer mu.Unlock()
 					if left == 0 && bad < 0 {
-						bad = op.member
-						return boom
+						bad = member
+						return true
 					}
 					if left > 0 {
 						left--
 					}
-					if left == 0 && bad == op.member && lasting {
+					return left == 0 && bad == member && lasting
+				}
+				a := newArrangeTest(t, way.members, 1, 2000, func(op fsOp, do func(int) error) error {
+					if fails(op.member) {
 						return boom
 					}
 					return do(op.bytes)
@@ -669,7 +712,7 @@ func TestArrangeFails(t *testing.T) {
 				want(a.l, 3, way.from)
 				a.all()
 				want(a.l, way.copies, way.to)
-				left = steps
+				arm(steps)
 				for range 3 {
 					a.all()
 					if err := a.read(); err != nil {
@@ -677,8 +720,9 @@ func TestArrangeFails(t *testing.T) {
 					}
 					a.clock.Advance(restMax)
 				}
+				arm(-1)
 				through = bad < 0
-				left = -1
+				a.bringUp()
 				a.all()
 				a.check(fmt.Sprintf("%s, step %d of member %d, lasting %v", way.name, steps, bad, lasting), way.copies, way.to)
 				if err := a.l.Close(); err != nil {
@@ -977,12 +1021,12 @@ func TestArrangeReadFails(t *testing.T) {
 		n := 0
 		for through := false; !through && !t.Failed(); n++ {
 			var hook atomic.Pointer[readHook]
-			var open, reads atomic.Int64
+			var open, reads, under atomic.Int64
 			reads.Store(-1)
 			a := &arrangeTest{t: t, clock: clock.NewManual(time.Unix(1e9, 0)), members: memMembers(way.members), was: image{}}
 			var hooked []Member
 			for i, m := range a.members {
-				hooked = append(hooked, Member{FS: &readFS{FS: m.FS, member: i, hook: &hook, open: &open}, Dir: m.Dir})
+				hooked = append(hooked, Member{FS: &readFS{FS: m.FS, member: i, hook: &hook, open: &open, under: &under}, Dir: m.Dir})
 			}
 			a.open(hooked, 1, 2000)
 			want(a.l, 3, way.from)
@@ -1001,6 +1045,7 @@ func TestArrangeReadFails(t *testing.T) {
 				t.Errorf("%s, read %d: %v", way.name, n, err)
 			}
 			a.clock.Advance(restMax)
+			a.bringUp()
 			a.all()
 			a.check(fmt.Sprintf("%s, read %d", way.name, n), way.copies, way.to)
 			if err := a.l.Close(); err != nil {
