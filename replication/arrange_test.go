@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -15,8 +13,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/internal/clock"
 	"pagevault/replication/placement"
@@ -741,130 +737,6 @@ func TestArrangeFails(t *testing.T) {
 			t.Errorf("%s: only %d steps", way.name, steps)
 		}
 	}
-}
-
-// TestArrangeCrash stops the world before every operation of a conversion on the disks, and looks at what a crash would leave:
-// every file that has its final name is whole, and of each segment there is a copy or enough shards of one set.
-func TestArrangeCrash(t *testing.T) {
-	for _, way := range arrangeWays {
-		var a *arrangeTest
-		states, dice, armed := 0, rand.New(rand.NewPCG(1, 2)), false
-		look := func(share int) {
-			var after []Member
-			for _, m := range a.members {
-				cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: share, RNG: dice}
-				if share < 0 {
-					cfg.UnsyncedDataPercent = dice.IntN(101)
-				}
-				after = append(after, Member{FS: m.FS.(*vfs.MemFS).CrashClone(cfg), Dir: m.Dir})
-			}
-			for name, b := range a.was {
-				if err := recoverable(t, after, a.l.store, segmentOf(name), b); err != nil {
-					t.Fatalf("%s, after %d states: segment %s: %v", way.name, states, name, err)
-				}
-			}
-			states++
-		}
-		a = newArrangeTest(t, way.members, 2, 2000, func(op fsOp, do func(int) error) error {
-			if armed {
-				for _, share := range []int{0, 50, 100, -1, -1} {
-					look(share)
-				}
-			}
-			return do(op.bytes)
-		})
-		for _, r := range []Redundancy{rs21, way.from} { // what was removed without a sync may come back
-			want(a.l, 3, r)
-			a.all()
-		}
-		want(a.l, way.copies, way.to)
-		for did := true; did; {
-			var err error
-			armed = true
-			did, err = a.l.arrangeStep(t.Context())
-			armed = false
-			if err != nil {
-				t.Fatal(err)
-			}
-			look(0)
-			look(-1)
-		}
-		a.check(way.name, way.copies, way.to)
-		t.Logf("%s: %d states after a crash", way.name, states)
-		if states < 10 {
-			t.Errorf("%s: only %d states", way.name, states)
-		}
-	}
-}
-
-// recoverable returns why a segment cannot be had, byte for byte, from what lies in the directories, or what of it has its
-// final name and is not whole.
-func recoverable(t testing.TB, members []Member, store segment.StoreID, id SegmentID, want string) error {
-	t.Helper()
-	l := &Log{store: store}
-	var list []*member
-	var files []foundShard
-	copies := 0
-	for i, m := range members {
-		list = append(list, &member{fs: m.FS, dir: m.Dir, number: i})
-		names, err := m.FS.List(m.Dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
-			if of, shard, ok := segment.ParseShardName(name); ok && of == id {
-				files = append(files, foundShard{i, shard})
-			}
-		}
-		b, err := readFile(m, segment.Name(id, true))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			t.Fatal(err)
-		case string(b) != want:
-			return fmt.Errorf("the copy of member %d is not whole", i)
-		default:
-			copies++
-		}
-	}
-	found, err := readShards(list, store, id, files)
-	if err != nil {
-		return err
-	}
-	for f, flaw := range found.flaws {
-		if errors.Is(flaw, segment.ErrDamaged) {
-			return fmt.Errorf("shard %d of member %d: %w", f.shard, f.member, flaw)
-		}
-	}
-	if !found.whole() {
-		if copies > 0 {
-			return nil
-		}
-		return fmt.Errorf("there is no copy, and of the shards only %v", found.at)
-	}
-	x, err := l.newShardSet(&indexed{id: id, length: int64(len(want))}, found.frame.K, found.frame.M)
-	if err != nil {
-		return err
-	}
-	for i, at := range found.at {
-		if at < 0 {
-			continue
-		}
-		f, err := list[at].openShard(id, i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		x.shards[i] = shardCopy{src: f, m: list[at]}
-		if err := x.checkShard(t.Context(), i, nil, nil); err != nil {
-			return fmt.Errorf("shard %d of member %d: %w", i, at, err)
-		}
-	}
-	got, err := io.ReadAll(io.NewSectionReader(verifiedShards{x}, 0, x.length))
-	if err == nil && string(got) != want {
-		err = errors.New("the shards give other bytes")
-	}
-	return err
 }
 
 // TestArrangeBesideAll has segments kept in one way and another while records are appended and read and segments are dropped:
