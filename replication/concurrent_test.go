@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -235,15 +236,16 @@ func TestGroupCommit(t *testing.T) {
 }
 
 // TestQueueBytes: Append waits for room, a record larger than the whole queue passes when it is empty, and one that waits
-// is let go by a failure or by Close.
+// is let go by Close, or by a failure that nobody can make up for: then it is told which member failed in what. The log goes on
+// by itself when that works again, with the record that was taken; closed before, it says that it could not.
 func TestQueueBytes(t *testing.T) {
-	for _, end := range []string{"room", "failure", "close"} {
+	for _, end := range []string{"room", "failure", "cure", "close"} {
 		synctest.Test(t, func(t *testing.T) {
-			fail := false
+			var fail atomic.Bool
 			h := holder{gate: make(chan struct{}), match: isRecordWrite}
 			hook := func(op fsOp, do func(int) error) error {
 				return h.hook(op, func(n int) error {
-					if fail && isRecordWrite(op) {
+					if fail.Load() && isRecordWrite(op) {
 						return errInjected
 					}
 					return do(n)
@@ -253,7 +255,8 @@ func TestQueueBytes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := l.Append(&Record{Meta: make([]byte, 5000)}); err != nil {
+			first := &Record{Meta: make([]byte, 5000)}
+			if _, err := l.Append(first); err != nil {
 				t.Fatal(err)
 			}
 			var result atomic.Pointer[error]
@@ -268,8 +271,9 @@ func TestQueueBytes(t *testing.T) {
 			closed := make(chan error, 1)
 			var want error
 			switch end {
-			case "failure":
-				fail, want = true, errInjected
+			case "failure", "cure":
+				fail.Store(true)
+				want = ErrUnavailable
 			case "close":
 				want = ErrClosed
 				go func() { closed <- l.Close() }()
@@ -282,12 +286,30 @@ func TestQueueBytes(t *testing.T) {
 			synctest.Wait()
 			if got := result.Load(); got == nil || !errors.Is(*got, want) {
 				t.Fatalf("%s: Append: %v", end, got)
+			} else if want == ErrUnavailable {
+				for _, word := range []string{"replica-1", "write", "segment 1", errInjected.Error()} {
+					if !strings.Contains((*got).Error(), word) {
+						t.Errorf("%s: %q is not in: %v", end, word, *got)
+					}
+				}
+				if err := l.Available(); err != *got || l.Failed() != nil {
+					t.Errorf("%s: available: %v, failed: %v", end, err, l.Failed())
+				}
+			}
+			if end == "cure" {
+				fail.Store(false)
+				if got, err := l.Next(nil); err != nil || len(got) != 1 || got[0] != first || l.Available() != nil {
+					t.Errorf("after the cure: %d records, %v, available: %v", len(got), err, l.Available())
+				}
 			}
 			if end != "close" {
 				closed <- l.Close()
 			}
 			if err := <-closed; (err != nil) != (end == "failure") {
 				t.Fatalf("%s: Close: %v", end, err)
+			}
+			if got, err := l.Next(nil); end == "failure" && (len(got) > 0 || !errors.Is(err, ErrUnavailable)) {
+				t.Fatalf("%d records were acknowledged after all: %v", len(got), err)
 			}
 		})
 	}

@@ -290,7 +290,8 @@ type verifier struct {
 	name    string
 	dice    *rand.Rand
 	members []Member
-	damaged bool // on purpose, not only by a crash
+	damaged bool       // on purpose, not only by a crash
+	settle  func(*Log) // waits until all members are current, if any may not be at once; nil: none
 	past
 }
 
@@ -329,6 +330,12 @@ func (v *verifier) open(again bool) {
 	if err != nil {
 		v.t.Errorf("%s: open: %v", v.name, err)
 		return
+	}
+	if v.settle != nil {
+		if err := v.checkRecords(l, int(l.LastLSN())); err != nil {
+			v.t.Errorf("%s: before all members are current: %v", v.name, err)
+		}
+		v.settle(l)
 	}
 	v.check(l)
 	last := l.LastLSN()
@@ -451,6 +458,9 @@ func (v *verifier) checkRecords(l *Log, last int) error {
 		want := v.records[next][1]
 		got := make([]byte, len(want))
 		for i := range v.members {
+			if l.now().member(i) == nil && v.settle != nil {
+				continue // not yet
+			}
 			if err := readMember(l, i, got, r.At); err != nil {
 				return err
 			}

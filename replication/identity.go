@@ -23,7 +23,8 @@ type found struct {
 	segments map[SegmentID]names
 	shards   map[SegmentID][]int // by segment, in no order
 	temps    []string
-	store    segment.StoreID // without identity: the log that the manifest or the first whole segment header names
+	store    segment.StoreID // without identity: the log that another file names; zeros: none does
+	storeBy  string          // which one
 
 	unnamed  error             // why there is an identity that cannot be read
 	manifest *segment.Manifest // nil: there is none, or it is damaged
@@ -101,9 +102,13 @@ func (l *Log) belong() error {
 	}
 	for i := range l.given {
 		g := &l.given[i]
-		if first != nil && g.manifest != nil && g.manifest.Store != segment.StoreID(first.who.Roster.Store) {
+		store, name := g.store, g.storeBy
+		if g.manifest != nil {
+			store, name = g.manifest.Store, segment.ManifestName
+		}
+		if first != nil && name != "" && store != segment.StoreID(first.who.Roster.Store) {
 			return fmt.Errorf("%w: %s of %s is of log %v, but %s belongs to log %v: it was put there by mistake",
-				ErrMembers, segment.ManifestName, g.m.dir, g.manifest.Store, first.m.dir, segment.StoreID(first.who.Roster.Store))
+				ErrMembers, name, g.m.dir, store, first.m.dir, segment.StoreID(first.who.Roster.Store))
 		}
 	}
 	return nil
@@ -151,7 +156,7 @@ func (m *member) look() (found, error) {
 		}
 	}
 	if f.who == nil && f.holds() {
-		f.store = m.storeOf(&f)
+		f.store, f.storeBy = m.storeOf(&f)
 	}
 	return f, nil
 }
@@ -202,14 +207,15 @@ func (m *member) listFiles() (map[string]int64, error) {
 	return out, nil
 }
 
-// storeOf returns the log that the member's manifest, or the first of its segments whose header is whole, belongs to; zeros
-// if nothing says so.
-func (m *member) storeOf(f *found) segment.StoreID {
+// storeOf returns the log that the member's manifest, or the first of its segments whose header is whole, belongs to, and the
+// name of the file; zeros if nothing says so.
+func (m *member) storeOf(f *found) (segment.StoreID, string) {
 	if f.manifest != nil {
-		return f.manifest.Store
+		return f.manifest.Store, segment.ManifestName
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.segments)) {
-		file, err := m.fs.Open(m.path(segment.Name(id, f.segments[id].sealed)))
+		name := segment.Name(id, f.segments[id].sealed)
+		file, err := m.fs.Open(m.path(name))
 		if err != nil {
 			continue
 		}
@@ -220,10 +226,10 @@ func (m *member) storeOf(f *found) segment.StoreID {
 			continue
 		}
 		if h, err := segment.ParseHeader(b[:]); err == nil {
-			return h.Store
+			return h.Store, name
 		}
 	}
-	return segment.StoreID{}
+	return segment.StoreID{}, ""
 }
 
 // readIdentity reads the member's MEMBER file.

@@ -6,36 +6,29 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"pagevault/replication/roster"
 	"pagevault/replication/segment"
 )
 
-// TestWrongMembers gives directories that are not the members of one log, in order. Open says in one line which directory
-// is wrong, what was found and what to do, and changes nothing.
+// TestWrongMembers gives directories that are not the members of one log, or from which it cannot be told what the log is. Open
+// says in one line which directory is wrong, what was found and what to do, and changes nothing. For those that it goes on
+// without, see start_test.go.
 func TestWrongMembers(t *testing.T) {
 	a, b := newSample(t, 3), newSample(t, 3)
-	pair, single := newSample(t, 2), newSample(t, 1)
+	single := newSample(t, 1)
 	none := image{}
-	identity := func(im image, change func(*segment.Identity)) image {
-		id, err := segment.ParseIdentity([]byte(im["MEMBER"]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		change(&id)
-		out := maps.Clone(im)
-		out["MEMBER"] = string(id.Append(nil))
-		return out
-	}
 	without := func(im image, name string) image { return im.cut(name, -1, false) }
 	newer := func(im image, name string) image {
 		out := maps.Clone(im)
 		p := []byte(out[name][:64])
-		p[8] = 2
+		p[8]++
 		p = p[:60]
 		crc := segment.Checksum(0, p)
 		p = append(p, byte(crc), byte(crc>>8), byte(crc>>16), byte(crc>>24))
@@ -59,35 +52,26 @@ func TestWrongMembers(t *testing.T) {
 			}
 		}
 		for i, m := range members {
-			c, err := contents(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if id, err := readFile(m, "MEMBER"); err == nil {
-				c["MEMBER"] = string(id)
-			}
-			if !maps.Equal(c, images[i]) {
+			if !maps.Equal(imageOf(t, m), images[i]) {
 				t.Errorf("%s: member %d was changed", name, i)
 			}
 		}
 		t.Logf("%s: %v", name, err)
 	}
 	all := a.members
-	f("empty directory", []image{all[0], none, all[2]}, ErrMembers, "replica-2", "is empty", "member 2", "mount")
-	f("empty first directory", []image{none, all[1], all[2]}, ErrMembers, "replica-1", "is empty")
 	f("member of another log", []image{all[0], b.members[1], all[2]}, ErrMembers, "replica-2", "replica-1", "belongs to log")
-	f("too few", []image{all[0], all[1]}, ErrMembers, "replica-1", "made with 3 members, but 2 directories were given: give all 3 in order")
-	f("one of three", []image{all[0]}, ErrMembers, "replica-1", "made with 3 members, but 1 directory was given")
-	f("too many", []image{pair.members[0], pair.members[1], none}, ErrMembers, "replica-1", "made with 2 members, but 3 directories were given")
-	f("two for one", []image{single.members[0], none}, ErrMembers, "replica-1", "made with 1 member, but 2 directories were given: give that one")
-	f("wrong order", []image{all[1], all[0], all[2]}, ErrMembers, "replica-1", "member 2 of 3", "number 1")
-	f("a copy twice", []image{all[0], all[0], all[2]}, ErrMembers, "replica-2", "member 1 of 3", "number 2")
-	f("identity lost, of another log", []image{all[0], without(b.members[1], "MEMBER"), all[2]}, ErrMembers, "replica-2", "no MEMBER file")
+	f("a directory of another log beside", []image{all[0], all[1], all[2], single.members[0]}, ErrMembers, "replica-4", "replica-1", "belongs to log")
+	f("one of three", []image{all[0]}, roster.ErrMinority, "members 2 and 3 are missing", "3 members", "give their directories", "--force-minority")
+	f("one of three and two empty ones", []image{none, all[1], none}, roster.ErrMinority, "members 1 and 3 are missing", "give their directories")
+	f("a copy twice", []image{all[0], all[0], all[2]}, ErrMembers, "replica-1 and replica-2 are both member 1", "give the other")
+	f("identity lost, of another log", []image{all[0], without(b.members[1], "MEMBER"), all[2]}, ErrMembers, "replica-2", "0000000001.seg", "log", "by mistake")
 	f("all identities lost", []image{without(all[0], "MEMBER"), without(all[1], "MEMBER"), without(all[2], "MEMBER")}, ErrMembers, "replica-1", "no MEMBER file")
-	f("another epoch", []image{all[0], all[1], identity(all[2], func(id *segment.Identity) { id.Epoch = 7 })}, ErrMembers, "replica-3", "epoch 7")
-	f("damaged identity", []image{all[0], all[1].flip("MEMBER", 20, 1), all[2]}, segment.ErrDamaged, "replica-2", "MEMBER", "remove the file")
-	f("short identity", []image{all[0], all[1].cut("MEMBER", 63, false), all[2]}, segment.ErrDamaged, "replica-2", "MEMBER")
-	f("newer member", []image{all[0], newer(all[1], "MEMBER"), all[2]}, nil, "replica-2", "MEMBER", "version 2", "version 1")
+	f("the only identity is damaged", []image{single.members[0].flip("MEMBER", 20, 1)}, ErrMembers, "replica-1", "MEMBER", "damaged")
+	f("and it holds nothing else", []image{without(without(without(single.members[0].flip("MEMBER", 20, 1), "0000000001.seg"), "0000000002.seg"), "0000000003.open")},
+		ErrMembers, "replica-1", "MEMBER", "damaged")
+	f("an identity is damaged, and others are empty", []image{none, all[1].cut("MEMBER", 63, false), none}, ErrMembers, "replica-2", "MEMBER", "damaged")
+	f("a damaged identity and a missing member", []image{all[0], all[1].flip("MEMBER", 20, 1)}, roster.ErrMinority, "members 2 and 3", "missing", "replica-2", "damaged")
+	f("newer member", []image{all[0], newer(all[1], "MEMBER"), all[2]}, nil, "replica-2", "MEMBER", "version 3", "version 2")
 	f("newer segment", []image{all[0], newer(all[1], "0000000002.seg"), all[2]}, nil, "replica-2", "segment 2", "version 2", "version 1")
 	f("newer open segment", []image{all[0], all[1], newer(all[2], "0000000003.open")}, nil, "replica-3", "segment 3", "version 2", "version 1")
 	foreign := maps.Clone(all[1])
@@ -100,6 +84,8 @@ func TestWrongMembers(t *testing.T) {
 	f("segment gone everywhere", []image{gap(all[0]), gap(all[1]), gap(all[2])}, ErrCorrupt, "segment 2", "missing")
 	first := func(im image) image { return without(im, "0000000001.seg") }
 	f("first segment gone everywhere", []image{first(all[0]), first(all[1]), first(all[2])}, ErrCorrupt, "segment 1", "missing")
+	// Without one member no more is believed of the others.
+	f("segment gone on two, and one is missing", []image{gap(all[0]), gap(all[1]), none}, ErrCorrupt, "segment 2", "missing")
 	if _, err := Open(nil, Options{}); !errors.Is(err, ErrMembers) {
 		t.Errorf("no members: %v", err)
 	}
@@ -142,36 +128,68 @@ func TestFormingAgain(t *testing.T) {
 	}
 }
 
-// TestIdentityLost makes the MEMBER file again if the member's segments belong to the log of the others.
+// TestIdentityLost takes MEMBER away from a directory that has everything else, or damages it: the log goes on without the
+// directory, touches nothing in it, and says why. It becomes the member's again only for who gives up what is in it.
 func TestIdentityLost(t *testing.T) {
-	s := newSample(t, 3)
-	for victim := range s.members {
-		for _, damage := range []string{"", "0000000001.seg"} {
-			images := slices.Clone(s.members)
-			images[victim] = images[victim].cut("MEMBER", -1, false)
-			if damage != "" {
-				images[victim] = images[victim].flip(damage, 20, 1) // the next segment tells
-			}
-			var members []Member
-			for i, im := range images {
-				members = append(members, im.member(t, i))
-			}
-			var done Recovery
-			l, err := Open(members, Options{Events: &Events{Recovered: func(r Recovery) { done = r }}})
-			if err == nil {
-				err = s.readAll(l, 0)
-			}
-			if err == nil {
-				err = l.Close()
-			}
-			if err != nil {
-				t.Fatalf("member %d: %v", victim, err)
-			}
-			if imageOf(t, members[victim])["MEMBER"] == "" || len(done.Repaired) == 0 || done.Repaired[0].Member != victim || done.Repaired[0].Segment != 0 {
-				t.Fatalf("member %d: %+v", victim, done)
-			}
+	for victim := range 3 {
+		for _, c := range []struct {
+			why    string // what the member's status says
+			change func(im image)
+		}{
+			{"no MEMBER file", func(im image) { delete(im, "MEMBER") }},
+			{"no MEMBER file", func(im image) { delete(im, "MEMBER"); delete(im, "0000000002.seg") }},
+			{"damaged: MEMBER has 63 of 64 bytes", func(im image) { im["MEMBER"] = im["MEMBER"][:63] }},
+			{"MEMBER has checksum", func(im image) { im["MEMBER"] = im.flip("MEMBER", 20, 1)["MEMBER"] }},
+			{"directory is empty", func(im image) { clear(im) }},
+			{"directory is empty", func(im image) { clear(im); im["notes"] = "somebody's" }},
+		} {
+			images := keptSample(t, 3)
+			c.change(images[victim])
+			synctest.Test(t, func(t *testing.T) { loseIdentity(t, c.why, images, victim) })
 		}
 	}
+}
+
+func loseIdentity(t *testing.T, what string, images []image, victim int) {
+	members := membersOf(t, images)
+	l, err := Open(members, Options{ScrubEvery: -1})
+	if err != nil {
+		t.Fatalf("member %d: %s: %v", victim, what, err)
+	}
+	defer l.Close()
+	mustRestore(t, l, keptFiles)
+	append1(t, l, "without it", "data")
+	<-time.After(time.Minute)
+	for i, s := range l.Members() {
+		why := fmt.Sprint(s.Reason, s.Err)
+		if want := map[bool]State{true: Absent, false: Current}[i == victim]; s.State != want || s.Dir != members[i].Dir || i == victim && !strings.Contains(why, what) {
+			t.Errorf("member %d: %s: member %d is %v: %s", victim, what, i, s.State, why)
+		}
+	}
+	if after := imageOf(t, members[victim]); !maps.Equal(after, images[victim]) {
+		t.Errorf("member %d: %s: it was changed", victim, what)
+	}
+	wipe := len(images[victim]) > 1
+	if wipe {
+		if err := l.Replace(t.Context(), victim, members[victim], false); !errors.Is(err, ErrMembers) {
+			t.Errorf("member %d: %s: overwritten without being asked for: %v", victim, what, err)
+		}
+	}
+	if err := l.Replace(t.Context(), victim, members[victim], wipe); err != nil {
+		t.Fatalf("member %d: %s: %v", victim, what, err)
+	}
+	awaitIn(t, "current again", func() bool { return allCurrent(l) })
+	mustRestore(t, l, keptFiles)
+	if err := verifyNow(l); err != nil {
+		t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := members[victim].FS.RemoveAll(members[victim].Dir + "/notes"); err != nil {
+		t.Error(err)
+	}
+	compareMembers(t, what, members)
 }
 
 // TestSameDirectory refuses one directory as two members, by one path or by two.
@@ -192,9 +210,16 @@ func TestSameDirectory(t *testing.T) {
 	if !errors.Is(err, ErrMembers) || !strings.Contains(err.Error(), "same directory") {
 		t.Errorf("two paths: %v", err)
 	}
-	// Nor can the one half that was made be taken for a log of one.
-	if _, err := Open([]Member{{Dir: one}}, Options{}); !errors.Is(err, ErrMembers) {
+	// Nor can the one half that was made be taken for a log of one: it takes no records.
+	l, err := Open([]Member{{Dir: one}}, Options{})
+	if err != nil {
+		t.Fatalf("after two paths: %v", err)
+	}
+	if _, err := l.Append(&Record{Meta: []byte("x")}); !errors.Is(err, ErrUnavailable) || !errors.Is(l.Failed(), ErrUnavailable) {
 		t.Errorf("after two paths: %v", err)
+	}
+	if err := l.Close(); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
 	}
 }
 
@@ -216,6 +241,18 @@ func TestLocked(t *testing.T) {
 	if _, err := Open(members, Options{}); err == nil || !strings.Contains(err.Error(), "replica-2 is in use by another process") {
 		t.Fatalf("opened while one is locked: %v", err)
 	}
+	// Nor is it left out where others are enough: whoever has it may have the log.
+	three := membersOf(t, newSample(t, 3).members)
+	other, err := three[2].FS.Lock(three[2].FS.PathJoin(three[2].Dir, "LOCK"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(three, Options{}); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "replica-3 is in use by another process") {
+		t.Fatalf("opened while one of three is locked: %v", err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
 	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -224,16 +261,47 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// TestMissingDirectories are made, and not made when the others say that something is wrong.
+// TestMissingDirectories are made for a new log, and not made for one that there is: a disk that is not mounted must not be
+// hidden by an empty directory in its place.
 func TestMissingDirectories(t *testing.T) {
-	s := newSample(t, 2)
-	m0 := s.members[0].member(t, 0)
-	m1 := Member{FS: vfs.NewMem(), Dir: "somewhere/replica-2"}
-	if _, err := Open([]Member{m0, m1}, Options{}); !errors.Is(err, ErrMembers) {
-		t.Fatal(err)
-	}
-	if list, err := m1.FS.List("/"); err != nil || len(list) != 0 {
-		t.Fatalf("a directory was made for a member that was refused: %v %v", list, err)
+	for n, where := range map[int]string{1: "", 2: "two", 3: "three", 5: "five"} {
+		s := newSample(t, n)
+		var missing []Member
+		for at := range n {
+			members := membersOf(t, s.members)
+			members[at] = Member{FS: vfs.NewMem(), Dir: fmt.Sprint("somewhere/", where)}
+			missing = append(missing, members[at])
+			l, err := Open(members, Options{})
+			switch {
+			case n == 1:
+				if err != nil || l.LastLSN() != 0 {
+					t.Fatalf("a new log: %v", err)
+				}
+				if err := l.Close(); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			case err != nil:
+				t.Fatalf("%d of %d: %v", n-1, n, err)
+			}
+			if err := s.readAll(l, 0); err != nil {
+				t.Errorf("%d of %d: %v", n-1, n, err)
+			}
+			if _, err := l.Append(&Record{}); n == 2 != errors.Is(err, ErrUnavailable) || n > 2 && err != nil {
+				t.Errorf("append to %d of %d: %v", n-1, n, err)
+			}
+			if got := l.Members()[at]; got.State != Absent || got.Dir != members[at].Dir {
+				t.Errorf("%d of %d: %+v", n-1, n, got)
+			}
+			if err := l.Close(); errors.Is(err, ErrUnavailable) != (n == 2) || n > 2 && err != nil {
+				t.Errorf("%d of %d: close: %v", n-1, n, err)
+			}
+		}
+		for _, m := range missing {
+			if list, err := m.FS.List("/"); n > 1 && (err != nil || len(list) != 0) {
+				t.Fatalf("a directory was made for a member that is missing: %v %v", list, err)
+			}
+		}
 	}
 	var fresh []Member
 	for i := range 2 {

@@ -119,7 +119,7 @@ func (r *benchRaw) run(n, batch int) {
 			wg.Go(func() {
 				for range k {
 					if r.reserved != nil {
-						r.reserved[i].ahead(f, int64(len(r.data)))
+						r.reserved[i].ahead(f, r.reserved[i].written+int64(len(r.data)))
 					}
 					if _, err := f.Write(r.data); err != nil {
 						r.b.Error(err)

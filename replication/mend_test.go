@@ -181,7 +181,6 @@ func TestMend(t *testing.T) {
 		"leftovers of a checkpoint": {func(im image) { im[a+".tmp"], im["checkpoint/0000000007-000001"] = "x", "y" }, "", 0},
 		"of a manifest":             {func(im image) { im["CHECKPOINT.tmp"] = "x" }, "", 0},
 		"of dropped segments":       {func(im image) { im["0000000001.seg"], im["0000000001.open"] = "x", "y" }, "", 2},
-		"no identity":               {func(im image) { delete(im, "MEMBER") }, "MEMBER", 0},
 		"an identity only": {func(im image) {
 			maps.DeleteFunc(im, func(name, _ string) bool { return name != "MEMBER" })
 		}, "0000000002.seg 0000000003.seg 0000000004.seg 0000000005.seg " + a + " " + b + " CHECKPOINT", 0},

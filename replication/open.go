@@ -47,10 +47,14 @@ func Open(members []Member, o Options) (*Log, error) {
 	}
 }
 
+// errNotMade says that a log could not be created. Nothing is lost by that, and a member that never had an identity could not be
+// told from a disk that is not mounted: it would have to be put in its own place.
+var errNotMade = errors.New("the log cannot be created")
+
 // culprit returns the index, in what Open was given, of the member that is to blame for an error; -1: nobody is.
 func (l *Log) culprit(err error) int {
 	failure := (*MemberError)(nil)
-	if !errors.As(err, &failure) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrMembers) || errors.Is(err, ErrInUse) {
+	if !errors.As(err, &failure) || errors.Is(err, errNotMade) || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrMembers) || errors.Is(err, ErrInUse) {
 		return -1
 	}
 	for i := range l.given {
@@ -61,10 +65,10 @@ func (l *Log) culprit(err error) int {
 	return -1
 }
 
-// withReasons adds why members that are there could not be used.
+// withReasons adds why members that are there could not be used, where it does not say so already.
 func withReasons(err error, unusable []error) error {
 	for _, why := range unusable {
-		if why != nil {
+		if why != nil && !errors.Is(err, why) {
 			err = fmt.Errorf("%w (and %w)", err, why)
 		}
 	}
@@ -121,7 +125,7 @@ func (l *Log) open(unusable []error) error {
 	var done Recovery
 	if fresh {
 		if err := l.form(&done); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errNotMade, err)
 		}
 	}
 	v, next, err := l.decide()
@@ -189,26 +193,33 @@ func (l *Log) short(ms *membership) *UnavailableError {
 	return &UnavailableError{Since: l.o.Clock.Now(), Reason: fmt.Sprintf("%d members are current, and %d are asked for", have, want)}
 }
 
-// isNew reports whether the log has to be created: no directory is a member, or a crash has ended the creation.
+// isNew reports whether the log has to be created: no directory is a member, or a crash has ended the creation. A MEMBER file
+// that cannot be read was not left by a crash: it was a member's.
 func (l *Log) isNew() (bool, error) {
-	blank, holds, all := 0, "", true
+	blank, holds, all, forming := 0, "", true, true
 	var first *roster.Roster
+	var unnamed error
 	for i := range l.given {
 		g := &l.given[i]
 		switch {
 		case g.err != nil:
 			all = false
+		case g.unnamed != nil && unnamed == nil:
+			unnamed = g.named()
 		case g.who == nil && !g.holds():
 			blank++
 		}
 		if g.holds() && holds == "" {
 			holds = g.m.dir
 		}
-		if g.who != nil && first == nil {
-			first = &g.who.Roster
+		if g.who != nil {
+			first = cmp.Or(first, &g.who.Roster)
+			forming = forming && roster.Same(first, &g.who.Roster)
 		}
 	}
 	switch {
+	case first == nil && unnamed != nil:
+		return false, fmt.Errorf("%w: %w, and no other member vouches for it: restore the file, or give the right directory", ErrMembers, unnamed)
 	case first == nil && holds != "":
 		return false, fmt.Errorf("%w: %s holds segments but no %s file, and no other member vouches for them: restore the file, or give the right directory",
 			ErrMembers, holds, segment.IdentityName)
@@ -222,7 +233,7 @@ func (l *Log) isNew() (bool, error) {
 		return true, nil
 	}
 	// Nothing is in the log before all its members have their identities.
-	return blank > 0 && all && holds == "" && first.Epoch == firstEpoch && len(first.Rows) == len(l.given), nil
+	return blank > 0 && all && unnamed == nil && holds == "" && forming && first.Epoch == firstEpoch && len(first.Rows) == len(l.given), nil
 }
 
 // firstEpoch is that of the roster of a new log.
@@ -236,8 +247,11 @@ func (l *Log) lock(fresh bool) error {
 			continue
 		}
 		if err := g.m.acquire(); err != nil {
-			if fresh || errors.Is(err, ErrInUse) {
+			if errors.Is(err, ErrInUse) {
 				return err
+			}
+			if fresh {
+				return fmt.Errorf("%w: %w", errNotMade, err)
 			}
 			g.err = err
 		}
@@ -329,7 +343,8 @@ func (l *Log) decide() (v *roster.Verdict, next *roster.Roster, err error) {
 		of = append(of, i)
 	}
 	v, err = roster.Decide(seen)
-	if l.o.ForceMinority && (errors.Is(err, roster.ErrMinority) || errors.Is(err, roster.ErrHistories)) {
+	short := errors.Is(err, roster.ErrMinority) || errors.Is(err, roster.ErrHistories) || err == nil && !v.Writable(v.Roster.Least)
+	if l.o.ForceMinority && short {
 		var history roster.History
 		rand.Read(history[:])
 		var forced roster.Roster
@@ -337,12 +352,20 @@ func (l *Log) decide() (v *roster.Verdict, next *roster.Roster, err error) {
 		next = &forced
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w: %w", ErrMembers, err)
+		return nil, nil, withReasons(fmt.Errorf("%w: %w", ErrMembers, err), l.unusable())
 	}
 	for k, i := range of {
 		l.given[i].stands = v.Stands[k]
 	}
 	return v, next, nil
+}
+
+// unusable returns why directories that were given cannot be used.
+func (l *Log) unusable() (errs []error) {
+	for i := range l.given {
+		errs = append(errs, cmp.Or(l.given[i].err, l.given[i].named()))
+	}
+	return errs
 }
 
 // numbers returns, for every directory given, the place of the member that it is or might be, from 0.
@@ -526,9 +549,10 @@ func (l *Log) promise(v *roster.Verdict, epoch uint64) error {
 // openHalted opens a log of which so few members are there that no other roster can be written, for reading only: a member
 // that comes back might have gone on without these.
 func (l *Log) openHalted(v *roster.Verdict) error {
-	l.mu.failed = &UnavailableError{Since: l.o.Clock.Now(), Reason: fmt.Sprintf(
-		"of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again",
-		v.Roster.Current().Len(), v.Present.Len(), v.Roster.Least)}
+	why := fmt.Errorf("of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again, "+
+		"or, if they are gone for good, with --force-minority",
+		v.Roster.Current().Len(), v.Present.Len(), v.Roster.Least)
+	l.mu.failed = &UnavailableError{Since: l.o.Clock.Now(), Reason: withReasons(why, l.unusable()).Error()}
 	close(l.stopped)
 	return l.survey()
 }

@@ -70,7 +70,7 @@ func (o *transcript) run(d *datadriven.TestData) string {
 		d.MaybeScanArgs(o.t, "segment", &segment)
 		d.MaybeScanArgs(o.t, "data", &o.data)
 		var err error
-		if o.l, err = Open(hooked(o.members, o.hook), Options{SegmentBytes: int64(segment)}); err != nil {
+		if o.l, err = Open(hooked(o.members, o.hook), Options{SegmentBytes: int64(segment), Passive: true}); err != nil {
 			return err.Error()
 		}
 	case "append":

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"testing"
+
+	"pagevault/replication/roster"
 )
 
 // openedReadOnly opens images for reading only and checks, when the test ends, that they are as they were.
@@ -72,6 +74,35 @@ func TestOpenReadOnly(t *testing.T) {
 	}
 }
 
+// TestReadOnlyWithoutSome reads a log of which directories are missing, empty or in another order.
+func TestReadOnlyWithoutSome(t *testing.T) {
+	three, two := newSample(t, 3), newSample(t, 2)
+	for what, c := range map[string]struct {
+		s      sample
+		images []image
+	}{
+		"two of three":       {three, three.members[1:]},
+		"an empty one":       {three, []image{three.members[0], {}, three.members[2]}},
+		"no MEMBER":          {three, []image{three.members[0].cut("MEMBER", -1, false), three.members[1], three.members[2]}},
+		"in another order":   {three, []image{three.members[2], three.members[0], three.members[1]}},
+		"the first of two":   {two, two.members[:1]},
+		"the second of two":  {two, two.members[1:]},
+		"one more than were": {two, []image{two.members[0], {}, two.members[1]}},
+	} {
+		images := make([]image, len(c.images))
+		for i, im := range c.images {
+			images[i] = maps.Clone(im)
+		}
+		l, err := openedReadOnly(t, images)
+		if err == nil {
+			err = c.s.readAll(l, 0)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 func TestReadOnlyRefusesToWrite(t *testing.T) {
 	l, err := openedReadOnly(t, newSample(t, 2).members)
 	if err != nil {
@@ -105,8 +136,19 @@ func TestReadOnlyRefuses(t *testing.T) {
 	}
 	l := mustOpen(t, members, Options{})
 	append1(t, l, "meta")
-	if _, err := OpenReadOnly(members[:1], Options{}); !errors.Is(err, ErrMembers) {
-		t.Errorf("one of two members: %v", err)
+	for _, some := range [][]Member{members, members[:1], members[1:]} {
+		if _, err := OpenReadOnly(some, Options{}); !errors.Is(err, ErrInUse) {
+			t.Errorf("%d that are in use: %v", len(some), err)
+		}
+	}
+	three := newSample(t, 3)
+	for _, im := range three.members {
+		if _, err := openedReadOnly(t, []image{im}); !errors.Is(err, ErrMembers) || !errors.Is(err, roster.ErrMinority) {
+			t.Errorf("one of three members: %v", err)
+		}
+	}
+	if _, err := openedReadOnly(t, []image{three.members[0], newSample(t, 3).members[1], three.members[2]}); !errors.Is(err, ErrMembers) {
+		t.Errorf("one of another log: %v", err)
 	}
 	s := newSample(t, 1)
 	name := "0000000002.seg"

@@ -23,14 +23,25 @@ func TestReservation(t *testing.T) {
 	const limit = 100 << 20
 	f := &reservingFile{}
 	r := reservation{limit: limit}
-	for _, n := range []int64{64, 4096, 4 << 20, 4 << 20, 512, 40 << 20, 4 << 20} {
-		r.ahead(f, n)
-		if r.reserved < r.written {
-			t.Fatalf("%d bytes written, %d reserved", r.written, r.reserved)
+	at := int64(0)
+	write := func(n int64) {
+		at += n
+		r.ahead(f, at)
+		if r.written != at || r.reserved < at {
+			t.Fatalf("%d bytes written, %d noted, %d reserved", at, r.written, r.reserved)
 		}
 	}
-	for r.written+4<<20 <= limit {
-		r.ahead(f, 4<<20)
+	for _, n := range []int64{64, 4096, 4 << 20, 4 << 20, 512, 40 << 20, 4 << 20} {
+		write(n)
+	}
+	// After a failure some of it is written again.
+	calls := len(f.reserved)
+	r.ahead(f, at-4<<20)
+	if r.written != at || len(f.reserved) != calls {
+		t.Errorf("writing again what was written made it %d bytes, and %d reservations of %d", r.written, len(f.reserved)/2, calls/2)
+	}
+	for at+4<<20 <= limit {
+		write(4 << 20)
 	}
 	end := int64(0)
 	for i := 0; i < len(f.reserved); i += 2 {
@@ -45,8 +56,8 @@ func TestReservation(t *testing.T) {
 	if end != limit {
 		t.Errorf("reserved up to %d, want %d, the segment's end", end, int64(limit))
 	}
-	calls := len(f.reserved)
-	r.ahead(f, 64<<20) // a record larger than a segment
+	calls = len(f.reserved)
+	r.ahead(f, at+64<<20) // a record larger than a segment
 	if len(f.reserved) != calls {
 		t.Errorf("reserved past the segment's end")
 	}

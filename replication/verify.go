@@ -300,6 +300,9 @@ func VerifyMembers(ctx context.Context, members []Member, o VerifyOptions) (err 
 	if err != nil {
 		return err
 	}
+	if err := l.identify(nil); err != nil {
+		return err
+	}
 	for i := range l.given {
 		unlock, err := l.given[i].m.lockToRead()
 		if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"pagevault/replication/roster"
 	"pagevault/replication/segment"
 )
 
@@ -253,18 +254,22 @@ func TestVerifyDifferent(t *testing.T) {
 
 func storeOfImage(t *testing.T, im image) segment.StoreID {
 	t.Helper()
-	id, err := segment.ParseIdentity([]byte(im["MEMBER"]))
+	who, err := segment.ParseMember([]byte(im["MEMBER"]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return id.Store
+	return who.Roster.Store
 }
 
 // TestVerifyRefuses has members that cannot be looked at.
 func TestVerifyRefuses(t *testing.T) {
 	dir := t.TempDir()
 	members := []Member{{Dir: filepath.Join(dir, "1")}, {Dir: filepath.Join(dir, "2")}}
-	try := func(members []Member) error { return VerifyMembers(context.Background(), members, VerifyOptions{}) }
+	var found []Problem
+	try := func(members []Member) error {
+		found = nil
+		return VerifyMembers(context.Background(), members, VerifyOptions{Report: func(p Problem) { found = append(found, p) }})
+	}
 	if err := try(members); err != nil {
 		t.Errorf("directories that do not exist: %v", err)
 	}
@@ -282,11 +287,20 @@ func TestVerifyRefuses(t *testing.T) {
 	if err := try(members); err != nil {
 		t.Errorf("of a closed log: %v", err)
 	}
-	if err := try([]Member{members[1], members[0]}); !errors.Is(err, ErrMembers) {
-		t.Errorf("in the wrong order: %v", err)
+	if err := try([]Member{members[1], members[0]}); err != nil || len(found) > 0 {
+		t.Errorf("in another order: %v %v", err, found)
 	}
-	if err := try(members[:1]); !errors.Is(err, ErrMembers) {
-		t.Errorf("too few: %v", err)
+	if err := try(members[:1]); err != nil || len(found) != 1 || found[0].Member != 1 || found[0].File != "" || found[0].Unfinished {
+		t.Errorf("one of two, which holds all there is: %v %+v", err, found)
+	}
+	if err := try(membersOf(t, newSample(t, 3).members[:1])); !errors.Is(err, ErrMembers) || !errors.Is(err, roster.ErrMinority) || len(found) > 0 {
+		t.Errorf("one of three, which may lack something: %v %v", err, found)
+	}
+	if err := try(membersOf(t, []image{newSample(t, 2).members[0], newSample(t, 2).members[1]})); !errors.Is(err, ErrMembers) || len(found) > 0 {
+		t.Errorf("of two logs: %v %v", err, found)
+	}
+	if err := try([]Member{members[0], members[0]}); !errors.Is(err, ErrMembers) {
+		t.Errorf("the same twice: %v", err)
 	}
 	if err := try(nil); !errors.Is(err, ErrMembers) {
 		t.Errorf("none: %v", err)
@@ -447,17 +461,25 @@ func TestVerifyPace(t *testing.T) {
 // TestVerifyWritesNothing lets no operation through that changes a disk, on members that have everything to repair.
 func TestVerifyWritesNothing(t *testing.T) {
 	images := keptSample(t, 3)
-	delete(images[1], "MEMBER")
 	delete(images[1], "CHECKPOINT")
 	delete(images[1], "checkpoint/0000000001-000001")
 	delete(images[2], "0000000003.seg")
 	images[2]["0000000001.seg"] = "a leftover"
 	images[0]["0000000009.tmp"] = "another"
-	members := hooked(membersOf(t, images), func(op fsOp, do func(int) error) error {
-		t.Errorf("%v on member %d", op, op.member)
-		return errInjected
-	})
-	if got := verify(t, members); len(got) != 5 {
-		t.Errorf("found %d problems: %v", len(got), got)
+	check := func(what string, want int) {
+		t.Helper()
+		members := hooked(membersOf(t, images), func(op fsOp, do func(int) error) error {
+			t.Errorf("%s: %v on member %d", what, op, op.member)
+			return errInjected
+		})
+		if got := verify(t, members); len(got) != want {
+			t.Errorf("%s: found %d problems: %v", what, len(got), got)
+		}
 	}
+	check("all members", 4)
+	// Of a directory that cannot be told to be a member, only that is a problem.
+	delete(images[1], "MEMBER")
+	check("no MEMBER", 3)
+	images[1] = image{}
+	check("an empty directory", 3)
 }

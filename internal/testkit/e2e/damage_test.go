@@ -130,17 +130,13 @@ var wounds = []wound{
 		}
 	}},
 	{"directory emptied", true, false, func(t *testing.T, home string, rng *rand.Rand) {
-		if err := os.RemoveAll(filepath.Join(home, testkit.Account)); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Mkdir(filepath.Join(home, testkit.Account), 0o755); err != nil {
+		removeAll(t, filepath.Join(home, testkit.Account))
+		if err := os.MkdirAll(filepath.Join(home, testkit.Account), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}},
 	{"directory removed", true, false, func(t *testing.T, home string, rng *rand.Rand) {
-		if err := os.RemoveAll(home); err != nil {
-			t.Fatal(err)
-		}
+		removeAll(t, home)
 	}},
 }
 
