@@ -200,7 +200,7 @@ func (l *Log) Stats() Stats {
 		s.DroppedSegments += int(r.To-r.From) + 1
 	}
 	ms := l.now()
-	s.MinReplicas, s.Redundancy = ms.least(), Redundancy{ms.roster.K, ms.roster.M}
+	s.MinReplicas, s.Redundancy = max(ms.least(), l.wanted(ms)), Redundancy{ms.roster.K, ms.roster.M}
 	for _, m := range ms.all() {
 		s.Syncs += m.syncs.Load()
 	}
