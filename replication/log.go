@@ -64,10 +64,11 @@ type Log struct {
 	arranger  arranger
 	seats     seats
 
-	given   []given   // what Open was given
-	present []*member // of those, the members that are current; what follows is about them, in the same order
-	held    []found   // what they hold
-	plans   []*plan   // what Open makes of it
+	given     []given   // what Open was given
+	present   []*member // of those, the members that are current; what follows is about them, in the same order
+	held      []found   // what they hold
+	plans     []*plan   // what Open makes of it
+	repairing int64     // bytes of segments of which a copy is not whole, though others are
 
 	last LSN // of recovery
 
