@@ -382,7 +382,7 @@ func (b *bringing) join() error {
 	k := &b.l.keeper
 	k.writing.Lock()
 	defer k.writing.Unlock()
-	if err := b.l.writable(); err != nil {
+	if err := b.l.changeable(); err != nil {
 		return err
 	}
 	f, err := b.m.look() // what was dropped since is to go

@@ -66,6 +66,7 @@ func (l *Log) carryOut(c *change) error {
 	if err := l.leaveOut(f); err != nil {
 		return err
 	}
+	l.resume() // where nothing is under way, whoever works again has shown it
 	return l.seal()
 }
 
@@ -182,7 +183,7 @@ func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) e
 
 // replaceable returns why a directory must not be put in the place of a member.
 func (l *Log) replaceable(number int, m *member, wipe bool) error {
-	if err := l.writable(); err != nil {
+	if err := l.changeable(); err != nil {
 		return err
 	}
 	ms, highest := l.now(), 0

@@ -71,10 +71,11 @@ type Log struct {
 	arranger  arranger
 	seats     seats
 
-	given   []given   // what Open was given
-	present []*member // of those, the members that are current; what follows is about them, in the same order
-	held    []found   // what they hold
-	plans   []*plan   // what Open makes of it
+	given     []given   // what Open was given
+	present   []*member // of those, the members that are current; what follows is about them, in the same order
+	held      []found   // what they hold
+	plans     []*plan   // what Open makes of it
+	repairing int64     // bytes of segments of which a copy is not whole, though others are
 
 	last LSN // of recovery
 
@@ -90,6 +91,7 @@ type Log struct {
 	created segment.Header // of the segment that was created last
 	tried   uint64         // the highest epoch that a member may have been given
 	results chan result    // of steps, between two of them
+	asked   []*member      // memory for ask
 	stall   clock.Timer    // of steps that take long
 
 	quit    chan struct{} // closed when the log is being closed
@@ -116,6 +118,7 @@ type Log struct {
 		failed   error
 
 		unavailable *UnavailableError // too few members can be written
+		halting     bool              // that is because members fail, and not only because fewer are current than are asked for
 		suspects    failures          // what memberFailed was told
 		changes     []*change         // that somebody waits for
 
@@ -205,7 +208,7 @@ func (l *Log) Stats() Stats {
 		s.DroppedSegments += int(r.To-r.From) + 1
 	}
 	ms := l.now()
-	s.MinReplicas, s.Redundancy = ms.least(), Redundancy{ms.roster.K, ms.roster.M}
+	s.MinReplicas, s.Redundancy = max(ms.least(), l.wanted(ms)), Redundancy{ms.roster.K, ms.roster.M}
 	for _, m := range ms.all() {
 		s.Syncs += m.syncs.Load()
 	}

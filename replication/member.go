@@ -272,6 +272,9 @@ func (m *member) finish(s step) (string, error) {
 // has failed is not to be believed. Where there is no such file the segment was not created, or is sealed.
 func (m *member) reopen(id SegmentID) error {
 	m.closeFile()
+	if err := m.sameDirectory(); err != nil {
+		return err
+	}
 	if id == 0 {
 		return nil
 	}

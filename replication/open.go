@@ -343,7 +343,8 @@ func (l *Log) decide() (v *roster.Verdict, next *roster.Roster, err error) {
 		of = append(of, i)
 	}
 	v, err = roster.Decide(seen)
-	if l.o.ForceMinority && (errors.Is(err, roster.ErrMinority) || errors.Is(err, roster.ErrHistories)) {
+	short := errors.Is(err, roster.ErrMinority) || errors.Is(err, roster.ErrHistories) || err == nil && !v.Writable(v.Roster.Least)
+	if l.o.ForceMinority && short {
 		var history roster.History
 		rand.Read(history[:])
 		var forced roster.Roster
@@ -548,7 +549,8 @@ func (l *Log) promise(v *roster.Verdict, epoch uint64) error {
 // openHalted opens a log of which so few members are there that no other roster can be written, for reading only: a member
 // that comes back might have gone on without these.
 func (l *Log) openHalted(v *roster.Verdict) error {
-	why := fmt.Errorf("of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again",
+	why := fmt.Errorf("of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again, "+
+		"or, if they are gone for good, with --force-minority",
 		v.Roster.Current().Len(), v.Present.Len(), v.Roster.Least)
 	l.mu.failed = &UnavailableError{Since: l.o.Clock.Now(), Reason: withReasons(why, l.unusable()).Error()}
 	close(l.stopped)

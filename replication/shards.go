@@ -426,26 +426,14 @@ func (r pacedShards) ReadAt(p []byte, off int64) (int, error) {
 
 // publish gives the shards their names and lets the index know.
 func (w *sharder) publish() error {
-	id := w.s.id
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	for i := range w.making.All() {
-		n := &w.shards[i]
-		temp := n.temp
-		n.temp = nil
-		if err := temp.Close(); err != nil {
-			return w.fail(i, "close", err)
-		}
-		if err := n.m.rename(segment.ShardTempName(id, i), segment.ShardName(id, i)); err != nil {
-			return w.fail(i, "rename", err)
-		}
+	if err := w.place(); err != nil {
+		w.takeBack()
+		return err
 	}
-	for i := range w.making.All() {
-		if err := w.shards[i].m.syncDir(); err != nil {
-			return w.fail(i, "sync directory for", err)
-		}
-	}
+	id := w.s.id
 	at := make([]int8, len(w.shards))
 	for i := range at {
 		if at[i] = -1; w.shards[i].m != nil {
@@ -473,6 +461,39 @@ func (w *sharder) publish() error {
 		}
 	}
 	return nil
+}
+
+// place gives the shards their names, durably.
+func (w *sharder) place() error {
+	for i := range w.making.All() {
+		n := &w.shards[i]
+		temp := n.temp
+		n.temp = nil
+		if err := temp.Close(); err != nil {
+			return w.fail(i, "close", err)
+		}
+		if err := n.m.rename(segment.ShardTempName(w.s.id, i), segment.ShardName(w.s.id, i)); err != nil {
+			return w.fail(i, "rename", err)
+		}
+	}
+	for i := range w.making.All() {
+		if err := w.shards[i].m.syncDir(); err != nil {
+			return w.fail(i, "sync directory for", err)
+		}
+	}
+	return nil
+}
+
+// takeBack removes shards of which the index will not know, so that none is left where the next attempt puts none. A member that
+// does not let it is one that is brought up, and then they go; or the next Open finds them.
+func (w *sharder) takeBack() {
+	for i := range w.making.All() {
+		m := w.shards[i].m
+		if i < len(w.s.shards) && int(w.s.shards[i]) == m.number {
+			continue // it is one more time what is there
+		}
+		_ = m.removeShard(w.s.id, i)
+	}
 }
 
 // removeShard removes a shard that somebody else has now. That need not be durable: one that comes back is removed again.
