@@ -442,7 +442,7 @@ func (l *Log) seat(v *roster.Verdict) {
 		case g.stands == roster.IsForeign:
 			t.state, t.reason = Foreign, "its directory has another history of the log"
 		case g.stands == roster.IsFormer:
-			t.state, t.reason = Absent, "its directory was replaced by another one"
+			t.state, t.reason = Absent, reasonFormer
 		default:
 			t.state, t.reason = Behind, "out of date"
 		}
@@ -457,6 +457,9 @@ func (l *Log) seat(v *roster.Verdict) {
 	l.store = r.Store
 	l.membership.Store(ms)
 }
+
+// reasonFormer is what is said of a directory whose member was retired, or has another one.
+const reasonFormer = "its directory was a member's once, and is none any more"
 
 // strangeness says what a directory without an identity is.
 func (g *given) strangeness(r *roster.Roster, at int) string {
