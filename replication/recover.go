@@ -125,6 +125,19 @@ func (l *Log) planned(manifest *segment.Manifest) (last LSN) {
 	return last
 }
 
+// proven returns the last record that is known to have been durable: what may only be in the page cache is not.
+func (l *Log) proven(manifest *segment.Manifest) (last LSN) {
+	for _, r := range manifest.Dropped {
+		last = max(last, r.Last)
+	}
+	for _, p := range l.plans {
+		if last = max(last, p.first-1); p.trailer != nil {
+			last = max(last, p.first+LSN(p.count)-1)
+		}
+	}
+	return last
+}
+
 // recover repairs all segments, as planned, and the checkpoint, and fills the index and done.
 func (l *Log) recover(manifest *segment.Manifest, done *Recovery) error {
 	for i, m := range l.present {
