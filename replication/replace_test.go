@@ -599,3 +599,53 @@ func TestReplaceHanging(t *testing.T) {
 		c.close()
 	})
 }
+
+// TestSetRedundancy has the segments of a live log converted to shards and back in the background, while records are appended and
+// read, with a restart in the middle of either.
+func TestSetRedundancy(t *testing.T) {
+	for _, way := range []struct {
+		members int
+		r       Redundancy
+	}{{3, rs21}, {6, rs42}} {
+		t.Run(way.r.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCrowd(t, way.members, inCopies)
+				<-time.After(5 * time.Second)
+				c.settle("new")
+				c.close()
+				c.o.KeepRedundancy, c.o.RepairBytesPerSecond = true, 30<<10 // a few segments a second
+				c.open(c.homes)
+				for _, r := range []Redundancy{way.r, inCopies, way.r} {
+					if err := c.l.SetRedundancy(t.Context(), r); err != nil {
+						t.Fatal(err)
+					}
+					c.halfWay(r)
+					c.close()
+					c.open(c.homes)
+					c.halfWay(r)
+					if s := c.l.Stats(); s.Redundancy != r {
+						t.Errorf("after a restart segments are to be %v", s.Redundancy)
+					}
+					c.settle(r.String())
+				}
+				c.close()
+			})
+		})
+	}
+}
+
+// halfWay waits until a segment is kept as r says, while another is not.
+func (c *crowd) halfWay(r Redundancy) {
+	c.t.Helper()
+	awaitIn(c.t, fmt.Sprintf("half way to %v", r), func() bool {
+		there, not := 0, 0
+		for s := range c.l.index.each() {
+			if s.sealed && asWanted(s, c.l.now()) == nil {
+				there++
+			} else if s.sealed {
+				not++
+			}
+		}
+		return there > 0 && not > 0
+	})
+}

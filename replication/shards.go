@@ -16,27 +16,17 @@ import (
 	"pagevault/replication/segment"
 )
 
-// makeShards writes shards of a sealed segment, k of data and m of parity in all, each on the member that it is for, from a
-// whole copy or else from k other shards. What other shards the segment has already stay, but if there is a copy they are
-// written again too: of shards that a crash has left nobody knows how they are.
+// makeShardsClaimed writes shards of a sealed segment, of which the caller has the claim, k of data and m of parity in all, each
+// on the member that it is for, from a whole copy or else from k other shards. What other shards the segment has already stay,
+// but if there is a copy they are written again too: of shards that a crash has left nobody knows how they are.
 //
 // Each shard is written under another name, synced, read back and checked, against its own checksums and against the others;
-// of shards made from a copy all records are read. Only then they get their names. So a crash at any moment, or an error,
-// leaves what was there before and perhaps some new shards that are whole, but for files that tidy removes. When it returns
-// nil the shards are durable and the index has them; copies are still there.
+// of shards made from a copy all records are read. Only then they get their names. So a crash at any moment leaves what was
+// there before and perhaps some new shards that are whole, but for files that tidy removes; so does an error, on a member that
+// does not even let files be removed. When it returns nil the shards are durable and the index has them; copies are still there.
 //
 // It may run beside readers and beside Drop. Errors: ErrDropped if the segment is not there any more, a *MemberError for what
 // a member that was to get a shard did, a *CorruptError if the bytes can be had from nobody, and that of ctx.
-func (l *Log) makeShards(ctx context.Context, id SegmentID, k, m int, where []placement.At, p *pace) error {
-	release, err := l.claim(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return l.makeShardsClaimed(ctx, id, k, m, where, p)
-}
-
-// makeShardsClaimed is makeShards for who has the claim.
 func (l *Log) makeShardsClaimed(ctx context.Context, id SegmentID, k, m int, where []placement.At, p *pace) error {
 	s, ok, dropped := l.index.get(id)
 	switch {
@@ -55,7 +45,7 @@ func (l *Log) makeShardsClaimed(ctx context.Context, id SegmentID, k, m int, whe
 	return err
 }
 
-// sharder is the work of one makeShards.
+// sharder is the work of one makeShardsClaimed.
 type sharder struct {
 	l    *Log
 	ctx  context.Context
