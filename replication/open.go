@@ -136,7 +136,11 @@ func (l *Log) open(unusable []error) error {
 	if next == nil && !v.Writable(v.Roster.Least) {
 		return l.openHalted(v)
 	}
-	manifest, err := l.examined()
+	through := LSN(v.Roster.Through)
+	if next != nil { // by force
+		through = 0
+	}
+	manifest, err := l.examined(through)
 	if err != nil {
 		return err
 	}
@@ -477,10 +481,6 @@ func (g *given) strangeness(r *roster.Roster, at int) string {
 // begin writes the roster that the log goes on with, where that is another one than the present members have. It comes before
 // any repair: what a member that is missing now has must not be taken for a copy by a start that finds it.
 func (l *Log) begin(v *roster.Verdict, next *roster.Roster, manifest *segment.Manifest) error {
-	through := l.planned(manifest)
-	if through < LSN(v.Roster.Through) && next == nil {
-		return &CorruptError{Reason: fmt.Sprintf("record %d was durable once, and the records end with %d", v.Roster.Through, through)}
-	}
 	ms, proven := l.now(), l.proven(manifest)
 	if next != nil {
 		next.Through = uint64(proven)
@@ -558,5 +558,5 @@ func (l *Log) openHalted(v *roster.Verdict) error {
 		v.Roster.Current().Len(), v.Present.Len(), v.Roster.Least)
 	l.mu.failed = &UnavailableError{Since: l.o.Clock.Now(), Reason: withReasons(why, l.unusable()).Error()}
 	close(l.stopped)
-	return l.survey()
+	return l.survey(LSN(v.Roster.Through))
 }

@@ -105,13 +105,20 @@ type copyState struct {
 	paced *pacedFile
 }
 
-// examined decides what all segments should be, and changes nothing.
-func (l *Log) examined() (*segment.Manifest, error) {
+// examined decides what all segments should be, and changes nothing. The records must not end before through, the last one that
+// the members say was durable once.
+func (l *Log) examined(through LSN) (*segment.Manifest, error) {
 	manifest, err := newestManifest(l.present, l.held)
-	if err == nil {
-		l.plans, err = l.examine(l.held, manifest)
+	if err != nil {
+		return manifest, err
 	}
-	return manifest, err
+	if l.plans, err = l.examine(l.held, manifest); err != nil {
+		return manifest, err
+	}
+	if last := l.planned(manifest); last < through {
+		return manifest, &CorruptError{Reason: fmt.Sprintf("record %d was durable once, and the records end with %d", through, last)}
+	}
+	return manifest, nil
 }
 
 // planned returns the last record that there will be when the plans are carried out.

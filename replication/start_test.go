@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/replication/roster"
+	"pagevault/replication/segment"
 )
 
 // trunk is the directories of a log of three members at the end of each of its stages, and what was acknowledged by then.
@@ -347,4 +348,43 @@ func holds(l *Log, last int, more []string) error {
 		return fmt.Errorf("%d records, wanted %d and %q", n, last, more)
 	}
 	return nil
+}
+
+// TestRecordsEndTooSoon: a log whose last segment is gone from all members, which say that it was durable once, is damaged, for
+// whoever opens it and for whoever checks it.
+func TestRecordsEndTooSoon(t *testing.T) {
+	members := memMembers(3)
+	l := mustOpen(t, members, Options{SegmentBytes: 600})
+	for i := range 9 {
+		append1(t, l, fmt.Sprint("meta ", i), strings.Repeat("x", 100))
+	}
+	if err := l.edited(true, func(*roster.Roster) error { return nil }); err != nil { // notes how far the records go
+		t.Fatal(err)
+	}
+	last := l.Segments()[len(l.Segments())-1].ID
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range members {
+		if err := m.FS.Remove(m.FS.PathJoin(m.Dir, segment.Name(last, true))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, open := range map[string]func([]Member, Options) (*Log, error){"Open": Open, "OpenReadOnly": OpenReadOnly} {
+		l, err := open(members, Options{})
+		if err == nil {
+			l.Close()
+		}
+		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "record 9 was durable once") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	lost := 0
+	if err := VerifyMembers(t.Context(), members, VerifyOptions{Report: func(p Problem) {
+		if p.Lost && strings.Contains(p.Reason, "record 9 was durable once") {
+			lost++
+		}
+	}}); err != nil || lost != 1 {
+		t.Errorf("verification: %d, %v", lost, err)
+	}
 }
