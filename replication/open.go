@@ -481,9 +481,11 @@ func (l *Log) begin(v *roster.Verdict, next *roster.Roster, manifest *segment.Ma
 	if through < LSN(v.Roster.Through) && next == nil {
 		return &CorruptError{Reason: fmt.Sprintf("record %d was durable once, and the records end with %d", v.Roster.Through, through)}
 	}
-	ms := l.now()
-	if next == nil {
-		if next = l.nextRoster(v, through); next == nil {
+	ms, proven := l.now(), l.proven(manifest)
+	if next != nil {
+		next.Through = uint64(proven)
+	} else {
+		if next = l.nextRoster(v, proven); next == nil {
 			l.tried = max(v.Top, v.Roster.Epoch)
 			return nil
 		}
@@ -491,7 +493,6 @@ func (l *Log) begin(v *roster.Verdict, next *roster.Roster, manifest *segment.Ma
 			return err
 		}
 	}
-	next.Through = uint64(through)
 	l.tried = next.Epoch
 	invariant.Check(next.Current() == ms.current, "members %b are present, and %b current", ms.current, next.Current())
 	for _, r := range []roster.Roster{*next, next.Settle()} {

@@ -105,6 +105,8 @@ type Options struct {
 	ForceMinority bool
 	// Passive leaves out what goes on in the background by itself. For tests.
 	Passive bool
+
+	repairAtOpen int64 // instead of repairAtOpenMax, in tests; 0: that
 }
 
 // Events are optional callbacks for logs and metrics. They are called without locks held, by the goroutine that Open,
