@@ -649,3 +649,29 @@ func (c *crowd) halfWay(r Redundancy) {
 		return there > 0 && not > 0
 	})
 }
+
+// TestRetireWithShardsLeft retires one of three members while segments are still kept as shards, which two copies are to replace:
+// when it is gone, nothing lacks what it had.
+func TestRetireWithShardsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 3, rs21)
+		<-time.After(5 * time.Second)
+		c.settle("new")
+		c.close()
+		c.o.KeepRedundancy, c.o.RepairBytesPerSecond = true, 30<<10
+		c.open(c.homes)
+		if err := c.l.SetRedundancy(t.Context(), inCopies); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.l.Retire(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		for s := range c.l.index.each() {
+			if s.sealed && s.holders.Len() < 2 {
+				t.Errorf("segment %d is on %b and %v", s.id, s.holders, s.shards)
+			}
+		}
+		c.settle("two are left")
+		c.close()
+	})
+}
