@@ -368,6 +368,9 @@ func (m *member) acquire() error {
 	if err := m.makeDir(); err != nil {
 		return fmt.Errorf("member %s: make the directory: %w", m.dir, err)
 	}
+	if err := m.answers(); err != nil {
+		return fmt.Errorf("member %s: make a file: %w", m.dir, err)
+	}
 	lock, err := m.fs.Lock(m.path(segment.LockName))
 	switch {
 	case errors.Is(err, syscall.EAGAIN): // what fcntl says of a lock that is held
@@ -386,6 +389,23 @@ func (m *member) acquire() error {
 	m.device = info.DeviceID().String()
 	m.measure()
 	return nil
+}
+
+// answers makes a file and removes it. The operating system's file system takes one lock for all files that are locked, so that
+// a disk that does not take writes must be found out about before.
+func (m *member) answers() error {
+	if !sameFS(m.raw, vfs.Default) {
+		return nil
+	}
+	name := m.path(segment.LockName + segment.TempSuffix)
+	f, err := m.fs.Create(name, writeCategory)
+	if err == nil {
+		err = f.Close()
+	}
+	if err == nil {
+		err = m.fs.Remove(name)
+	}
+	return err
 }
 
 // makeDir makes the directory and those above it that are missing, and syncs the ones above what it made: a directory

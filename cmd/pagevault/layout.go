@@ -10,10 +10,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/blobstore"
+	"pagevault/internal/clock"
 	"pagevault/pagestore"
 	"pagevault/replication"
 	"pagevault/replication/segment"
@@ -28,7 +30,8 @@ type layout struct {
 	data     string // "": memory
 	index    string
 	members  []string
-	unusable []error // by member: why nothing can be written there; nil: nothing is known against it
+	unusable []error         // by member: why nothing can be written there; nil: nothing is known against it
+	silent   map[string]bool // members' folders whose disks do not answer: nothing more is asked of them
 }
 
 // memoryLayout keeps everything in one file system in memory. There is one member: copies of memory in the same memory
@@ -47,9 +50,15 @@ func diskLayout(data string, replicas []string) (*layout, error) {
 	if err := checkWritable(l.index); err != nil {
 		return nil, err
 	}
-	for i, dir := range l.members {
+	writable := l.askAll(func(dir string) error {
+		if l.silent[dir] {
+			return errSilent
+		}
+		return checkWritable(dir)
+	})
+	for i := range l.members {
 		if l.unusable[i] == nil {
-			l.unusable[i] = checkWritable(dir)
+			l.unusable[i] = writable[i]
 		}
 		if l.unusable[i] != nil && len(l.unserved(nil)) == 0 {
 			return nil, l.unusable[i]
@@ -84,10 +93,61 @@ func findLayout(data string, replicas []string) (*layout, error) {
 		}
 	}
 	l.unusable = make([]error, len(l.members))
+	l.listen()
 	if err := l.checkApart(); err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+// answerIn is how long a member's disk may take to say what is in a folder, or to make and remove a file in it.
+const answerIn = 10 * time.Second
+
+// errSilent says that a disk does not answer.
+var errSilent = errors.New("the disk does not answer")
+
+// askAll asks all members' disks something at the same time, and returns what they answer. What hangs is left to them.
+func (l *layout) askAll(ask func(dir string) error) []error {
+	answers := make([]chan error, len(l.members))
+	for i, dir := range l.members {
+		answers[i] = make(chan error, 1)
+		go func() { answers[i] <- ask(dir) }()
+	}
+	out := make([]error, len(answers))
+	late := clock.System.NewTimer(answerIn)
+	defer late.Stop()
+	for i, over := 0, false; i < len(answers); i++ {
+		if !over {
+			select {
+			case out[i] = <-answers[i]:
+				continue
+			case <-late.C():
+				over = true
+			}
+		}
+		select {
+		case out[i] = <-answers[i]:
+		default:
+			out[i] = errSilent
+		}
+	}
+	return out
+}
+
+// listen notes the members' folders whose disks do not answer.
+func (l *layout) listen() {
+	l.silent = map[string]bool{}
+	for i, err := range l.askAll(func(dir string) error {
+		if there, _, err := existing(dir); err == nil {
+			_, _ = os.ReadDir(there) // what it says is asked again
+		}
+		return nil
+	}) {
+		if err != nil {
+			l.silent[l.members[i]] = true
+			l.unusable[i] = fmt.Errorf("directory %s: %w", l.members[i], err)
+		}
+	}
 }
 
 // checkWritable shows that files can be made in a folder, or that the folder can be made. It leaves nothing behind.
@@ -176,6 +236,9 @@ func (l *layout) checkApart() error {
 	}
 	var members []place
 	for i, dir := range l.members {
+		if l.silent[dir] {
+			continue
+		}
 		m, err := locate(fmt.Sprintf("member %d", i+1), dir)
 		if err != nil {
 			l.unusable[i] = err
@@ -216,7 +279,7 @@ func (l *layout) unserved(accounts []blobstore.AccountOptions) []string {
 // accountsIn returns the accounts that have a folder in dir. In a member's directory, which is a disk that may hold other
 // folders, only those count that say whose they are. What cannot be read holds none: opening the stores says what is wrong.
 func (l *layout) accountsIn(dir string, member bool) (names []string) {
-	if l.fs != nil {
+	if l.fs != nil || l.silent[dir] {
 		return nil
 	}
 	entries, err := os.ReadDir(dir)

@@ -157,6 +157,45 @@ func TestDisk(t *testing.T) {
 	}
 }
 
+// TestDiskFrozen starts a server one of whose three disks does not answer, which takes a while: it serves without it. When the
+// disk answers its member is caught up. (A process of which a thread hangs in a file system does not end before that answers,
+// whatever it does; that a log can be closed then is shown in package replication.)
+func TestDiskFrozen(t *testing.T) {
+	for _, how := range []string{"ForWriters", "Altogether"} {
+		t.Run(how, func(t *testing.T) {
+			var freeze func()
+			var thaw func()
+			var home string
+			if how == "ForWriters" {
+				d := testkit.NewDisk(t, "ext4", smallDisk)
+				home, freeze = filepath.Join(d.Dir(), "member"), func() { thaw = d.Freeze(t) }
+			} else {
+				d := testkit.NewSickDisk(t, smallDisk)
+				home, freeze = filepath.Join(d.Dir(), "member"), func() { testkit.ForgetCached(t, d.Dir()); d.Freeze(t) }
+				thaw = func() { d.Recover(t) }
+			}
+			f := newFleet(t, plainHomes(t, 3, home))
+			f.load(50)
+			f.unload()
+			f.server.Stop(t)
+			freeze()
+			began := time.Now()
+			f.server.Start(t)
+			started := time.Since(began)
+			f.verify()
+			f.awaitState(faulty, false)
+			f.load(faultWrites)
+			f.checkTold(faulty)
+			f.unload()
+			thaw()
+			f.awaitWhole()
+			f.verify()
+			f.close()
+			t.Logf("started within %v", started.Round(time.Millisecond))
+		})
+	}
+}
+
 // TestTwoDisks destroys two of the three members, one after the other, with as much time between them as the server says
 // it needs; one, while another is rotten; and every one of them in other places, so that no copy is whole.
 func TestTwoDisks(t *testing.T) {
