@@ -46,6 +46,24 @@ func newWorld(n, least int) *world {
 	return w
 }
 
+// dropped returns why members are dropped: for a reason of its own each.
+func dropped(members placement.Set) map[int]Reason {
+	why := map[int]Reason{}
+	for i := range members.All() {
+		why[i+1] = ReasonWrite + Reason(i)%3
+	}
+	return why
+}
+
+// note returns what a change has to know: the running log knows what it has tried.
+func (w *world) note() Note {
+	n := Note{Now: 1}
+	for i := range w.after {
+		n.Tried = max(n.Tried, w.after[i].Epoch)
+	}
+	return n
+}
+
 func (w *world) clone() *world {
 	c := *w
 	c.files, c.after, c.records, c.trail = slices.Clone(w.files), slices.Clone(w.after), slices.Clone(w.records), slices.Clone(w.trail)
@@ -218,18 +236,18 @@ func (w *world) change(fn func(*world)) {
 		if lost == 0 {
 			return
 		}
-		r, err := w.effect.Drop(lost, ReasonWrite, 1)
+		r, err := w.effect.Drop(dropped(lost), w.note())
 		if err != nil {
 			return // the log halts
 		}
 		w.propose("drop "+setString(lost), r, fn)
 	})
 	for i := range w.effect.In(Behind).All() {
-		joining, err := w.effect.Join(i+1, 1)
+		joining, err := w.effect.Join(i+1, idOf(i+1), w.note())
 		if err != nil {
 			panic(err)
 		}
-		r, err := joining.Admit(i+1, 1)
+		r, err := joining.Admit(i+1, Note{Now: 1})
 		if err != nil {
 			panic(err)
 		}
@@ -322,7 +340,7 @@ func (w *world) random(rnd *rand.Rand) (*world, error) {
 		on := some(r.Current())
 		c.write(r, on)
 		if on != r.Current() {
-			c.running = false
+			c.running = c.running && rnd.IntN(2) == 0 // a running log goes on, and tries another one
 			return keep("%s: %v on %s only", at, &r, setString(on))
 		}
 		c.take(r)
@@ -356,13 +374,13 @@ func (w *world) random(rnd *rand.Rand) (*world, error) {
 	}
 	if behind := c.effect.In(Behind); behind != 0 && rnd.IntN(2) == 0 {
 		for i := range behind.All() {
-			joining, err := c.effect.Join(i+1, 1)
+			joining, err := c.effect.Join(i+1, idOf(i+1), c.note())
 			if err != nil {
 				return c, err
 			}
 			c.write(joining, joining.Current().With(i))
 			c.effect, c.after = joining, nil
-			r, err := joining.Admit(i+1, 1)
+			r, err := joining.Admit(i+1, Note{Now: 1})
 			if err != nil {
 				return c, err
 			}
@@ -370,7 +388,7 @@ func (w *world) random(rnd *rand.Rand) (*world, error) {
 		}
 	}
 	lost := placement.Set(rnd.Uint64()&rnd.Uint64()) & c.effect.Current()
-	r, err := c.effect.Drop(lost, ReasonWrite, 1)
+	r, err := c.effect.Drop(dropped(lost), c.note())
 	if err != nil {
 		c.running = false
 		return keep("killed")

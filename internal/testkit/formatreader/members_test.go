@@ -271,20 +271,20 @@ func (f *fleet) change() {
 	r, n := &f.now, f.rng.IntN(len(f.now.Rows))+1
 	var next rules.Roster
 	var err error
+	note := rules.Note{Now: 1, Tried: f.tried}
 	switch f.rng.IntN(6) {
 	case 0, 1:
-		next, err = r.Drop(r.Current()&(1<<(n-1)), rules.ReasonSync, 1)
+		next, err = r.Drop(map[int]rules.Reason{n: rules.ReasonSync}, note)
 	case 2:
-		next, err = r.Join(n, 2)
+		next, err = r.Join(n, r.Rows[n-1].ID, note)
 	case 3, 4:
-		next, err = r.Admit(n, 3)
+		next, err = r.Admit(n, note)
 	case 5:
-		next, err = r.Replace(n, f.id(), 4)
+		next, err = r.Replace(n, f.id(), note)
 	}
 	if err != nil {
 		return
 	}
-	next.Epoch = max(next.Epoch, f.tried+1)
 	f.tried = next.Epoch
 	written := next.Current() | next.In(rules.Joining)
 	crash := f.rng.IntN(3) == 0
