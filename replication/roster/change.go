@@ -57,6 +57,7 @@ func (r *Roster) follow(next *Roster, n Note) error {
 	next.Epoch = max(r.Epoch, n.Tried) + 1
 	next.Through = max(r.Through, n.Through)
 	next.stamp(r, n.Now)
+	next.From = Origin{}
 	next.Before, next.Need, next.Keep = r.before(next)
 	return next.Check()
 }
