@@ -111,7 +111,9 @@ func (a *arrangeTest) all() (tasks int) {
 // attended waits until the members that have failed so far are left out.
 func attended(t testing.TB, l *Log) {
 	t.Helper()
-	if err := l.change(false, func(*membership) (roster.Roster, []*member, error) { return roster.Roster{}, nil, errAttended }); err != errAttended {
+	if err := l.change(false, func(*membership, roster.Note) (roster.Roster, []*member, error) {
+		return roster.Roster{}, nil, errAttended
+	}); err != errAttended {
 		t.Fatal(err)
 	}
 }

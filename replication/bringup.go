@@ -86,7 +86,8 @@ func (l *Log) comeBack(i int, home Member) (*member, error) {
 		return say(Absent, "its directory is not there", nil)
 	}
 	f, err := m.look()
-	row := l.now().roster.Row(i + 1)
+	r := l.now().roster
+	row := r.Row(i + 1)
 	switch {
 	case err != nil:
 		return say(Absent, "its directory cannot be used", err)
@@ -102,7 +103,7 @@ func (l *Log) comeBack(i int, home Member) (*member, error) {
 		return say(Absent, "its directory is empty", nil)
 	case segment.StoreID(f.who.Roster.Store) != l.store:
 		return say(Absent, "its directory belongs to another log", nil)
-	case f.who.Roster.History != l.now().roster.History:
+	case r.Foreign(&f.who.Roster):
 		return say(Foreign, "its directory has another history of the log", nil)
 	case int(f.who.Number) != i+1:
 		return say(Absent, fmt.Sprintf("its directory is that of member %d", f.who.Number), nil)

@@ -16,15 +16,17 @@ import (
 
 // change is something that the commit loop is to do to the membership.
 type change struct {
-	// edit returns the roster that comes after that of ms, made with follow, and the members by index.
-	edit func(ms *membership) (next roster.Roster, members []*member, err error)
+	edit editing
 	seal bool       // the open segment is sealed first, so that who joins lacks only sealed ones
 	done chan error // one value
 }
 
+// editing returns the roster that comes after that of ms, by one of its methods, and the members by index.
+type editing func(ms *membership, n roster.Note) (next roster.Roster, members []*member, err error)
+
 // change has the commit loop change the membership and waits until it has. A change that was not made has done no harm: it can
 // be tried again.
-func (l *Log) change(seal bool, edit func(ms *membership) (roster.Roster, []*member, error)) error {
+func (l *Log) change(seal bool, edit editing) error {
 	c := &change{edit: edit, seal: seal, done: make(chan error, 1)}
 	l.mu.Lock()
 	switch {
@@ -50,7 +52,7 @@ func (l *Log) carryOut(c *change) error {
 		}
 	}
 	ms := l.now()
-	next, members, err := c.edit(ms)
+	next, members, err := c.edit(ms, l.note())
 	if err != nil {
 		c.done <- err
 		return nil
@@ -72,41 +74,32 @@ func (l *Log) carryOut(c *change) error {
 }
 
 // edited is change for an edit that leaves the members who they are.
-func (l *Log) edited(seal bool, edit func(r *roster.Roster) error) error {
-	return l.change(seal, func(ms *membership) (roster.Roster, []*member, error) {
-		next := ms.roster.Clone()
-		if err := edit(&next); err != nil {
-			return next, nil, err
-		}
-		return next, ms.members, l.follow(ms, &next)
+func (l *Log) edited(seal bool, edit func(r *roster.Roster, n roster.Note) (roster.Roster, error)) error {
+	return l.change(seal, func(ms *membership, n roster.Note) (roster.Roster, []*member, error) {
+		next, err := edit(&ms.roster, n)
+		return next, ms.members, err
 	})
 }
 
 // join has a member that is behind written from the next segment on. The caller holds keeper.writing, and the member has the
 // manifest.
 func (l *Log) join(m *member) error {
-	return l.change(true, func(ms *membership) (roster.Roster, []*member, error) {
-		next, members := ms.roster.Clone(), slices.Clone(ms.members)
-		row := next.Row(m.number + 1)
-		if row == nil || row.ID != m.id || row.State != roster.Behind {
-			return next, nil, errors.New("another directory has the member's place by now")
-		}
-		row.State = roster.Joining
+	return l.change(true, func(ms *membership, n roster.Note) (roster.Roster, []*member, error) {
+		members := slices.Clone(ms.members)
 		members[m.number] = m
-		return next, members, l.follow(ms, &next)
+		next, err := ms.roster.Join(m.number+1, m.id, n)
+		return next, members, err
 	})
 }
 
 // admit has a member that is joining count.
 func (l *Log) admit(m *member) error {
-	return l.change(false, func(ms *membership) (roster.Roster, []*member, error) {
-		next := ms.roster.Clone()
+	return l.change(false, func(ms *membership, n roster.Note) (roster.Roster, []*member, error) {
 		if !ms.joining.Has(m.number) || ms.member(m.number) != m {
-			return next, nil, fmt.Errorf("member %s: %w", m.dir, errLeft)
+			return roster.Roster{}, nil, fmt.Errorf("member %s: %w", m.dir, errLeft)
 		}
-		row := next.Row(m.number + 1)
-		row.State, row.Reason = roster.Current, roster.ReasonNone
-		return next, ms.members, l.follow(ms, &next)
+		next, err := ms.roster.Admit(m.number+1, n)
+		return next, ms.members, err
 	})
 }
 
@@ -116,10 +109,7 @@ func (l *Log) SetRedundancy(_ context.Context, r Redundancy) error {
 	if n := len(l.now().roster.Rows); r.K+r.M > n {
 		return fmt.Errorf("redundancy %v takes %d members, and there are %d", r, r.K+r.M, n)
 	}
-	err := l.edited(false, func(next *roster.Roster) error {
-		next.K, next.M = r.K, r.M
-		return nil
-	})
+	err := l.edited(false, func(now *roster.Roster, n roster.Note) (roster.Roster, error) { return now.SetRedundancy(r.K, r.M, n) })
 	l.arranger.forget()
 	l.wakeCustodian()
 	return err
@@ -135,10 +125,7 @@ func (l *Log) settleRules(ms *membership) {
 	if want <= ms.roster.Least || ms.current.Len() < want {
 		return
 	}
-	_ = l.edited(false, func(next *roster.Roster) error { // or at the next look
-		next.Least = want
-		return nil
-	})
+	_ = l.edited(false, func(r *roster.Roster, n roster.Note) (roster.Roster, error) { return r.SetLeast(want, n) }) // or at the next look
 }
 
 // Replace puts a directory in the place of a member, counted from 0, or makes it a member where there was none. The directory
@@ -170,7 +157,7 @@ func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) e
 		}
 	}
 	rand.Read(m.id[:]) // never fails
-	if err := l.change(false, func(ms *membership) (roster.Roster, []*member, error) { return l.seatNew(ms, m) }); err != nil {
+	if err := l.change(false, m.seatNew); err != nil {
 		return err
 	}
 	l.index.forgetMember(number)
@@ -225,10 +212,8 @@ func (l *Log) replaceable(number int, m *member, wipe bool) error {
 // of it may change dir any more.
 func (l *Log) vacate(number int, dir string) error {
 	if m := l.now().member(number); m != nil && l.now().has(m) {
-		err := l.edited(true, func(next *roster.Roster) error {
-			row := next.Row(number + 1)
-			row.State, row.Reason = roster.Behind, roster.ReasonAsked
-			return nil
+		err := l.edited(true, func(r *roster.Roster, n roster.Note) (roster.Roster, error) {
+			return r.Drop(map[int]roster.Reason{number + 1: roster.ReasonAsked}, n)
 		})
 		if errors.Is(err, roster.ErrTooFew) {
 			return fmt.Errorf("member %d cannot be done without just now: %w", number+1, err)
@@ -250,22 +235,15 @@ func (l *Log) vacate(number int, dir string) error {
 	return nil
 }
 
-// seatNew returns the roster in which m has its place, behind.
-func (l *Log) seatNew(ms *membership, m *member) (roster.Roster, []*member, error) {
-	next, members := ms.roster.Clone(), slices.Clone(ms.members)
-	row := roster.Row{Number: m.number + 1, State: roster.Behind, Reason: roster.ReasonNew, ID: m.id}
-	at, there := slices.BinarySearchFunc(next.Rows, row.Number, func(r roster.Row, n int) int { return r.Number - n })
-	if there {
-		next.Rows[at] = row
-	} else {
-		next.Rows = slices.Insert(next.Rows, at, row)
-		next.Copies = max(next.Copies, roster.CopiesFor(len(next.Rows)))
-	}
+// seatNew is the editing that gives m its place, behind.
+func (m *member) seatNew(ms *membership, n roster.Note) (roster.Roster, []*member, error) {
+	members := slices.Clone(ms.members)
 	for len(members) <= m.number {
 		members = append(members, nil)
 	}
 	members[m.number] = nil
-	return next, members, l.follow(ms, &next)
+	next, err := ms.roster.Replace(m.number+1, m.id, n)
+	return next, members, err
 }
 
 // wipe removes from the member's directory what a log puts there. The lock stays.
@@ -325,15 +303,13 @@ func (l *Log) Retire(ctx context.Context, number int) error {
 	if err := l.vacate(number, ""); err != nil {
 		return err
 	}
-	err = l.change(true, func(ms *membership) (roster.Roster, []*member, error) {
-		next, members := ms.roster.Clone(), slices.Clone(ms.members)
-		next.Rows = slices.DeleteFunc(next.Rows, func(r roster.Row) bool { return r.Number == number+1 })
-		n := len(next.Rows)
-		next.Least = min(next.Least, roster.LeastFor(n, cmp.Or(l.o.MinReplicas, min(2, n))))
+	err = l.change(true, func(ms *membership, n roster.Note) (roster.Roster, []*member, error) {
+		members := slices.Clone(ms.members)
 		if number < len(members) {
 			members[number] = nil
 		}
-		return next, members, l.follow(ms, &next)
+		next, err := ms.roster.Retire(number+1, cmp.Or(l.o.MinReplicas, min(2, len(ms.roster.Rows)-1)), n)
+		return next, members, err
 	})
 	if err != nil {
 		return err

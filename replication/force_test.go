@@ -12,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/replication/roster"
+	"pagevault/replication/segment"
 )
 
 // TestForceMinority starts a log of three from one of them. It takes records when two are current again, made anew from the one;
@@ -122,6 +123,87 @@ func forceMinority(t *testing.T, survivor int, how string) {
 		if !maps.Equal(imageOf(t, m), images[i]) {
 			t.Errorf("%s: directory %s was changed", what, m.Dir)
 		}
+	}
+}
+
+// cutOff returns what members hold before each of the steps by which a start by force from them writes MEMBER files.
+func cutOff(t *testing.T, s *sample, members []Member) (moments [][]image) {
+	t.Helper()
+	hook := func(op fsOp, do func(n int) error) error {
+		if strings.HasPrefix(op.path, segment.IdentityName) {
+			var now []image
+			for _, m := range members {
+				now = append(now, imageOf(t, m))
+			}
+			moments = append(moments, now)
+		}
+		return do(op.bytes)
+	}
+	mustClose(t, "forced", s.mustHold(t, "forced", hooked(members, hook), Options{ForceMinority: true, Passive: true}))
+	return moments
+}
+
+// TestForceMinorityCutOff kills a forced start from two of five before each of the steps by which it writes MEMBER files. A plain
+// start from the two is refused then, as it was, or takes both; and another forced one takes both.
+func TestForceMinorityCutOff(t *testing.T) {
+	s := newSample(t, 5)
+	moments := cutOff(t, &s, membersOf(t, s.members)[:2])
+	refused := 0
+	for i, images := range moments {
+		for _, given := range [][]int{{0, 1}, {1, 0}, {0, 1, 2}} {
+			what := fmt.Sprintf("step %d from %v", i, given)
+			var again []Member
+			for _, n := range given {
+				image := s.members[n]
+				if n < 2 {
+					image = images[n]
+				}
+				again = append(again, image.member(t, n))
+			}
+			l, err := Open(again, Options{Passive: true})
+			if errors.Is(err, roster.ErrMinority) && len(given) == 2 {
+				refused++
+				l, err = Open(again, Options{Passive: true, ForceMinority: true})
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", what, err)
+			}
+			if n := l.now().current.Len(); n != len(given) && (n != 2 || l.now().roster.Epoch>>32 != 1) {
+				t.Errorf("%s: %d are current by %v", what, n, &l.now().roster)
+			}
+			mustClose(t, what, l)
+		}
+	}
+	if refused == 0 || refused == 2*len(moments) {
+		t.Errorf("of %d starts %d were refused", 2*len(moments), refused)
+	}
+}
+
+// TestForceMinorityGivenUp has three of five go on after a forced start from two was killed when one of the two had its roster.
+// That one is brought up, whether it is there when the log is opened or comes later.
+func TestForceMinorityGivenUp(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSample(t, 5)
+			members := membersOf(t, s.members)
+			for _, now := range cutOff(t, &s, membersOf(t, s.members)[:2]) {
+				if string(now[0][segment.IdentityName]) != string(s.members[0][segment.IdentityName]) {
+					members[0] = now[0].member(t, 0)
+					break
+				}
+			}
+			l := s.mustHold(t, "three of five", members[1:4], Options{})
+			append1(t, l, "three", "data")
+			if late {
+				l.seats.set(0, func(s *seat) { s.home = members[0] })
+				awaitIn(t, "brought up", func() bool { return l.now().current.Has(0) })
+			}
+			mustClose(t, "three of five", l)
+			l = s.mustHold(t, "all", members, Options{}, "three")
+			awaitIn(t, "all current", func() bool { return allCurrent(l) })
+			mustClose(t, "all", l)
+			mustClose(t, "again", s.mustHold(t, "again", members, Options{}, "three"))
+		})
 	}
 }
 

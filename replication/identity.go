@@ -297,8 +297,11 @@ func HoldsRecords(members []Member) (bool, error) {
 
 // writeRoster makes r the roster of the member: its MEMBER file, durably. A failure leaves the old file or the new one. It may
 // be called for any member whose directory is open and whose number r has, by one goroutine at a time.
-func (m *member) writeRoster(r *roster.Roster) error {
-	file := segment.Member{Number: uint32(m.number + 1), Roster: *r}
+func (m *member) writeRoster(r *roster.Roster) error { return m.writePromised(r, 0) }
+
+// writePromised is writeRoster, and notes that an epoch as high as promise may have been written.
+func (m *member) writePromised(r *roster.Roster, promise uint64) error {
+	file := segment.Member{Number: uint32(m.number + 1), Promise: promise, Roster: *r}
 	invariant.Check(r.Check() == nil && r.Row(m.number+1) != nil, "member %d is to get %v: %v", m.number+1, r, r.Check())
 	return m.placeIdentity(file.Append(nil))
 }

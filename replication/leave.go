@@ -284,29 +284,26 @@ func (l *Log) leaveOut(f failures) error {
 // without returns the roster in which members that have failed are behind. The error is roster.ErrTooFew if they cannot be
 // spared, or all have failed that have the open segment.
 func (l *Log) without(ms *membership, f failures) (roster.Roster, error) {
-	next := ms.roster.Clone()
-	for m, why := range f {
-		row := next.Row(m.number + 1)
-		row.State, row.Reason = roster.Behind, why.reason
-	}
 	if l.tail != 0 && l.writing()&^f.set() == 0 {
-		return next, roster.ErrTooFew
+		return roster.Roster{}, roster.ErrTooFew
 	}
-	return next, l.follow(ms, &next)
+	why := map[int]roster.Reason{}
+	for m, failure := range f {
+		why[m.number+1] = failure.reason
+	}
+	return ms.roster.Drop(why, l.note())
 }
 
-// follow makes next the roster after the present one, which it was made from.
-func (l *Log) follow(ms *membership, next *roster.Roster) error {
+// note returns what a roster that is made now has to note.
+func (l *Log) note() roster.Note {
 	_, through := l.index.end()
-	next.Through = max(next.Through, uint64(through))
-	return ms.roster.Follow(next, l.o.Clock.Now().UnixNano())
+	return roster.Note{Now: l.o.Clock.Now().UnixNano(), Through: uint64(through), Tried: l.tried}
 }
 
 // adopt has next written by all members that are current or joining in it, members by index, and makes it the membership.
 // It returns those that have failed: then it is not, unless they failed in what only says that it is. why is what is told of
 // members that are left out.
 func (l *Log) adopt(next roster.Roster, members []*member, why failures) failures {
-	next.Epoch = max(next.Epoch, l.tried+1)
 	l.tried = next.Epoch
 	ms := &membership{roster: next.Settle(), members: members, current: next.Current(), joining: next.In(roster.Joining)}
 	var to []*member

@@ -485,8 +485,9 @@ func (g *given) strangeness(r *roster.Roster, at int) string {
 // any repair: what a member that is missing now has must not be taken for a copy by a start that finds it.
 func (l *Log) begin(v *roster.Verdict, next *roster.Roster, manifest *segment.Manifest) error {
 	ms, proven := l.now(), l.proven(manifest)
+	promised := uint64(0)
 	if next != nil {
-		next.Through = uint64(proven)
+		next.Through, promised = uint64(proven), v.Top
 	} else {
 		if next = l.nextRoster(v, proven); next == nil {
 			l.tried = max(v.Top, v.Roster.Epoch)
@@ -498,11 +499,15 @@ func (l *Log) begin(v *roster.Verdict, next *roster.Roster, manifest *segment.Ma
 	}
 	l.tried = next.Epoch
 	invariant.Check(next.Current() == ms.current, "members %b are present, and %b current", ms.current, next.Current())
-	for _, r := range []roster.Roster{*next, next.Settle()} {
-		for _, m := range l.present {
-			if err := m.writeRoster(&r); err != nil {
-				return err
-			}
+	for _, m := range l.present {
+		if err := m.writePromised(next, promised); err != nil {
+			return err
+		}
+	}
+	settled := next.Settle()
+	for _, m := range l.present {
+		if err := m.writeRoster(&settled); err != nil {
+			return err
 		}
 	}
 	l.membership.Store(&membership{roster: next.Settle(), members: ms.members, current: ms.current})

@@ -73,7 +73,7 @@ func (l *Log) lookAt(m *member) error {
 // renewIdentity writes the MEMBER file of a member anew, which was found to be damaged; all members get theirs.
 func (l *Log) renewIdentity(m *member, why error) error {
 	m.damaged.Add(1)
-	if err := l.edited(false, func(*roster.Roster) error { return nil }); err != nil {
+	if err := l.edited(false, (*roster.Roster).Again); err != nil {
 		return err
 	}
 	l.repaired(m, Repair{Member: m.number, File: segment.IdentityName, Bytes: segment.MemberBytes(len(l.now().roster.Rows)), Reason: why.Error()})

@@ -3,6 +3,7 @@ package roster
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"pagevault/replication/placement"
 )
@@ -33,12 +34,19 @@ func New(store [16]byte, history History, ids []ID, least int, now int64) (Roste
 	return r, r.Check()
 }
 
-// Follow makes next, which was made from r by Clone and changed, the roster that comes after r, which must be in effect: on
-// all of its current members. It gives next its epoch, and the rows that are not as in r their epoch and time. A caller that
-// has tried to write another roster after r raises the epoch above that one's.
+// Note is what a roster notes beside what is changed.
+type Note struct {
+	Now     int64  // nanoseconds since 1970-01-01 UTC
+	Through uint64 // the last record that is durable
+	Tried   uint64 // the highest epoch that a roster was given which may have been written somewhere
+}
+
+// follow makes next, which was made from r by Clone and changed, the roster that comes after r, which must be in effect: on
+// all of its current members. It gives next its epoch, above all that were tried, and the rows that are not as in r their epoch
+// and time.
 //
 // Errors: ErrTooFew if fewer than Least members of r would stay current, and what Check finds.
-func (r *Roster) Follow(next *Roster, now int64) error {
+func (r *Roster) follow(next *Roster, n Note) error {
 	kept := r.kept(next)
 	switch need := min(r.Least, r.Current().Len()); {
 	case kept.Len() < need:
@@ -46,8 +54,10 @@ func (r *Roster) Follow(next *Roster, now int64) error {
 	case next.Least > r.Least && next.Current().Len() < next.Least:
 		return fmt.Errorf("%w: %d are current, and %d are asked for", ErrTooFew, next.Current().Len(), next.Least)
 	}
-	next.Epoch = r.Epoch + 1
-	next.stamp(r, now)
+	next.Epoch = max(r.Epoch, n.Tried) + 1
+	next.Through = max(r.Through, n.Through)
+	next.stamp(r, n.Now)
+	next.From = Origin{}
 	next.Before, next.Need, next.Keep = r.before(next)
 	return next.Check()
 }
@@ -87,85 +97,90 @@ func (next *Roster) stamp(r *Roster, now int64) {
 	}
 }
 
-// edit returns the roster after r in which the rows of numbers are changed.
-func (r *Roster) edit(now int64, numbers placement.Set, change func(w *Row) error) (Roster, error) {
+// Again returns the roster that says the same once more.
+func (r *Roster) Again(n Note) (Roster, error) {
 	next := r.Clone()
-	for i := range numbers.All() {
-		w := next.Row(i + 1)
-		if w == nil {
-			return next, fmt.Errorf("there is no member %d", i+1)
-		}
-		if err := change(w); err != nil {
-			return next, err
-		}
-	}
-	return next, r.Follow(&next, now)
+	return next, r.follow(&next, n)
 }
 
-// Drop returns the roster in which the members given, by index, are behind for a reason.
-func (r *Roster) Drop(members placement.Set, why Reason, now int64) (Roster, error) {
-	return r.edit(now, members, func(w *Row) error {
-		w.State, w.Reason = Behind, why
-		return nil
-	})
+// Drop returns the roster in which the members given by number are behind, each for its reason.
+func (r *Roster) Drop(why map[int]Reason, n Note) (Roster, error) {
+	next := r.Clone()
+	for number, reason := range why {
+		w := next.Row(number)
+		if w == nil {
+			return next, fmt.Errorf("there is no member %d", number)
+		}
+		w.State, w.Reason = Behind, reason
+	}
+	return next, r.follow(&next, n)
 }
 
 // Join returns the roster in which a member that was behind is written again.
-func (r *Roster) Join(number int, now int64) (Roster, error) {
-	return r.edit(now, placement.Of(number-1), func(w *Row) error {
-		if w.State != Behind {
-			return fmt.Errorf("member %d is %v: only one that is behind can join", number, w.State)
-		}
-		w.State = Joining
-		return nil
-	})
+func (r *Roster) Join(number int, id ID, n Note) (Roster, error) {
+	next := r.Clone()
+	w := next.Row(number)
+	switch {
+	case w == nil || w.ID != id:
+		return next, fmt.Errorf("another directory has the place of member %d by now", number)
+	case w.State != Behind:
+		return next, fmt.Errorf("member %d is %v: only one that is behind can join", number, w.State)
+	}
+	w.State = Joining
+	return next, r.follow(&next, n)
 }
 
 // Admit returns the roster in which a member that was joining is current.
-func (r *Roster) Admit(number int, now int64) (Roster, error) {
-	return r.edit(now, placement.Of(number-1), func(w *Row) error {
-		if w.State != Joining {
-			return fmt.Errorf("member %d is %v: only one that is joining becomes current", number, w.State)
-		}
-		w.State, w.Reason = Current, ReasonNone
-		return nil
-	})
+func (r *Roster) Admit(number int, n Note) (Roster, error) {
+	next := r.Clone()
+	w := next.Row(number)
+	if w == nil || w.State != Joining {
+		return next, fmt.Errorf("member %d is not joining: only one that is becomes current", number)
+	}
+	w.State, w.Reason = Current, ReasonNone
+	return next, r.follow(&next, n)
 }
 
 // Replace returns the roster in which another directory, with an id of its own, has the place of a member, or a place that
 // nobody had. It is behind.
-func (r *Roster) Replace(number int, id ID, now int64) (Roster, error) {
+func (r *Roster) Replace(number int, id ID, n Note) (Roster, error) {
 	next := r.Clone()
 	fresh := Row{Number: number, State: Behind, Reason: ReasonNew, ID: id}
-	if w := next.Row(number); w != nil {
-		*w = fresh
+	at, there := slices.BinarySearchFunc(next.Rows, number, func(w Row, number int) int { return w.Number - number })
+	if there {
+		next.Rows[at] = fresh
 	} else {
-		at := 0
-		for at < len(next.Rows) && next.Rows[at].Number < number {
-			at++
-		}
-		next.Rows = append(next.Rows[:at], append([]Row{fresh}, next.Rows[at:]...)...)
+		next.Rows = slices.Insert(next.Rows, at, fresh)
 		next.Copies = max(next.Copies, CopiesFor(len(next.Rows)))
 	}
-	return next, r.Follow(&next, now)
+	return next, r.follow(&next, n)
 }
 
-// Retire returns the roster without a member.
-func (r *Roster) Retire(number int, now int64) (Roster, error) {
+// Retire returns the roster without a member. It needs no more members to be written than a log of so many does, of which at
+// least min are asked for.
+func (r *Roster) Retire(number, min int, n Note) (Roster, error) {
 	next := r.Clone()
-	for i := range next.Rows {
-		if next.Rows[i].Number == number {
-			next.Rows = append(next.Rows[:i], next.Rows[i+1:]...)
-			return next, r.Follow(&next, now)
-		}
+	next.Rows = slices.DeleteFunc(next.Rows, func(w Row) bool { return w.Number == number })
+	if len(next.Rows) == len(r.Rows) {
+		return next, fmt.Errorf("there is no member %d", number)
 	}
-	return next, fmt.Errorf("there is no member %d", number)
+	if most := LeastFor(len(next.Rows), min); next.Least > most {
+		next.Least = most
+	}
+	return next, r.follow(&next, n)
 }
 
-// SetRules returns the roster with other rules. Fewer members than before can be enough only from the next change on: this
-// one still needs as many as before.
-func (r *Roster) SetRules(least, k, m int, now int64) (Roster, error) {
+// SetLeast returns the roster in which writing needs another number of members. Fewer than before can be enough only from the
+// next change on: this one still needs as many as before.
+func (r *Roster) SetLeast(least int, n Note) (Roster, error) {
 	next := r.Clone()
-	next.Least, next.K, next.M = least, k, m
-	return next, r.Follow(&next, now)
+	next.Least = least
+	return next, r.follow(&next, n)
+}
+
+// SetRedundancy returns the roster with other shards of sealed segments; 0, 0: copies.
+func (r *Roster) SetRedundancy(k, m int, n Note) (Roster, error) {
+	next := r.Clone()
+	next.K, next.M = k, m
+	return next, r.follow(&next, n)
 }

@@ -1,6 +1,7 @@
 package roster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,58 +75,145 @@ func (v *Verdict) need() int { return min(v.Roster.Least, v.Roster.Current().Len
 // have it: then it may have been, and counts, provided that enough of the members before it are present to know that no
 // other change went on without these.
 //
+// The roster of a forced start counts only if all of its current members are present and have it; see settleHistories for what
+// they are if not.
+//
 // Missing may be at most Least - 1 of the current members, and fewer than hold every record; otherwise the error is
 // ErrMinority. If it cannot be told which of two changes went on, or which history, the error is ErrHistories.
 func Decide(seen []Seen) (*Verdict, error) {
-	history, err := newestHistory(seen)
+	places := settleHistories(seen)
+	history, err := newestHistory(places)
 	if err != nil {
 		return nil, err
 	}
-	d := decision{all: seen}
-	for i := range seen {
-		if seen[i].Roster.History == history {
-			d.seen = append(d.seen, &seen[i])
-		}
-	}
+	d := newDecision(places, history)
 	r, err := d.newest()
 	if err != nil {
 		return nil, err
 	}
-	v := d.judge(r, history)
+	v := d.judge(r)
 	if err := d.quorum(v); err != nil {
 		return nil, err
 	}
 	return v, nil
 }
 
+// place is where a directory stands: in which history, and how far in it.
+type place struct {
+	*Seen
+	history History
+	epoch   uint64
+	roster  *Roster
+	rebuilt bool // the roster is what a forced start, which never was in effect, says of the one before it
+}
+
+// settleHistories returns where the directories stand. That is what their rosters say, but for those of a forced start that
+// never was in effect. A forced start writes its roster to all of its members, acknowledges and changes nothing before it is
+// there, and then writes it once more, settled. So if a directory that should have it does not, it is forgotten, and those that
+// have it are what they were before: members of the history that it was made from, in which they, or others, may have gone on.
+func settleHistories(seen []Seen) []place {
+	places := make([]place, len(seen))
+	var forced []*Roster
+	for i := range seen {
+		r := &seen[i].Roster
+		places[i] = place{Seen: &seen[i], history: r.History, epoch: r.Epoch, roster: r}
+		if r.forced() {
+			forced = append(forced, r)
+		}
+	}
+	// The last one first: it may have been made from another one that never was in effect.
+	slices.SortStableFunc(forced, func(a, b *Roster) int { return cmp.Compare(b.Epoch, a.Epoch) })
+	for _, r := range forced {
+		if !refuted(r, places) {
+			continue
+		}
+		for i := range places {
+			if p := &places[i]; p.history == r.History {
+				was := r.unforced()
+				p.history, p.epoch, p.roster, p.rebuilt = was.History, was.Epoch, &was, true
+			}
+		}
+	}
+	return places
+}
+
+// refuted reports whether r, the roster of a forced start that is not settled, never was in effect: one of its current members
+// does not have it, and nobody has gone on from it.
+func refuted(r *Roster, places []place) (refuted bool) {
+	for i := range places {
+		switch p := &places[i]; {
+		case p.history == r.History && (p.epoch > r.Epoch || !p.rebuilt && p.roster.Settled()):
+			return false
+		case p.history != r.History && p.epoch>>32 <= r.Epoch>>32 && r.hasCurrent(p.Number, p.ID):
+			refuted = true
+		}
+	}
+	return refuted
+}
+
+// hasCurrent reports whether a directory is a current member.
+func (r *Roster) hasCurrent(number int, id ID) bool {
+	w := r.Row(number)
+	return w != nil && w.State == Current && w.ID == id
+}
+
+// Foreign reports whether a directory with another roster must not be mixed with the log whose roster r is in effect: because it
+// has another history. It may have one only in name, from a forced start that cannot have been in effect, since one of the
+// current members should have it and does not.
+func (r *Roster) Foreign(other *Roster) bool {
+	if other.History == r.History {
+		return false
+	}
+	if !other.forced() || other.From.History != r.History || r.Epoch>>32 > other.Epoch>>32 {
+		return true
+	}
+	for i := range r.Current().All() {
+		if other.hasCurrent(i+1, r.Row(i+1).ID) {
+			return false
+		}
+	}
+	return true
+}
+
 // newestHistory returns the history with the most forced starts.
-func newestHistory(seen []Seen) (h History, err error) {
-	if len(seen) == 0 {
+func newestHistory(places []place) (h History, err error) {
+	if len(places) == 0 {
 		return h, fmt.Errorf("%w: no directory has a member's identity", ErrMinority)
 	}
-	best := &seen[0]
-	for i := range seen {
-		if seen[i].Roster.Epoch>>32 > best.Roster.Epoch>>32 {
-			best = &seen[i]
+	best := &places[0]
+	for i := range places {
+		if places[i].epoch>>32 > best.epoch>>32 {
+			best = &places[i]
 		}
 	}
-	for i := range seen {
-		if s := &seen[i]; s.Roster.Epoch>>32 == best.Roster.Epoch>>32 && s.Roster.History != best.Roster.History {
+	for i := range places {
+		if p := &places[i]; p.epoch>>32 == best.epoch>>32 && p.history != best.history {
 			return h, fmt.Errorf("%w: %s and %s were both started by force, each without the other: give only the directories of one of them, "+
-				"and then replace the others", ErrHistories, best.Dir, s.Dir)
+				"and then replace the others", ErrHistories, best.Dir, p.Dir)
 		}
 	}
-	return best.Roster.History, nil
+	return best.history, nil
 }
 
 // decision is the work of Decide.
 type decision struct {
-	all  []Seen
-	seen []*Seen // those of the history that counts
+	all     []place
+	seen    []*place // those of the history that counts
+	history History
+}
+
+func newDecision(places []place, history History) *decision {
+	d := &decision{all: places, history: history}
+	for i := range places {
+		if places[i].history == history {
+			d.seen = append(d.seen, &places[i])
+		}
+	}
+	return d
 }
 
 // has returns the directory that is a member of r, nil if it is not present.
-func (d *decision) has(r *Roster, number int) *Seen {
+func (d *decision) has(r *Roster, number int) *place {
 	w := r.Row(number)
 	for _, s := range d.seen {
 		if w != nil && s.Number == number && s.ID == w.ID {
@@ -135,69 +223,70 @@ func (d *decision) has(r *Roster, number int) *Seen {
 	return nil
 }
 
-// possible reports whether r may have been in effect: all of its current members that are present have it, or have gone on
-// from it.
-func (d *decision) possible(r *Roster) bool {
-	for i := range r.Current().All() {
-		if s := d.has(r, i+1); s != nil && (s.Roster.Epoch < r.Epoch || s.Roster.Epoch == r.Epoch && !Same(&s.Roster, r)) {
+// possible reports whether the roster of p may have been in effect: all of its current members that are present have it, or have
+// gone on from it.
+func (d *decision) possible(p *place) bool {
+	for i := range p.roster.Current().All() {
+		if s := d.has(p.roster, i+1); s != nil && (s.epoch < p.epoch || s.epoch == p.epoch && !same(s, p)) {
 			return false
 		}
 	}
 	return true
 }
 
+// same is Same of the rosters of two places of one epoch. Whoever was given one by force has had the one that it was made from.
+func same(a, b *place) bool { return a.rebuilt || b.rebuilt || Same(a.roster, b.roster) }
+
 // newest returns the roster that counts. It is settled if any directory has it settled.
 func (d *decision) newest() (*Roster, error) {
-	var best *Roster
-	var of *Seen
+	var best *place
 	for _, s := range d.seen {
-		r := &s.Roster
 		switch {
-		case !r.Settled() && !d.possible(r):
-		case best == nil || r.Epoch > best.Epoch:
-			best, of = r, s
-		case r.Epoch < best.Epoch:
-		case Same(r, best):
-			if r.Settled() {
-				best, of = r, s
+		case !s.roster.Settled() && !d.possible(s):
+		case best == nil || s.epoch > best.epoch:
+			best = s
+		case s.epoch < best.epoch:
+		case s.roster.Settled() != best.roster.Settled():
+			if s.roster.Settled() {
+				best = s
 			}
-		case r.Settled() != best.Settled():
-			if r.Settled() {
-				best, of = r, s
+		case same(s, best):
+			if best.rebuilt {
+				best = s
 			}
 		default:
 			return nil, fmt.Errorf("%w: %s and %s hold different changes %s, and the members that could tell which one went on are absent: "+
-				"give their directories", ErrHistories, of.Dir, s.Dir, EpochString(r.Epoch))
+				"give their directories", ErrHistories, best.Dir, s.Dir, EpochString(s.epoch))
 		}
 	}
 	if best == nil {
 		return nil, fmt.Errorf("%w: every directory given holds a change that was not finished: give those of the other members, too (%s)",
 			ErrMinority, d.names())
 	}
-	return best, nil
+	return best.roster, nil
 }
 
 // judge says what every directory is to r.
-func (d *decision) judge(r *Roster, history History) *Verdict {
+func (d *decision) judge(r *Roster) *Verdict {
 	v := &Verdict{Roster: r.Clone()}
 	for i := range d.all {
 		s := &d.all[i]
 		row, stands := r.Row(s.Number), IsBehind
 		switch {
-		case s.Roster.History != history:
+		case s.history != d.history:
 			stands = IsForeign
 		case row == nil || row.ID != s.ID:
 			stands = IsFormer
-		case row.State == Current && s.Roster.Epoch < r.Epoch:
+		case row.State == Current && s.epoch < r.Epoch:
 			stands = IsOld
 		case row.State == Current:
 			stands = IsCurrent
 			v.Present = v.Present.With(s.Number - 1)
-			v.Fresh = v.Fresh || !Same(&s.Roster, r)
+			v.Fresh = v.Fresh || s.rebuilt || !Same(s.roster, r)
 		}
 		v.Stands = append(v.Stands, stands)
 		if stands != IsForeign {
-			v.Top = max(v.Top, s.Roster.Epoch, s.Promise)
+			v.Top = max(v.Top, s.epoch, s.Promise)
 		}
 	}
 	for i := range r.Current().All() {
@@ -245,7 +334,7 @@ func (d *decision) quorum(v *Verdict) error {
 func (d *decision) names() string {
 	var out []string
 	for _, s := range d.seen {
-		out = append(out, fmt.Sprintf("%s: %s", s.Dir, EpochString(s.Roster.Epoch)))
+		out = append(out, fmt.Sprintf("%s: %s", s.Dir, EpochString(s.epoch)))
 	}
 	return strings.Join(out, ", ")
 }
@@ -299,7 +388,8 @@ func (v *Verdict) Start(least int, through uint64, now int64) (Roster, error) {
 	next.Epoch = (max(v.Top, v.Roster.Epoch)>>12 + 1) << 12
 	next.Least, next.Through = least, max(through, next.Through)
 	next.stamp(&v.Roster, now)
-	if v.Roster.Settled() {
+	next.From = Origin{}
+	if v.Roster.Settled() || v.Roster.forced() { // a forced start that counts is on all of its members
 		next.Before, next.Need, next.Keep = v.Roster.before(&next)
 	}
 	return next, next.Check()
@@ -307,36 +397,31 @@ func (v *Verdict) Start(least int, through uint64, now int64) (Roster, error) {
 
 // Force returns the roster with which somebody who takes the responsibility starts a log from whatever is present: the newest
 // of the directories that went furthest are current, whatever the others may hold, and a new history begins, so that nothing
-// is ever taken from those again. The verdict says what the directories were to the roster it is made from.
+// is ever taken from those again. The verdict says what the directories were to the roster it is made from. All of them promise
+// its Top when they get the roster: should that be forgotten, they are what they were.
 func Force(seen []Seen, history History, least int, now int64) (*Verdict, Roster, error) {
 	if len(seen) == 0 {
 		return nil, Roster{}, fmt.Errorf("%w: no directory has a member's identity", ErrMinority)
 	}
-	best := &seen[0]
-	for i := range seen {
-		if seen[i].Roster.Epoch > best.Roster.Epoch {
-			best = &seen[i]
-		}
-	}
-	d := decision{all: seen}
-	for i := range seen {
-		if seen[i].Roster.History == best.Roster.History {
-			d.seen = append(d.seen, &seen[i])
-		}
-	}
-	r := &best.Roster
+	places := settleHistories(seen)
+	r := furthest(places)
+	d := newDecision(places, r.History)
 	if sure, err := d.newest(); err == nil {
 		r = sure
 	}
-	v := d.judge(r, best.Roster.History)
+	v := d.judge(r)
 	if v.Present == 0 {
 		return v, Roster{}, fmt.Errorf("%w: none of members %s, which were current last (epoch %s), is present, and the others were behind them already: "+
 			"there is no state to start from", ErrMinority, setString(r.Current()), EpochString(r.Epoch))
 	}
 	next := r.Clone()
-	next.History, next.Before, next.Need, next.Keep = history, 0, 0, 0
-	next.Epoch = (max(v.Top, r.Epoch)>>32+1)<<32 | 1<<12
-	next.Rows = slices.Clone(r.Rows)
+	next.History = history
+	next.From = Origin{History: r.History, Epoch: r.Epoch, Current: r.Current(), Least: r.Least, Before: r.Before, Need: r.Need, Keep: r.Keep}
+	top := max(v.Top, r.Epoch)
+	for i := range seen { // forced starts that are forgotten count, too
+		top = max(top, seen[i].Roster.Epoch)
+	}
+	next.Epoch = (top>>32+1)<<32 | 1<<12
 	for i := range next.Rows {
 		w := &next.Rows[i]
 		switch {
@@ -347,7 +432,19 @@ func Force(seen []Seen, history History, least int, now int64) (*Verdict, Roster
 			w.State = Behind
 		}
 	}
+	next.Before, next.Need, next.Keep = v.Present, v.Present.Len(), v.Present.Len()
 	next.Least = least
 	next.stamp(r, now)
 	return v, next, next.Check()
+}
+
+// furthest returns the roster of the directory that went furthest.
+func furthest(places []place) *Roster {
+	best := &places[0]
+	for i := range places {
+		if p := &places[i]; p.epoch > best.epoch || p.epoch == best.epoch && best.rebuilt {
+			best = p
+		}
+	}
+	return best.roster
 }

@@ -115,6 +115,20 @@ type Roster struct {
 	Before placement.Set // by index, the number less one
 	Need   int
 	Keep   int
+
+	// From is what a forced start was made from, as long as its roster is not settled: should one of its current members turn
+	// out not to have it, those that do are what they were before. See settleHistories in decide.go. Zero in any other roster.
+	From Origin
+}
+
+// Origin is the roster that a forced start was made from, as far as the one that came of it does not say it.
+type Origin struct {
+	History    History
+	Epoch      uint64
+	Current    placement.Set
+	Least      int
+	Before     placement.Set
+	Need, Keep int
 }
 
 // Clone returns a copy that shares nothing with r.
@@ -160,8 +174,33 @@ func (r *Roster) Settled() bool { return r.Need == 0 }
 // Settle returns the roster as it is written once all current members have it.
 func (r *Roster) Settle() Roster {
 	c := r.Clone()
-	c.Before, c.Need, c.Keep = 0, 0, 0
+	c.Before, c.Need, c.Keep, c.From = 0, 0, 0, Origin{}
 	return c
+}
+
+// forced reports whether the roster is that of a forced start of which it is not known whether all of its members have it.
+func (r *Roster) forced() bool { return r.From != Origin{} }
+
+// isForced reports what a roster that is forced must be like: all of its current members have to be found before it counts, and
+// the history that it begins is another one, of one more forced start.
+func (r *Roster) isForced() bool {
+	return r.Before == r.Current() && r.Need == r.Before.Len() && r.Keep == r.Need && r.Before&^r.From.Current == 0 &&
+		r.From.Epoch>>32 < r.Epoch>>32 && r.From.History != r.History
+}
+
+// unforced returns the roster that a forced start was made from. Of the members that it left behind it only says what they were;
+// and those that were joining are behind.
+func (r *Roster) unforced() Roster {
+	f, was := &r.From, r.Settle()
+	was.History, was.Epoch, was.Least, was.Before, was.Need, was.Keep = f.History, f.Epoch, f.Least, f.Before, f.Need, f.Keep
+	for i := range was.Rows {
+		w := &was.Rows[i]
+		w.Since = min(w.Since, was.Epoch)
+		if f.Current.Has(w.Number - 1) {
+			w.State, w.Reason = Current, ReasonNone
+		}
+	}
+	return was
 }
 
 // Same reports whether a and b say the same, but for one of them being settled.
@@ -209,6 +248,11 @@ func (r *Roster) Check() error {
 		return bad("%d + %d shards", r.K, r.M)
 	case r.Need < 0 || r.Need > r.Before.Len() || r.Keep < 0 || r.Keep > r.Need || r.Need == 0 && r.Before != 0:
 		return bad("a start needs %d and keeps %d of the %d members before", r.Need, r.Keep, r.Before.Len())
+	case r.forced() && !r.isForced():
+		return bad("a forced start from epoch %s needs %d of %s", EpochString(r.From.Epoch), r.Need, setString(r.Before))
+	case r.forced():
+		was := r.unforced()
+		return was.Check()
 	}
 	return nil
 }

@@ -17,6 +17,8 @@ type world struct {
 	files    []file
 	effect   Roster          // the last one in effect
 	after    []Roster        // what was tried since
+	ours     placement.Set   // who is not of another history for good
+	forced   byte            // how many forced starts there were
 	records  []placement.Set // acknowledged, each on these members
 	running  bool
 	trail    []string
@@ -38,12 +40,30 @@ func newWorld(n, least int) *world {
 	if err != nil {
 		panic(err)
 	}
-	w := &world{n: n, least: r.Least, effect: r}
+	w := &world{n: n, least: r.Least, effect: r, ours: 1<<n - 1}
 	for range n {
 		w.files = append(w.files, file{r: r})
 	}
 	w.ack()
 	return w
+}
+
+// dropped returns why members are dropped: for a reason of its own each.
+func dropped(members placement.Set) map[int]Reason {
+	why := map[int]Reason{}
+	for i := range members.All() {
+		why[i+1] = ReasonWrite + Reason(i)%3
+	}
+	return why
+}
+
+// note returns what a change has to know: the running log knows what it has tried.
+func (w *world) note() Note {
+	n := Note{Now: 1}
+	for i := range w.after {
+		n.Tried = max(n.Tried, w.after[i].Epoch)
+	}
+	return n
 }
 
 func (w *world) clone() *world {
@@ -58,6 +78,9 @@ func (w *world) key() string {
 	for i := range w.files {
 		r := &w.files[i].r
 		s += fmt.Sprintf("|%d %d %d %d %d %d", r.Epoch, r.Current(), r.Least, r.Before, r.Need, w.files[i].promise)
+		if r.History != (History{1}) || w.forced > 0 {
+			s += fmt.Sprint(" ", r.History[0], r.From, w.ours)
+		}
 	}
 	return s
 }
@@ -98,9 +121,22 @@ func (w *world) seen(present placement.Set) (out []Seen) {
 func (w *world) decide(present placement.Set) (*Verdict, error) {
 	v, err := Decide(w.seen(present))
 	if err != nil {
+		if present == 1<<w.n-1 {
+			return nil, fmt.Errorf("everybody is there: %w", err)
+		}
 		return nil, nil // refusing is always right
 	}
-	if !Same(&v.Roster, &w.effect) && !slices.ContainsFunc(w.after, func(r Roster) bool { return Same(&r, &v.Roster) }) {
+	if present&w.ours == 0 {
+		return nil, nil // in another world
+	}
+	if v.Roster.History == w.effect.History {
+		for k, i := range slices.Collect(present.All()) {
+			if w.ours.Has(i) && v.Stands[k] == IsForeign {
+				return nil, fmt.Errorf("start from %s: member %d is foreign", setString(present), i+1)
+			}
+		}
+	}
+	if !agree(&v.Roster, &w.effect) && !w.tried(&v.Roster) {
 		return nil, fmt.Errorf("start from %s takes %v for the last roster, but that was %v", setString(present), &v.Roster, &w.effect)
 	}
 	for _, on := range w.records {
@@ -131,6 +167,7 @@ func (w *world) take(r Roster) {
 	slices.Sort(w.records)
 	w.records = slices.Compact(w.records)
 	w.effect, w.after = r, nil
+	w.ours |= r.Current()
 	w.running = true
 	w.ack()
 }
@@ -147,7 +184,10 @@ func (w *world) next(fn func(*world)) error {
 		if err != nil {
 			failed = err
 		}
-		if v == nil || !v.Writable(w.least) {
+		if v == nil || !v.Writable(v.Roster.Least) {
+			if err := w.force(present, subsets, fn); err != nil {
+				failed = err
+			}
 			return
 		}
 		at := fmt.Sprintf("start from %s", setString(present))
@@ -155,7 +195,7 @@ func (w *world) next(fn func(*world)) error {
 			w.settle(at, v.Roster, fn)
 			return
 		}
-		r, err := v.Start(w.least, 0, 1)
+		r, err := v.Start(v.Roster.Least, 0, 1)
 		if err != nil {
 			failed = fmt.Errorf("%s: %w", at, err)
 			return
@@ -174,6 +214,52 @@ func (w *world) next(fn func(*world)) error {
 		})
 	})
 	return failed
+}
+
+// force starts from the members present by force, and is cut off anywhere: choose calls its function with those that got the
+// roster. What the others hold is given up as soon as it is in effect, and not before.
+func (w *world) force(present placement.Set, choose func(placement.Set, func(placement.Set)), fn func(*world)) error {
+	if present&w.ours == 0 || w.forced == forcedMax {
+		return nil
+	}
+	v, r, err := Force(w.seen(present), History{2 + w.forced}, 1, 1)
+	if err != nil {
+		return nil // none of those that were current last
+	}
+	if r.From.History != w.effect.History {
+		return nil // it goes on in another world
+	}
+	at := "force " + setString(present)
+	if !agree(&v.Roster, &w.effect) && len(v.Missing) == 0 && !w.tried(&v.Roster) {
+		return fmt.Errorf("%s: made from %v, and %v was in effect", at, &v.Roster, &w.effect)
+	}
+	choose(r.Current(), func(some placement.Set) {
+		c := w.clone()
+		c.forced++
+		for i := range some.All() {
+			c.files[i].r, c.files[i].promise = r, v.Top
+		}
+		if some != r.Current() {
+			c.say(fn, "%s: %v on %s only", at, &r, setString(some))
+			return
+		}
+		c.records, c.ours = nil, r.Current() // others may be lost, or in another world
+		c.settle(at, r, fn)
+	})
+	return nil
+}
+
+// forcedMax is how many forced starts a world sees.
+const forcedMax = 4
+
+// tried reports whether a roster is one that was made from the last one in effect.
+func (w *world) tried(r *Roster) bool {
+	return slices.ContainsFunc(w.after, func(other Roster) bool { return agree(r, &other) })
+}
+
+// agree reports whether two rosters are the same, as far as one that a forced start was made from can be told from its own.
+func agree(a, b *Roster) bool {
+	return a.History == b.History && a.Epoch == b.Epoch && a.Least == b.Least && a.Current() == b.Current()
 }
 
 // propose writes r, settles it, and is cut off anywhere.
@@ -218,18 +304,18 @@ func (w *world) change(fn func(*world)) {
 		if lost == 0 {
 			return
 		}
-		r, err := w.effect.Drop(lost, ReasonWrite, 1)
+		r, err := w.effect.Drop(dropped(lost), w.note())
 		if err != nil {
 			return // the log halts
 		}
 		w.propose("drop "+setString(lost), r, fn)
 	})
 	for i := range w.effect.In(Behind).All() {
-		joining, err := w.effect.Join(i+1, 1)
+		joining, err := w.effect.Join(i+1, idOf(i+1), w.note())
 		if err != nil {
 			panic(err)
 		}
-		r, err := joining.Admit(i+1, 1)
+		r, err := joining.Admit(i+1, Note{Now: 1})
 		if err != nil {
 			panic(err)
 		}
@@ -322,7 +408,7 @@ func (w *world) random(rnd *rand.Rand) (*world, error) {
 		on := some(r.Current())
 		c.write(r, on)
 		if on != r.Current() {
-			c.running = false
+			c.running = c.running && rnd.IntN(2) == 0 // a running log goes on, and tries another one
 			return keep("%s: %v on %s only", at, &r, setString(on))
 		}
 		c.take(r)
@@ -334,14 +420,24 @@ func (w *world) random(rnd *rand.Rand) (*world, error) {
 	if !c.running {
 		present := placement.Set(rnd.Uint64()|rnd.Uint64()) & (1<<c.n - 1)
 		v, err := c.decide(present)
-		if err != nil || v == nil || !v.Writable(c.least) {
+		if err != nil {
 			return c, err
+		}
+		if v == nil || !v.Writable(v.Roster.Least) {
+			var forced []*world
+			if rnd.IntN(4) == 0 {
+				err = c.force(present, func(of placement.Set, fn func(placement.Set)) { fn(some(of)) }, func(v *world) { forced = append(forced, v) })
+			}
+			if len(forced) == 0 {
+				return c, err
+			}
+			return forced[rnd.IntN(len(forced))], err
 		}
 		at := "start from " + setString(present)
 		if !v.Fresh {
 			return finish(at, v.Roster)
 		}
-		r, err := v.Start(c.least, 0, 1)
+		r, err := v.Start(v.Roster.Least, 0, 1)
 		if err != nil {
 			return c, err
 		}
@@ -356,13 +452,13 @@ func (w *world) random(rnd *rand.Rand) (*world, error) {
 	}
 	if behind := c.effect.In(Behind); behind != 0 && rnd.IntN(2) == 0 {
 		for i := range behind.All() {
-			joining, err := c.effect.Join(i+1, 1)
+			joining, err := c.effect.Join(i+1, idOf(i+1), c.note())
 			if err != nil {
 				return c, err
 			}
 			c.write(joining, joining.Current().With(i))
 			c.effect, c.after = joining, nil
-			r, err := joining.Admit(i+1, 1)
+			r, err := joining.Admit(i+1, Note{Now: 1})
 			if err != nil {
 				return c, err
 			}
@@ -370,7 +466,7 @@ func (w *world) random(rnd *rand.Rand) (*world, error) {
 		}
 	}
 	lost := placement.Set(rnd.Uint64()&rnd.Uint64()) & c.effect.Current()
-	r, err := c.effect.Drop(lost, ReasonWrite, 1)
+	r, err := c.effect.Drop(dropped(lost), c.note())
 	if err != nil {
 		c.running = false
 		return keep("killed")

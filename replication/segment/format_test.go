@@ -50,6 +50,7 @@ func TestGolden(t *testing.T) {
 	}
 	id := Identity{Store: testStore, Number: 2, Count: 3, Epoch: 0x3132333435363738, Created: 0x2122232425262728}
 	part("MEMBER", testMember().Append(nil))
+	part("MEMBER of a forced start", testForced().Append(nil))
 	part("MEMBER of version 1", id.Append(nil))
 	seg := build(testHeader, "meta", "some data", "", "", "more meta", "")
 	part("segment header", seg[:64])

@@ -12,7 +12,7 @@ const MemberVersion = 2
 
 // Sizes in bytes of the parts of a MEMBER file, and of the largest.
 const (
-	memberHeadBytes = 128
+	memberHeadBytes = 160
 	memberRowBytes  = 48
 	MemberBytesMax  = memberHeadBytes + roster.NumberMax*memberRowBytes + 4
 )
@@ -41,7 +41,15 @@ func MemberBytes(rows int) int64 { return memberHeadBytes + int64(rows)*memberRo
 //	96  8  before: bit n - 1 for each member n that was current before; 0: the roster is settled
 //	104 1  need: how many members of before a start must find; 0: the roster is settled
 //	105 1  keep: how many members of before must stay current
-//	106 22 zero
+//	106 6  zero
+//	112 16 of a forced start that is not settled: the history that it was made from. Zeros, as all that follow: it is none
+//	128 8  the epoch of the roster that it was made from
+//	136 8  bit n - 1 for each member n that was current in that
+//	144 8  its before
+//	152 1  its need
+//	153 1  its keep
+//	154 2  zero
+//	156 4  its least
 //
 // then the rows, ascending by number, 48 bytes each:
 //
@@ -87,6 +95,12 @@ func (m *Member) Append(dst []byte) []byte {
 	binary.LittleEndian.PutUint64(b[88:], r.Through)
 	binary.LittleEndian.PutUint64(b[96:], uint64(r.Before))
 	b[104], b[105] = byte(r.Need), byte(r.Keep)
+	copy(b[112:], r.From.History[:])
+	binary.LittleEndian.PutUint64(b[128:], r.From.Epoch)
+	binary.LittleEndian.PutUint64(b[136:], uint64(r.From.Current))
+	binary.LittleEndian.PutUint64(b[144:], uint64(r.From.Before))
+	b[152], b[153] = byte(r.From.Need), byte(r.From.Keep)
+	binary.LittleEndian.PutUint32(b[156:], uint32(r.From.Least))
 	start := len(dst) + 64
 	dst = append(dst, b[:]...)
 	for i := range r.Rows {
@@ -128,6 +142,13 @@ func ParseMember(b []byte) (Member, error) {
 		Copies:  int(b[56]), K: int(b[57]), M: int(b[58]),
 		Through: binary.LittleEndian.Uint64(b[88:]),
 		Before:  placement.Set(binary.LittleEndian.Uint64(b[96:])), Need: int(b[104]), Keep: int(b[105]),
+		From: roster.Origin{
+			History: roster.History(b[112:128]),
+			Epoch:   binary.LittleEndian.Uint64(b[128:]),
+			Current: placement.Set(binary.LittleEndian.Uint64(b[136:])),
+			Least:   int(binary.LittleEndian.Uint32(b[156:])),
+			Before:  placement.Set(binary.LittleEndian.Uint64(b[144:])), Need: int(b[152]), Keep: int(b[153]),
+		},
 	}
 	for rows := b[memberHeadBytes : len(b)-4]; len(rows) > 0; rows = rows[memberRowBytes:] {
 		m.Roster.Rows = append(m.Roster.Rows, roster.Row{

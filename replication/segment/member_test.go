@@ -29,8 +29,24 @@ func testMember() *Member {
 	}}
 }
 
-func TestMemberRoundTrip(t *testing.T) {
+// testForced is testMember after a forced start that is not settled.
+func testForced() *Member {
 	m := testMember()
+	r := &m.Roster
+	r.Before, r.Need, r.Keep = placement.Of(0), 1, 1
+	r.From = roster.Origin{History: roster.History{8: 0x81, 15: 0x82}, Epoch: 0x3132333334353637, Current: placement.Of(0, 8), Least: 3,
+		Before: placement.Of(0, 2, 8, 9), Need: 2, Keep: 1}
+	return m
+}
+
+func TestMemberRoundTrip(t *testing.T) {
+	for _, m := range []*Member{testMember(), testForced()} {
+		testRoundTrip(t, m)
+	}
+}
+
+func testRoundTrip(t *testing.T, m *Member) {
+	t.Helper()
 	b := m.Append([]byte("x"))[1:]
 	got, err := ParseMember(b)
 	if err != nil || !reflect.DeepEqual(got, *m) {
@@ -88,10 +104,28 @@ func TestMemberRefusals(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
+	for what, change := range map[string]func(r *roster.Roster){
+		"forced, and settled":                  func(r *roster.Roster) { r.Before, r.Need, r.Keep = 0, 0, 0 },
+		"forced, and others before":            func(r *roster.Roster) { r.Before = placement.Of(0, 1) },
+		"forced, and fewer kept":               func(r *roster.Roster) { r.Keep = 0 },
+		"forced from a later epoch":            func(r *roster.Roster) { r.From.Epoch = r.Epoch - 1 },
+		"forced from no epoch":                 func(r *roster.Roster) { r.From.Epoch = 0 },
+		"forced from where it was not":         func(r *roster.Roster) { r.From.Current = placement.Of(8) },
+		"forced from what cannot be":           func(r *roster.Roster) { r.From.Keep = 3 },
+		"forced from its own history":          func(r *roster.Roster) { r.From.History = r.History },
+		"forced, and more current than before": func(r *roster.Roster) { r.Rows[1].State = roster.Current },
+	} {
+		m := testForced()
+		change(&m.Roster)
+		if _, err := ParseMember(m.Append(nil)); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
 }
 
 func FuzzMember(f *testing.F) {
 	f.Add(testMember().Append(nil))
+	f.Add(testForced().Append(nil))
 	one := testMember()
 	one.Number, one.Roster.Rows, one.Roster.Before, one.Roster.Need, one.Roster.Keep = 1, one.Roster.Rows[:1], 0, 0, 0
 	f.Add(one.Append(nil))

@@ -2,12 +2,14 @@ package formatreader
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // member is what the MEMBER file of a directory says.
@@ -16,6 +18,7 @@ type member struct {
 	number uint32
 	id     [16]byte
 	roster
+	forgotten bool // the roster is not that of MEMBER, which is of a forced start that never was in effect, but the one before
 }
 
 // roster is who the members are.
@@ -26,9 +29,18 @@ type roster struct {
 	through        uint64
 	before         uint64
 	need           int
+	from           origin         // of a forced start that is not settled
 	rows           map[uint32]row // by number
 	current        int            // how many are
-	said           string         // what two rosters that say the same have in common
+	said           string         // what two rosters that say the same have in common; "" if a forced start took the place of one
+}
+
+// origin is what the roster said that a forced start was made from.
+type origin struct {
+	history         [16]byte
+	epoch           uint64
+	current, before uint64
+	need, least     int
 }
 
 type row struct {
@@ -52,14 +64,16 @@ func readMember(dir string) (*member, error) {
 		return nil, err
 	}
 	n := int(binary.LittleEndian.Uint32(p[32:]))
-	if n < 1 || n > 64 || len(p) != 132+48*n || crc(p[64:len(p)-4]) != binary.LittleEndian.Uint32(p[len(p)-4:]) {
+	if n < 1 || n > 64 || len(p) != 164+48*n || crc(p[64:len(p)-4]) != binary.LittleEndian.Uint32(p[len(p)-4:]) {
 		return nil, errors.New("the rows of MEMBER are damaged")
 	}
 	m := &member{dir: dir, number: binary.LittleEndian.Uint32(p[12:])}
 	m.roster = roster{store: [16]byte(p[16:]), history: [16]byte(p[64:]), epoch: binary.LittleEndian.Uint64(p[40:]),
 		least: int(binary.LittleEndian.Uint32(p[36:])), copies: int(p[56]), through: binary.LittleEndian.Uint64(p[88:]),
-		before: binary.LittleEndian.Uint64(p[96:]), need: int(p[104]), rows: map[uint32]row{}}
-	for r := p[128 : len(p)-4]; len(r) > 0; r = r[48:] {
+		before: binary.LittleEndian.Uint64(p[96:]), need: int(p[104]), rows: map[uint32]row{},
+		from: origin{[16]byte(p[112:]), binary.LittleEndian.Uint64(p[128:]), binary.LittleEndian.Uint64(p[136:]),
+			binary.LittleEndian.Uint64(p[144:]), int(p[152]), int(binary.LittleEndian.Uint32(p[156:]))}}
+	for r := p[160 : len(p)-4]; len(r) > 0; r = r[48:] {
 		if r[4] < 1 || r[4] > 3 {
 			return nil, fmt.Errorf("MEMBER has state %d", r[4])
 		}
@@ -74,7 +88,7 @@ func readMember(dir string) (*member, error) {
 	}
 	m.id = mine.id
 	said := bytes.Clone(p[:len(p)-4])
-	for _, own := range [][2]int{{12, 16}, {60, 64}, {80, 88}, {96, 106}} { // number, CRC, promise, and whether it is settled
+	for _, own := range [][2]int{{12, 16}, {60, 64}, {80, 88}, {96, 106}, {112, 160}} { // number, CRC, promise, and whether it is settled
 		clear(said[own[0]:own[1]])
 	}
 	m.said = string(said)
@@ -87,7 +101,7 @@ func firstRoster(old []byte) ([]byte, error) {
 	if count < 1 || count > 64 {
 		return nil, fmt.Errorf("MEMBER counts %d members", count)
 	}
-	p := make([]byte, 132+48*count)
+	p := make([]byte, 164+48*count)
 	copy(p, old[:60])
 	least := min(2, count)
 	if count > 3 {
@@ -100,7 +114,7 @@ func firstRoster(old []byte) ([]byte, error) {
 	binary.LittleEndian.PutUint32(p[60:], crc(p[:60]))
 	copy(p[64:], old[16:32])
 	for i := range count {
-		r := p[128+48*i:]
+		r := p[160+48*i:]
 		binary.LittleEndian.PutUint32(r, i+1)
 		r[4] = 1
 		copy(r[8:24], old[16:32])
@@ -111,6 +125,9 @@ func firstRoster(old []byte) ([]byte, error) {
 	binary.LittleEndian.PutUint32(p[len(p)-4:], crc(p[64:len(p)-4]))
 	return p, nil
 }
+
+// agrees reports whether two rosters of the same epoch say the same, as far as that can be told.
+func (r *roster) agrees(o *roster) bool { return r.said == "" || o.said == "" || r.said == o.said }
 
 // isSettled reports whether the roster is known to have been on all of its current members.
 func (r *roster) isSettled() bool { return r.need == 0 }
@@ -142,6 +159,7 @@ func currentMembers(dirs []string) (current []*member, counts *roster, err error
 		}
 		seen = append(seen, m)
 	}
+	forgetForced(seen)
 	if seen, err = ofOneHistory(seen); err == nil {
 		counts, err = newestRoster(seen)
 	}
@@ -167,6 +185,46 @@ func currentMembers(dirs []string) (current []*member, counts *roster, err error
 		return nil, nil, errors.Join(fmt.Errorf("%d of the members before are there, and %d are needed", found, counts.need), why)
 	}
 	return current, counts, nil
+}
+
+// forgetForced makes the directories that have the roster of a forced start which was not written to all of its current members
+// what they were before.
+func forgetForced(seen []*member) {
+	forced := slices.Clone(seen)
+	slices.SortStableFunc(forced, func(a, b *member) int { return cmp.Compare(b.epoch, a.epoch) })
+	for _, f := range forced {
+		if f.forgotten || f.from == (origin{}) {
+			continue
+		}
+		lacks, went := false, false
+		for _, m := range seen {
+			w := f.rows[m.number]
+			if m.history == f.history {
+				went = went || m.epoch > f.epoch || m.isSettled() && !m.forgotten
+			} else {
+				lacks = lacks || w.current && w.id == m.id && m.epoch>>32 <= f.epoch>>32
+			}
+		}
+		if !lacks || went {
+			continue
+		}
+		was := f.roster
+		was.history, was.epoch, was.before, was.need, was.least = f.from.history, f.from.epoch, f.from.before, f.from.need, f.from.least
+		was.rows, was.current, was.said = map[uint32]row{}, 0, ""
+		for number, w := range f.rows {
+			w.current = f.from.current>>(number-1)&1 == 1
+			was.rows[number] = w
+			if w.current {
+				was.current++
+			}
+		}
+		history := f.history
+		for _, m := range seen {
+			if m.history == history {
+				m.roster, m.forgotten = was, true
+			}
+		}
+	}
 }
 
 // ofOneHistory returns the directories of the history that counts.
@@ -198,7 +256,7 @@ func newestRoster(seen []*member) (best *roster, err error) {
 		case !r.isSettled() && !r.mayHaveBeen(seen):
 		case best == nil || r.epoch > best.epoch || r.epoch == best.epoch && r.isSettled() && !best.isSettled():
 			best = r
-		case r.epoch < best.epoch || r.said == best.said || best.isSettled() && !r.isSettled():
+		case r.epoch < best.epoch || r.agrees(best) || best.isSettled() && !r.isSettled():
 		default:
 			return nil, fmt.Errorf("there are two rosters of epoch %#x", r.epoch)
 		}
@@ -212,7 +270,7 @@ func newestRoster(seen []*member) (best *roster, err error) {
 // mayHaveBeen reports whether a roster that is not settled may have been on all of its current members.
 func (r *roster) mayHaveBeen(seen []*member) bool {
 	for number, w := range r.rows {
-		if m := r.has(number, seen); w.current && m != nil && (m.epoch < r.epoch || m.epoch == r.epoch && m.said != r.said) {
+		if m := r.has(number, seen); w.current && m != nil && (m.epoch < r.epoch || m.epoch == r.epoch && !r.agrees(&m.roster)) {
 			return false
 		}
 	}

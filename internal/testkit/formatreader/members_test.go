@@ -271,20 +271,23 @@ func (f *fleet) change() {
 	r, n := &f.now, f.rng.IntN(len(f.now.Rows))+1
 	var next rules.Roster
 	var err error
-	switch f.rng.IntN(6) {
+	note := rules.Note{Now: 1, Tried: f.tried}
+	switch f.rng.IntN(7) {
 	case 0, 1:
-		next, err = r.Drop(r.Current()&(1<<(n-1)), rules.ReasonSync, 1)
+		next, err = r.Drop(map[int]rules.Reason{n: rules.ReasonSync}, note)
 	case 2:
-		next, err = r.Join(n, 2)
+		next, err = r.Join(n, r.Rows[n-1].ID, note)
 	case 3, 4:
-		next, err = r.Admit(n, 3)
+		next, err = r.Admit(n, note)
 	case 5:
-		next, err = r.Replace(n, f.id(), 4)
+		next, err = r.Replace(n, f.id(), note)
+	case 6:
+		f.force()
+		return
 	}
 	if err != nil {
 		return
 	}
-	next.Epoch = max(next.Epoch, f.tried+1)
 	f.tried = next.Epoch
 	written := next.Current() | next.In(rules.Joining)
 	crash := f.rng.IntN(3) == 0
@@ -306,6 +309,33 @@ func (f *fleet) change() {
 		if row := &f.now.Rows[i]; f.dirs[row.ID] == nil {
 			f.put(&f.now, row.Number)
 		}
+	}
+}
+
+// seen returns directories, and what their MEMBER files say, each by chance.
+func (f *fleet) seen() (seen []rules.Seen) {
+	for id, m := range f.dirs {
+		if f.rng.IntN(3) > 0 {
+			seen = append(seen, rules.Seen{Dir: f.where[id], Number: int(m.Number), ID: m.ID(), Roster: m.Roster})
+		}
+	}
+	return seen
+}
+
+// force makes a forced start from some directories, cut off or not.
+func (f *fleet) force() {
+	v, next, err := rules.Force(f.seen(), f.id(), 1, 5)
+	if err != nil || f.rng.IntN(2) == 0 {
+		return
+	}
+	crash := f.rng.IntN(3) > 0
+	for i := range v.Present.All() {
+		if !crash || f.rng.IntN(2) == 0 {
+			f.put(&next, i+1)
+		}
+	}
+	if !crash {
+		f.now, f.tried = next.Settle(), next.Epoch
 	}
 }
 
@@ -341,13 +371,10 @@ func TestWhichCount(t *testing.T) {
 			}
 		}
 		for range 20 {
-			var seen []rules.Seen
+			seen := f.seen()
 			var dirs []string
-			for id, m := range f.dirs {
-				if f.rng.IntN(3) > 0 {
-					seen = append(seen, rules.Seen{Dir: f.where[id], Number: int(m.Number), ID: m.ID(), Roster: m.Roster})
-					dirs = append(dirs, f.where[id])
-				}
+			for i := range seen {
+				dirs = append(dirs, seen[i].Dir)
 			}
 			verdict, wantErr := rules.Decide(seen)
 			got, counts, gotErr := currentMembers(dirs)
