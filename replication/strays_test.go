@@ -1,0 +1,152 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pagevault/internal/clock"
+	"pagevault/replication/segment"
+)
+
+// filesOf1 returns the names of the copies and shards that the members have of segment 1, each behind the member.
+func filesOf1(t *testing.T, members []Member) (out []string) {
+	t.Helper()
+	for i, m := range members {
+		for name := range imageOf(t, m) {
+			id, _, ok := segment.ParseName(name)
+			if !ok {
+				id, _, ok = segment.ParseShardName(name)
+			}
+			if ok && id == 1 {
+				out = append(out, fmt.Sprintf("%d %s", i, name))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestOpenKeepsWhatIsNotRead crashes a conversion when copies and shards are there, and damages the footers of all copies and the
+// inside of two shards. The frames of the shards are whole, so the log counts on those; the records are whole in the copies alone.
+// They are read, the shards are healed from them, and only then they go.
+func TestOpenKeepsWhatIsNotRead(t *testing.T) {
+	a := newArrangeTest(t, 3, 1, 2000, nil)
+	want(a.l, 3, rs21)
+	if did, err := a.l.arrangeStep(t.Context()); !did || err != nil {
+		t.Fatal(did, err)
+	}
+	s, _, _ := a.l.index.get(1)
+	if err := a.l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range a.members {
+		im := imageOf(t, m)
+		im.flip(seg1, len(im[seg1])-20, 1).put(t, m, seg1)
+		for shard, at := range s.shards {
+			if name := segment.ShardName(1, shard); shard < 2 && int(at) == i {
+				im.flip(name, segment.ShardFrameBytes+100, 1).put(t, m, name)
+			}
+		}
+	}
+	before := filesOf1(t, a.members)
+	l, err := Open(a.members, Options{Passive: true, Clock: a.clock, KeepRedundancy: true, RepairBytesPerSecond: 1 << 50})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	a.l = l
+	if after := filesOf1(t, a.members); !slices.Equal(after, before) {
+		t.Errorf("Open has left %q of %q", after, before)
+	}
+	readBack(t, l, a.records)
+	want(l, 3, rs21)
+	for range 3 {
+		a.all()
+		a.clock.Advance(restMax)
+	}
+	a.check("healed from copies that are not counted on", 3, rs21)
+	if files := filesOf1(t, a.members); len(files) != 3 {
+		t.Errorf("left are %q", files)
+	}
+}
+
+// readBack reads records with a check of their bytes.
+func readBack(t *testing.T, l *Log, records []*Record) {
+	t.Helper()
+	for _, r := range records {
+		data := slices.Concat(r.Data...)
+		err := l.ReadChecked(make([]byte, len(data)), r.At, func(p []byte) error {
+			if string(p) != string(data) {
+				return errors.New("other bytes")
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("record %d: %v", r.LSN, err)
+		}
+	}
+}
+
+// TestHealFromStray: what is lost in all copies that the log counts on is taken from one that it does not; that goes when the
+// others are whole, and stays while they are not.
+func TestHealFromStray(t *testing.T) {
+	c := clock.NewManual(time.Unix(1e9, 0))
+	l, members, was := sealedLog(t, 4, Options{Clock: c})
+	want(l, 3, inCopies)
+	l.index.setHolder(1, 3, false)
+	at := recordsAt(t, was[seg1])
+	for i := range 3 {
+		was.flip(seg1, at[1]+50, byte(1+i)).put(t, members[i], seg1)
+	}
+	stray := was.flip(seg1, at[0]+50, 1) // it lacks another record
+	stray.put(t, members[3], seg1)
+	l.Heal(1)
+	healAll(t, l)
+	for i, m := range members {
+		if got := imageOf(t, m)[seg1]; i < 3 && got != was[seg1] || i == 3 && got != "" {
+			t.Errorf("member %d: %d bytes, healed: %t", i, len(got), got == was[seg1])
+		}
+	}
+
+	c.Advance(2 * healAgainAfter)
+	for i := range 3 {
+		was.flip(seg1, at[1]+50, byte(1+i)).put(t, members[i], seg1)
+	}
+	stray = was.flip(seg1, at[1]+51, 1) // the same
+	stray.put(t, members[3], seg1)
+	l.Heal(1)
+	healAll(t, l)
+	if imageOf(t, members[3])[seg1] != stray[seg1] || l.Stats().Unhealable != 1 {
+		t.Errorf("a stray was removed though something is lost: %+v", l.Stats())
+	}
+}
+
+// TestHealCountsWhatItRemoves: a listing may be older than what others have removed since.
+func TestHealCountsWhatItRemoves(t *testing.T) {
+	var told healEvents
+	l, members, was := sealedLog(t, 3, Options{Events: told.events()})
+	if err := l.SaveCheckpoint(3, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Drop(1); err != nil {
+		t.Fatal(err)
+	}
+	was.put(t, members[1], seg1)
+	m := l.now().member(1)
+	f, err := m.look()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 {
+		done, err := l.removeExtra(m, &f)
+		if err != nil || len(done) != 1-n {
+			t.Errorf("time %d: %v, %v", n+1, done, err)
+		}
+	}
+	if healed, _ := told.counts(); healed != 1 || imageOf(t, members[1])[seg1] != "" {
+		t.Errorf("%d were told", healed)
+	}
+}
