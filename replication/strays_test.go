@@ -150,3 +150,96 @@ func TestHealCountsWhatItRemoves(t *testing.T) {
 		t.Errorf("%d were told", healed)
 	}
 }
+
+// TestBringUpKeeps: what a member that comes back has of a segment, unsealed or damaged, stays until others have it as they should.
+func TestBringUpKeeps(t *testing.T) {
+	l, members, was := sealedLog(t, 4, Options{})
+	want(l, 3, inCopies)
+	const unsealed = "0000000001.open"
+	m := l.now().member(3)
+	records := recordsAt(t, was[seg1])
+	f := func(what, name, content string, holders Set, stays, counts bool) {
+		t.Helper()
+		for _, name := range []string{seg1, unsealed} {
+			_ = m.fs.Remove(m.path(name)) // it may not be there
+		}
+		if err := writeFile(members[3], name, []byte(content)); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 4 {
+			l.index.setHolder(1, i, holders.Has(i))
+		}
+		found, err := m.look()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := bringing{l: l, ctx: t.Context(), m: m, seen: map[SegmentID]bool{2: true}, doubtful: map[SegmentID]bool{}}
+		b.keepUnsealed(&found)
+		for range 2 { // once more when it joins
+			if err := b.clean(&found); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := b.segments(&found); err != nil {
+			t.Fatal(err)
+		}
+		s, _, _ := l.index.get(1)
+		if got := imageOf(t, members[3])[name]; (got == content) != stays || s.holders.Has(3) != counts || b.doubtful[1] != (stays && !counts) {
+			t.Errorf("%s: %d of %d bytes are left, holders %b, doubtful %t", what, len(got), len(content), s.holders, b.doubtful[1])
+		}
+	}
+	two, three := setOf(2), setOf(3)
+	open := was[seg1][:records[2]]
+	f("unsealed, and one copy is lacking", unsealed, open, two, true, false)
+	f("unsealed, and nothing is lacking", unsealed, open, three, false, false)
+	f("unsealed, of another try", unsealed, "x"+open[1:], two, false, false)
+	sealed := was[seg1]
+	f("whole", seg1, sealed, two, true, true)
+	f("damaged, and one copy is lacking", seg1, sealed[:len(sealed)-1], two, true, false)
+	f("damaged, and nothing is lacking", seg1, sealed[:len(sealed)-1], three, false, false)
+	l.remember(1, []Problem{{Member: 0, Segment: 1, Lost: true}})
+	f("unsealed, and something is lost", unsealed, open, three, true, false)
+	f("damaged, and something is lost", seg1, sealed[:len(sealed)-1], three, true, false)
+}
+
+// TestAdoptShard: a shard of which some blocks are damaged is counted on, and healed, since its others may be needed; one that
+// somebody else has by now goes when all shards are there.
+func TestAdoptShard(t *testing.T) {
+	a := newArrangeTest(t, 4, 1, 2000, nil)
+	want(a.l, 3, rs21)
+	a.all()
+	s, _, _ := a.l.index.get(1)
+	at := int(s.shards[0])
+	m := a.l.now().member(at)
+	name := segment.ShardName(1, 0)
+	whole := imageOf(t, a.members[at])
+	f := func(what string, im image, shard0 int8, lacking, left, counts, doubt bool) {
+		t.Helper()
+		im.put(t, a.members[at], name)
+		a.l.files.forgetCopy(m, 1)
+		a.l.index.setShard(1, 0, int(shard0))
+		a.l.index.setShard(1, 1, int(s.shards[1]))
+		if lacking {
+			a.l.index.setShard(1, 1, -1)
+		}
+		list, err := a.l.adoptShards(t.Context(), m, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, _, _ := a.l.index.get(1)
+		_, there := imageOf(t, a.members[at])[name]
+		if there != left || (int(now.shards[0]) == at) != counts || (len(list) > 0) != doubt {
+			t.Errorf("%s: there %t, shards %v, doubtful %v", what, there, now.shards, list)
+		}
+	}
+	other := int8(0)
+	for slices.Contains(s.shards, other) {
+		other++
+	}
+	damaged := whole.flip(name, segment.ShardFrameBytes+10, 1)
+	f("whole", whole, -1, false, true, true, false)
+	f("a damaged block", damaged, -1, false, true, true, true)
+	f("a damaged frame", whole.flip(name, 3, 1), -1, false, true, false, true)
+	f("another has it, and one is lacking", whole, other, true, true, false, true)
+	f("another has it", whole, other, false, false, false, false)
+}
