@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pagevault/internal/clock"
@@ -242,4 +243,36 @@ func TestAdoptShard(t *testing.T) {
 	f("a damaged frame", whole.flip(name, 3, 1), -1, false, true, false, true)
 	f("another has it, and one is lacking", whole, other, true, true, false, true)
 	f("another has it", whole, other, false, false, false, false)
+}
+
+// TestAdoptClaims: while somebody has the claim of a segment, and may be removing strays of it, no member is noted as a holder.
+func TestAdoptClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, members, was := sealedLog(t, 4, Options{})
+		want(l, 3, inCopies)
+		was.put(t, members[3], seg1) // which three others have
+		release, err := l.claim(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := bringing{l: l, ctx: t.Context(), m: l.now().member(3), seen: map[SegmentID]bool{}, doubtful: map[SegmentID]bool{}}
+		s, _, _ := l.index.get(1)
+		go func() {
+			if err := b.segment(&s, true); err != nil {
+				t.Error(err)
+			}
+		}()
+		counts := func() bool {
+			synctest.Wait()
+			now, _, _ := l.index.get(1)
+			return now.holders.Has(3)
+		}
+		if counts() {
+			t.Error("the member is counted on while somebody else has the claim")
+		}
+		release()
+		if !counts() {
+			t.Error("the member is not counted on")
+		}
+	})
 }
