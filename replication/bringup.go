@@ -43,10 +43,9 @@ func (l *Log) bringUp(ctx context.Context, i int) error {
 	l.seats.set(i, func(s *seat) { s.up, s.state, s.err = m, Behind, nil })
 	err = b.run()
 	if err != nil && !b.joined {
-		if m.stop() {
-			_ = m.release() // nothing there means anything
-		}
-		l.seats.set(i, func(s *seat) { s.up, s.err = nil, err })
+		l.seats.set(i, func(s *seat) { s.up, s.out, s.err = nil, m, err })
+		t := l.seats.get(i)
+		l.letGo(i, &t) // or when nothing hangs any more
 	}
 	return err
 }
@@ -57,7 +56,7 @@ func (l *Log) letGo(i int, t *seat) bool {
 	if t.out == nil {
 		return true
 	}
-	if t.out.keeping.Load() > 0 || !t.out.stop() {
+	if !t.out.idle() || !t.out.stop() {
 		return false
 	}
 	_ = t.out.release() // what it wrote does not count
@@ -209,9 +208,8 @@ func (b *bringing) sameHeader(s *indexed) bool {
 	if err != nil {
 		return false
 	}
-	patient := newPatientFile(file, b.l.o.Clock)
-	defer patient.Close() // it was only read
-	here, err := segment.NewReader(patient, s.length, b.l.store, s.id).Header()
+	defer file.Close() // it was only read
+	here, err := segment.NewReader(file, s.length, b.l.store, s.id).Header()
 	if err != nil {
 		return false
 	}
@@ -356,13 +354,12 @@ func (b *bringing) sound(s *indexed) error {
 	if err != nil {
 		return err
 	}
-	patient := newPatientFile(file, b.l.o.Clock)
-	defer patient.Close() // it was only read
+	defer file.Close() // it was only read
 	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	here := segment.NewReader(patient, info.Size(), b.l.store, s.id)
+	here := segment.NewReader(file, info.Size(), b.l.store, s.id)
 	there := segment.NewReader(&anySource{log: b.l, s: *s}, s.length, b.l.store, s.id)
 	header, trailer, err := ends(here)
 	if err != nil {

@@ -179,7 +179,7 @@ func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) e
 		return err
 	}
 	l.seats.set(number, func(s *seat) {
-		*s = seat{home: Member{m.fs, m.dir}, state: Behind, reason: roster.ReasonNew.String(), since: l.o.Clock.Now()}
+		*s = seat{home: Member{m.raw, m.dir}, state: Behind, reason: roster.ReasonNew.String(), since: l.o.Clock.Now()}
 	})
 	l.kick(number, Behind, roster.ReasonNew.String(), nil)
 	return nil

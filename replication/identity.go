@@ -52,7 +52,7 @@ func (l *Log) identify(unusable []error) error {
 	for i := range l.given {
 		g := &l.given[i]
 		for k := range l.given[:i] {
-			if other := l.given[k].m; g.m.dir == other.dir && sameFS(g.m.fs, other.fs) {
+			if other := l.given[k].m; g.m.dir == other.dir && sameFS(g.m.raw, other.raw) {
 				return fmt.Errorf("%w: %s is given as directory %d and as directory %d: every member needs one of its own", ErrMembers, g.m.dir, k+1, i+1)
 			}
 		}
@@ -274,11 +274,12 @@ func firstMember(old *segment.Identity) (segment.Member, error) {
 func HoldsRecords(members []Member) (bool, error) {
 	var first error
 	read := 0
-	for _, m := range members {
-		if m.FS == nil {
-			m.FS = vfs.Default
-		}
-		f, err := (&member{fs: m.FS, dir: m.Dir}).look()
+	l, err := newLog(members, Options{})
+	if err != nil {
+		return false, err
+	}
+	for i := range l.given {
+		f, err := l.given[i].m.look()
 		if err == nil {
 			read++
 		} else if first == nil {

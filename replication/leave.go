@@ -393,7 +393,7 @@ func (l *Log) await(f failures) error {
 		l.moreSuspects(f)
 		var idle []*member
 		for m := range f {
-			if !m.working.Load() {
+			if m.idle() {
 				idle = append(idle, m)
 			}
 		}

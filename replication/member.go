@@ -25,12 +25,14 @@ const writeCategory vfs.DiskWriteCategory = "pagevault-log"
 // writes it. The goroutine, run, is the only one that writes open segments and the MEMBER file of the member while the log is
 // open; sealed segments, shards and files of checkpoints are written by who makes them. It takes one step at a time, and what
 // it writes with belongs to it alone. A member that was left out is never written again: what comes back to its place is
-// another incarnation, which begins when this one's last step has returned.
+// another incarnation, which begins when nothing of this one is under way any more.
 type member struct {
-	fs     vfs.FS
-	dir    string
-	number int      // from 0
-	id     [16]byte // of this incarnation: another directory in its place has another
+	fs      vfs.FS // bounded in time, see patientFS
+	raw     vfs.FS // the same, unbounded: for steps, and for reads of users
+	patient *patient
+	dir     string
+	number  int      // from 0
+	id      [16]byte // of this incarnation: another directory in its place has another
 
 	// handles is held to close lock and dirFD, and shared to use dirFD: others than the commit loop's steps do, and may be late.
 	handles sync.RWMutex
@@ -46,6 +48,7 @@ type member struct {
 	working atomic.Bool   // a step is under way
 	left    atomic.Bool   // it was left out: a step that is under way ends at the next system call
 	adrift  atomic.Bool   // it is left to its disk
+	ending  sync.Mutex    // held to end run
 
 	file   vfs.File    // the open segment; nil if there is none
 	pos    int64       // where in file the next Write goes
@@ -227,7 +230,7 @@ func (m *member) writeAt(b []byte, off int64) (n int, err error) {
 
 func (m *member) create(s step) (string, error) {
 	m.closeFile() // after a failure
-	file, err := m.fs.Create(m.path(segment.Name(s.segment, false)), writeCategory)
+	file, err := m.raw.Create(m.path(segment.Name(s.segment, false)), writeCategory)
 	if err != nil {
 		return "create", err
 	}
@@ -266,7 +269,7 @@ func (m *member) finish(s step) (string, error) {
 	if m.left.Load() {
 		return "rename", errLeft
 	}
-	return "rename", m.rename(segment.Name(s.segment, false), segment.Name(s.segment, true))
+	return "rename", m.rename(m.raw, segment.Name(s.segment, false), segment.Name(s.segment, true))
 }
 
 // reopen opens the open segment again, after a failure, so that steps can be taken again: what a file says after a sync of it
@@ -290,7 +293,7 @@ func (m *member) reopen(id SegmentID) error {
 	if err != nil {
 		return err
 	}
-	m.file, err = m.fs.OpenReadWrite(name, writeCategory)
+	m.file, err = m.raw.OpenReadWrite(name, writeCategory)
 	m.pos = -1 // write where we say
 	return err
 }
@@ -303,19 +306,28 @@ func (m *member) closeFile() {
 	m.file = nil
 }
 
-func (m *member) rename(from, to string) error {
+func (m *member) rename(on vfs.FS, from, to string) error {
 	m.renames.Add(1)
 	defer m.renames.Add(1)
-	return m.fs.Rename(m.path(from), m.path(to))
+	return on.Rename(m.path(from), m.path(to))
+}
+
+// idle reports whether nothing that was asked of the member's disk is still under way.
+func (m *member) idle() bool {
+	return !m.working.Load() && m.keeping.Load() == 0 && m.patient.busy.Load() == 0
 }
 
 // openSegment opens a segment for reading. sealed is what the caller believes about its name, which may be out of date.
-func (m *member) openSegment(id SegmentID, sealed bool) (f vfs.File, err error) {
+func (m *member) openSegment(id SegmentID, sealed bool) (vfs.File, error) {
+	return m.openSegmentOn(m.fs, id, sealed)
+}
+
+func (m *member) openSegmentOn(on vfs.FS, id SegmentID, sealed bool) (f vfs.File, err error) {
 	err = m.named(func() error {
-		f, err = m.fs.Open(m.path(segment.Name(id, sealed)))
+		f, err = on.Open(m.path(segment.Name(id, sealed)))
 		if errors.Is(err, fs.ErrNotExist) {
 			// It was sealed meanwhile; or the log is read only, and this copy was not renamed before a crash.
-			f, err = m.fs.Open(m.path(segment.Name(id, !sealed)))
+			f, err = on.Open(m.path(segment.Name(id, !sealed)))
 		}
 		return err
 	})
@@ -415,6 +427,8 @@ func (m *member) syncPath(dir string) error {
 
 // stop ends the member's goroutine, if that is not in a step, and waits for it. ended is false if it is.
 func (m *member) stop() (ended bool) {
+	m.ending.Lock()
+	defer m.ending.Unlock()
 	if m.steps == nil {
 		return true
 	}
@@ -429,7 +443,9 @@ func (m *member) stop() (ended bool) {
 
 // leaveToDisk ends the member's goroutine and closes what is open when its disk answers, and does not wait for that.
 func (m *member) leaveToDisk() {
-	if m.adrift.Swap(true) {
+	m.ending.Lock()
+	defer m.ending.Unlock()
+	if m.steps == nil || m.adrift.Swap(true) {
 		return
 	}
 	close(m.steps)

@@ -96,7 +96,10 @@ func (l *Log) newMember(home Member, number int) *member {
 	if home.FS == nil {
 		home.FS = vfs.Default
 	}
-	return &member{fs: home.FS, dir: home.Dir, number: number, space: reservation{limit: l.o.SegmentBytes}}
+	m := &member{raw: home.FS, dir: home.Dir, number: number, space: reservation{limit: l.o.SegmentBytes}}
+	m.patient = &patient{clock: l.o.Clock, quit: l.quit, left: &m.left, limit: cmp.Or(l.o.diskPatience, diskPatience)}
+	m.fs = &patientFS{FS: home.FS, p: m.patient}
+	return m
 }
 
 // given is one of the directories that Open was given.
@@ -432,7 +435,7 @@ func (l *Log) seat(v *roster.Verdict) {
 		for len(ms.members) <= at {
 			ms.members = append(ms.members, nil)
 		}
-		t := seat{home: Member{g.m.fs, g.m.dir}, since: l.o.Clock.Now(), err: g.err}
+		t := seat{home: Member{g.m.raw, g.m.dir}, since: l.o.Clock.Now(), err: g.err}
 		switch {
 		case g.stands == roster.IsCurrent:
 			g.m.id = g.who.ID()

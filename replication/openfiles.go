@@ -92,10 +92,10 @@ func (f *files) acquire(key fileKey) (*file, error) {
 // open opens the file.
 func (k *fileKey) open(l *Log) (vfs.File, error) {
 	if k.shard > 0 {
-		return k.member.openShard(k.segment, int(k.shard-1))
+		return k.member.openShardOn(k.member.raw, k.segment, int(k.shard-1))
 	}
 	s, _, _ := l.index.get(k.segment)
-	return k.member.openSegment(k.segment, s.sealed)
+	return k.member.openSegmentOn(k.member.raw, k.segment, s.sealed)
 }
 
 // insert adds a file, unless another goroutine has added the same meanwhile or files were let go since forgets was told,

@@ -269,7 +269,7 @@ func (w *rewriter) open(m *member) (s rewriteSource, ok bool) {
 	if err != nil {
 		return s, false
 	}
-	file := newPatientFile(f, w.l.o.Clock)
+	file := f
 	s.member, s.holder = m.number, w.s.holders.Has(m.number)
 	s.close = func() { _ = file.Close() } // it was only read
 	info, err := f.Stat()
@@ -594,7 +594,7 @@ func (w *rewriter) publish() error {
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	if err := m.rename(segment.TempName(id), segment.Name(id, true)); err != nil {
+	if err := m.rename(m.fs, segment.TempName(id), segment.Name(id, true)); err != nil {
 		return w.fail("rename", err)
 	}
 	w.l.files.forgetCopy(m, id)

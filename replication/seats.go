@@ -69,7 +69,7 @@ func (s *seats) follow(old, ms *membership, why failures) {
 	for i := range s.mu.list {
 		t := &s.mu.list[i]
 		if m := ms.member(i); m != nil && ms.has(m) {
-			*t = seat{home: Member{m.fs, m.dir}, out: t.out}
+			*t = seat{home: Member{m.raw, m.dir}, out: t.out}
 			continue
 		}
 		if m := old.member(i); m != nil && old.has(m) {

@@ -58,8 +58,8 @@ type sharder struct {
 	making Set       // the shards that are written
 	set    *shardSet // that they are made from, or that has the memory for them
 	frame  segment.Shard
-	source *patientFile   // the copy that they are made from; nil: other shards
-	opened []*patientFile // what was opened to be read
+	source vfs.File   // the copy that they are made from; nil: other shards
+	opened []vfs.File // what was opened to be read
 }
 
 // newShard is one shard, there or to be made.
@@ -139,7 +139,7 @@ func (w *sharder) fromCopy(m *member) error {
 	if err != nil {
 		return err
 	}
-	w.source = newPatientFile(f, w.l.o.Clock)
+	w.source = f
 	w.opened = append(w.opened, w.source)
 	defer w.cleanUp()
 	if w.set, err = w.l.newShardSet(&w.s, w.k, w.m); err != nil {
@@ -331,7 +331,7 @@ func (w *sharder) readBack() (*shardSet, error) {
 		if err != nil {
 			return nil, w.fail(i, "open", err)
 		}
-		file := newPatientFile(f, w.l.o.Clock)
+		file := f
 		w.opened = append(w.opened, file)
 		set.shards[i] = shardCopy{src: file, m: n.m}
 	}
@@ -462,7 +462,7 @@ func (w *sharder) place() error {
 		if err := temp.Close(); err != nil {
 			return w.fail(i, "close", err)
 		}
-		if err := n.m.rename(segment.ShardTempName(w.s.id, i), segment.ShardName(w.s.id, i)); err != nil {
+		if err := n.m.rename(n.m.fs, segment.ShardTempName(w.s.id, i), segment.ShardName(w.s.id, i)); err != nil {
 			return w.fail(i, "rename", err)
 		}
 	}

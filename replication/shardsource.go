@@ -352,9 +352,11 @@ func (f shardFile) within(p []byte, off int64, limit time.Duration) error {
 }
 
 // openShard opens a shard for reading.
-func (m *member) openShard(id SegmentID, i int) (f vfs.File, err error) {
+func (m *member) openShard(id SegmentID, i int) (vfs.File, error) { return m.openShardOn(m.fs, id, i) }
+
+func (m *member) openShardOn(on vfs.FS, id SegmentID, i int) (f vfs.File, err error) {
 	err = m.named(func() error {
-		f, err = m.fs.Open(m.path(segment.ShardName(id, i)))
+		f, err = on.Open(m.path(segment.ShardName(id, i)))
 		return err
 	})
 	return f, err

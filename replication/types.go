@@ -106,7 +106,9 @@ type Options struct {
 	// Passive leaves out what goes on in the background by itself. For tests.
 	Passive bool
 
-	repairAtOpen int64 // instead of repairAtOpenMax, in tests; 0: that
+	// Instead of the constants, in tests. 0: these.
+	repairAtOpen int64         // repairAtOpenMax
+	diskPatience time.Duration // diskPatience
 }
 
 // Events are optional callbacks for logs and metrics. They are called without locks held, by the goroutine that Open,

@@ -676,7 +676,6 @@ func (v *verification) finish() error {
 type pacedFile struct {
 	v     *verification
 	file  vfs.File
-	src   *patientFile
 	size  int64
 	piece []byte // of the file from from on
 	from  int64
@@ -687,10 +686,10 @@ type pacedFile struct {
 const pieceBytes = 1 << 20
 
 func (v *verification) paced(f vfs.File, size int64) *pacedFile {
-	return &pacedFile{v: v, file: f, src: newPatientFile(f, v.clock), size: size}
+	return &pacedFile{v: v, file: f, size: size}
 }
 
-func (f *pacedFile) Close() error { return f.src.Close() }
+func (f *pacedFile) Close() error { return f.file.Close() }
 
 func (f *pacedFile) Read(p []byte) (int, error) {
 	n, err := f.ReadAt(p[:max(0, min(int64(len(p)), f.size-f.pos))], f.pos)
@@ -706,7 +705,7 @@ func (f *pacedFile) beyond(p []byte) (int, error) {
 	if err := f.v.spend(0); err != nil {
 		return 0, err
 	}
-	n, err := f.src.ReadAt(p[:1], f.pos)
+	n, err := f.file.ReadAt(p[:1], f.pos)
 	f.pos += int64(n)
 	return n, err
 }
@@ -743,7 +742,7 @@ func (f *pacedFile) load(off int64, want int) error {
 		dropCached(f.file, off, n)
 		defer dropCached(f.file, off, n) // and leave the memory to those who read the same more than once a week
 	}
-	got, err := f.src.ReadAt(f.piece[:n], off)
+	got, err := f.file.ReadAt(f.piece[:n], off)
 	f.piece = f.piece[:got]
 	if got > 0 && (err == io.EOF || got >= want) {
 		err = nil
