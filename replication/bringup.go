@@ -132,12 +132,14 @@ func (l *Log) kick(i int, to State, reason string, err error) {
 
 // bringing is the work of bringing up one member.
 type bringing struct {
-	l      *Log
-	ctx    context.Context
-	m      *member
-	row    roster.Row
-	joined bool
-	seen   map[SegmentID]bool // segments that were looked at
+	l        *Log
+	ctx      context.Context
+	m        *member
+	row      roster.Row
+	joined   bool
+	seen     map[SegmentID]bool // segments that were looked at
+	unsealed map[SegmentID]bool // segments that are sealed, of which the unsealed file stays for the time being
+	doubtful map[SegmentID]bool // segments to be healed when the member counts, since what it has of them is not as it should be
 }
 
 // full reports whether all that the member holds has to be read before it can be believed.
@@ -151,6 +153,8 @@ func (b *bringing) run() error {
 	if err != nil {
 		return err
 	}
+	b.doubtful = map[SegmentID]bool{}
+	b.keepUnsealed(&f)
 	if err := b.clean(&f); err != nil {
 		return err
 	}
@@ -159,8 +163,12 @@ func (b *bringing) run() error {
 	if err := b.segments(&f); err != nil {
 		return err
 	}
-	if err := b.l.adoptShards(b.ctx, b.m, b.l.custodian.pace); err != nil {
+	doubtful, err := b.l.adoptShards(b.ctx, b.m, b.l.custodian.pace)
+	if err != nil {
 		return err
+	}
+	for _, id := range doubtful {
+		b.doubtful[id] = true
 	}
 	if b.full() {
 		if err := b.m.wipeFiles(); err != nil {
@@ -182,8 +190,36 @@ func (b *bringing) run() error {
 	return err
 }
 
-// clean removes from the member what the log does not have, or has in another way: unsealed segments, dropped ones and those that
-// were never acknowledged, temporary files.
+// keepUnsealed notes the unsealed files of segments that others have sealed, but not as often as they should, or not without
+// damage: there each form counts. The member was left out, or crashed, while it wrote them. One with another header is of a
+// segment that was given up, and whose number was taken again.
+func (b *bringing) keepUnsealed(f *found) {
+	b.unsealed = map[SegmentID]bool{}
+	for id, n := range f.segments {
+		s, ok, _ := b.l.index.get(id)
+		if n.open && ok && s.sealed && !b.l.enough(&s) && b.sameHeader(&s) {
+			b.unsealed[id], b.doubtful[id] = true, true
+		}
+	}
+}
+
+// sameHeader reports whether the member's unsealed file of a segment begins as the copies that others have.
+func (b *bringing) sameHeader(s *indexed) bool {
+	file, err := b.m.fs.Open(b.m.path(segment.Name(s.id, false)))
+	if err != nil {
+		return false
+	}
+	defer file.Close() // it was only read
+	here, err := segment.NewReader(file, s.length, b.l.store, s.id).Header()
+	if err != nil {
+		return false
+	}
+	there, err := segment.NewReader(&anySource{log: b.l, s: *s}, s.length, b.l.store, s.id).Header()
+	return err != nil || here == there
+}
+
+// clean removes from the member what the log does not have, or has in another way: unsealed segments but those that keepUnsealed
+// has noted, dropped ones and those that were never acknowledged, temporary files.
 func (b *bringing) clean(f *found) error {
 	remove := func(name string) error {
 		if err := b.m.fs.Remove(b.m.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -193,7 +229,7 @@ func (b *bringing) clean(f *found) error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.segments)) {
 		n := f.segments[id]
-		if n.open {
+		if n.open && !(b.unsealed[id] && b.l.index.holds(id)) {
 			if err := remove(segment.Name(id, false)); err != nil {
 				return err
 			}
@@ -252,15 +288,8 @@ func (b *bringing) segment(s *indexed, has bool) error {
 	}
 	defer b.m.have.Add(s.length)
 	if has {
-		err := b.sound(s)
-		switch {
-		case b.ctx.Err() != nil:
-			return b.ctx.Err()
-		case err == nil:
-			b.l.index.setHolder(s.id, b.m.number, true)
-			return nil
-		case !wants:
-			return b.discard(s)
+		if done, err := b.adopt(s.id, wants); done || err != nil {
+			return err
 		}
 	}
 	err := b.l.rewriteCopy(b.ctx, s.id, b.m, b.l.custodian.pace)
@@ -274,8 +303,43 @@ func (b *bringing) segment(s *indexed, has bool) error {
 	return err
 }
 
-// discard removes a copy that is not sound and not wanted, if the segment can be had without it.
-func (b *bringing) discard(s *indexed) error {
+// adopt looks at the member's copy of a segment and has it counted on if it is sound. done is false if it is to be written anew.
+func (b *bringing) adopt(id SegmentID, wants bool) (done bool, err error) {
+	release, err := b.l.claim(b.ctx, id) // so that nobody takes it for a stray
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	s, ok, _ := b.l.index.get(id)
+	if !ok {
+		return true, nil
+	}
+	flaw := b.sound(&s)
+	switch {
+	case b.ctx.Err() != nil:
+		return false, b.ctx.Err()
+	case flaw == nil:
+		b.l.index.setHolder(id, b.m.number, true)
+		return true, nil
+	case wants:
+		return false, nil
+	}
+	return true, b.discard(&s, flaw)
+}
+
+// Why a copy is not sound, if that is nothing of its own.
+var (
+	errOtherCopy = errors.New("it is not the copy that others have")
+	errUntold    = errors.New("nobody can tell")
+)
+
+// discard removes a copy that is not sound and not wanted, if the segment can be had without it. One that is damaged stays until
+// others have the segment as they should, since it may be the only one that has some record whole.
+func (b *bringing) discard(s *indexed, flaw error) error {
+	if errors.Is(flaw, errUntold) || !errors.Is(flaw, errOtherCopy) && !b.l.enough(s) {
+		b.doubtful[s.id] = true
+		return nil
+	}
 	if s.holders.Without(b.m.number)&b.l.now().current == 0 && s.shards == nil {
 		return nil
 	}
@@ -305,9 +369,11 @@ func (b *bringing) sound(s *indexed) error {
 	wantHeader, wantTrailer, err := ends(there)
 	switch {
 	case err != nil:
-		return fmt.Errorf("nobody can tell: %w", err)
-	case header != wantHeader || trailer != wantTrailer || info.Size() != s.length:
-		return fmt.Errorf("%w: it is not the copy that others have", segment.ErrDamaged)
+		return fmt.Errorf("%w: %w", errUntold, err)
+	case header != wantHeader || trailer != wantTrailer:
+		return errOtherCopy
+	case info.Size() != s.length:
+		return fmt.Errorf("%w: it has %d bytes, not %d", segment.ErrDamaged, info.Size(), s.length)
 	case b.full():
 		return b.readAll(here, file, s)
 	}
@@ -443,7 +509,14 @@ func (b *bringing) finish() error {
 		return err
 	}
 	b.l.custodian.joined(b.m)
-	return b.l.admit(b.m)
+	if err := b.l.admit(b.m); err != nil {
+		return err
+	}
+	for id := range b.doubtful {
+		b.l.noteStrays(id)
+		b.l.Heal(id)
+	}
+	return nil
 }
 
 // seize keeps the custodian from a member, ends what it does about it, and waits for that; free lets it go on.

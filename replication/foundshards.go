@@ -112,55 +112,67 @@ func (m *member) readFrame(store segment.StoreID, id SegmentID, i int) (segment.
 
 // adoptShards looks at the shards that a member has which was away. Those that the index counts on, or has not, are read and
 // checked, and then counted on; the others are removed: of segments that are no more, or are kept otherwise now, and those
-// that somebody else has made meanwhile. Errors are those of the member, and that of ctx.
-func (l *Log) adoptShards(ctx context.Context, m *member, p *pace) error {
+// that somebody else has made meanwhile. What others do not have as it should be stays; those segments are returned. Errors are
+// those of the member, and that of ctx.
+func (l *Log) adoptShards(ctx context.Context, m *member, p *pace) (doubtful []SegmentID, err error) {
 	list, err := m.fs.List(m.dir)
 	if err != nil {
-		return &MemberError{Dir: m.dir, Op: "list", Err: err}
+		return nil, &MemberError{Dir: m.dir, Op: "list", Err: err}
 	}
-	have := map[foundShard]SegmentID{}
 	here := map[SegmentID][]int{}
 	for _, name := range list {
 		if id, i, ok := segment.ParseShardName(name); ok {
 			here[id] = append(here[id], i)
-			have[foundShard{m.number, i}] = id
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(here)) {
 		for _, i := range here[id] {
-			if err := l.adoptShard(ctx, m, id, i, p); err != nil {
-				return err
+			doubt, err := l.adoptShard(ctx, m, id, i, p)
+			if err != nil {
+				return doubtful, err
+			}
+			if doubt {
+				doubtful = append(doubtful, id)
 			}
 		}
 	}
 	l.index.keepShards(m.number, func(id SegmentID, i int) bool { return slices.Contains(here[id], i) })
-	return nil
+	return doubtful, nil
 }
 
 // adoptShard is adoptShards for one shard.
-func (l *Log) adoptShard(ctx context.Context, m *member, id SegmentID, i int, p *pace) error {
+func (l *Log) adoptShard(ctx context.Context, m *member, id SegmentID, i int, p *pace) (doubt bool, err error) {
 	release, err := l.claim(ctx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer release()
 	s, ok, _ := l.index.get(id)
-	if !ok || i >= len(s.shards) || s.shards[i] >= 0 && int(s.shards[i]) != m.number {
-		return m.removeShard(id, i)
+	if !ok {
+		return false, m.removeShard(id, i)
+	}
+	if i >= len(s.shards) || s.shards[i] >= 0 && int(s.shards[i]) != m.number {
+		if l.enough(&s) {
+			return false, m.removeShard(id, i)
+		}
+		return true, nil
 	}
 	x, err := l.newShardSet(&s, int(s.k), int(s.m))
 	if err != nil {
-		return err
+		return false, err
 	}
 	x.shards[i] = shardCopy{src: shardFile{l: l, m: m, id: id, shard: i}, m: m}
 	err = x.checkShard(ctx, i, p, nil)
 	switch {
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return false, ctx.Err()
 	case err == nil:
 		l.index.setShard(id, i, m.number)
-		return nil
+		return false, nil
+	case x.shards[i].table != nil: // blocks of it are damaged, and others may be needed
+		l.index.setShard(id, i, m.number)
+		return true, nil
 	}
 	l.index.setShard(id, i, -1)
-	return m.removeShard(id, i)
+	return true, nil
 }

@@ -34,6 +34,7 @@ type healer struct {
 		waiting map[SegmentID]waitingHeal
 		sound   map[SegmentID]time.Time // when nothing was found to be wrong with a segment that somebody had brought
 		broken  map[SegmentID]broken
+		strays  map[SegmentID]waitingHeal // segments of which members may have strays
 	}
 }
 
@@ -109,13 +110,13 @@ const (
 	healRetryMax = time.Minute
 )
 
-// healStep heals one segment of those that were brought to Heal. did is false if there is none to be looked at now. An error
-// is that of ctx; what members do wrong is dealt with here.
+// healStep heals one segment of those that were brought to Heal, or, if there is none, removes what is of no more use of one. did
+// is false if there is none to be looked at now. An error is that of ctx; what members do wrong is dealt with here.
 func (l *Log) healStep(ctx context.Context) (did bool, err error) {
 	h := &l.healer
 	id, w, ok := h.next(l.o.Clock.Now())
 	if !ok {
-		return false, nil
+		return l.strayStep(ctx)
 	}
 	done, err := l.healSegment(ctx, id, l.custodian.pace)
 	now := l.o.Clock.Now()
@@ -151,6 +152,16 @@ func (l *Log) healSegment(ctx context.Context, id SegmentID, p *pace) ([]Repair,
 		return done, err
 	}
 	repairs, err := l.healShards(ctx, id, p)
+	if errors.Is(err, ErrCorrupt) {
+		gathered, failure := l.gather(ctx, id, p)
+		done = append(done, gathered...)
+		if failure != nil {
+			return done, failure
+		}
+		if len(gathered) > 0 {
+			repairs, err = l.healShards(ctx, id, p)
+		}
+	}
 	for _, r := range repairs {
 		if l.o.Events.Healed != nil {
 			l.o.Events.Healed(r)
@@ -189,11 +200,40 @@ func (l *Log) healCopies(ctx context.Context, id SegmentID, p *pace) (done []Rep
 		return nil, nil, nil
 	}
 	h := healing{l: l, ctx: ctx, s: s, pace: p, found: found}
+	if check != nil && h.rescue(check) {
+		if h.found, check, err = l.compare(ctx, &s, p); err != nil {
+			return h.done, nil, err
+		}
+	}
 	if check != nil {
 		h.copies(check)
 	}
 	h.strays(check != nil && check.differ)
-	return h.done, found, h.err
+	return h.done, h.found, h.err
+}
+
+// gather writes a segment that the shards alone do not give, and of which the index knows no copy, as a copy on a member that has
+// a stray one, from all copies and shards there are. The shards can be made from that then.
+func (l *Log) gather(ctx context.Context, id SegmentID, p *pace) ([]Repair, error) {
+	release, err := l.claim(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s, ok, _ := l.index.get(id)
+	ms := l.now()
+	if !ok || s.holders&ms.written() != 0 {
+		return nil, nil
+	}
+	h := healing{l: l, ctx: ctx, s: s, pace: p}
+	for _, m := range ms.each(ms.current) {
+		if l.hasStrayCopy(m, &s) {
+			h.write(m, "its shards lack something", false)
+			break
+		}
+	}
+	l.noteStrays(id)
+	return h.done, h.err
 }
 
 // compare reads all copies of a segment and returns what is wrong with them. check is nil if there are no copies, but only
@@ -269,6 +309,37 @@ type healing struct {
 	err   error
 }
 
+// rescue writes one of the copies anew that lack what no copy has that the index counts on, if a stray or the shards have it all. It
+// reports whether they do, so that there is more to be put right now.
+func (h *healing) rescue(check *segmentCheck) bool {
+	l, ms := h.l, h.l.now()
+	if !slices.ContainsFunc(h.found, func(p Problem) bool { return p.Lost }) {
+		return false
+	}
+	elsewhere := h.s.shards != nil
+	for _, m := range ms.all() {
+		elsewhere = elsewhere || l.hasStrayCopy(m, &h.s)
+	}
+	if !elsewhere {
+		return false
+	}
+	for i := range check.bad.All() {
+		m := check.v.members[i]
+		if !ms.has(m) {
+			continue
+		}
+		n, err := l.rewriteClaimed(h.ctx, h.s.id, m, h.pace, false)
+		switch {
+		case err == nil:
+			h.did(m, Repair{Member: i, Segment: h.s.id, Bytes: n, Reason: h.reason(i)})
+			return true
+		case !errors.Is(err, ErrDropped) && !errors.Is(err, ErrCorrupt):
+			h.err = errors.Join(h.err, err) // another one may take it
+		}
+	}
+	return false
+}
+
 // copies writes anew the copies in which others can put something right. What is lost on all stays lost in them.
 func (h *healing) copies(check *segmentCheck) {
 	for i := range check.curable.All() {
@@ -328,33 +399,29 @@ func (l *Log) spare(m *member, err error) {
 }
 
 // strays looks for copies on members that the log does not know to have one. Where each member should have one, it is written
-// anew; otherwise it goes, since it may be anything.
+// anew; otherwise it goes when the segment is whole without it.
 func (h *healing) strays(differ bool) {
 	ms := h.l.now()
 	for i, m := range ms.each(ms.current) {
-		if h.s.holders == 0 || h.s.holders.Has(i) {
-			continue
+		now, ok, _ := h.l.index.get(h.s.id)
+		if !ok || now.holders == 0 && now.shards == nil || now.holders.Has(i) {
+			continue // a member that has come back meanwhile may be counted on
 		}
 		name := m.path(segment.Name(h.s.id, true))
 		if _, err := m.fs.Stat(name); err != nil {
 			continue
 		}
 		const reason = "a copy that the log does not know of"
-		if h.s.shards == nil && ms.current.Len() <= ms.roster.Copies {
+		if now.shards == nil && ms.current.Len() <= ms.roster.Copies {
 			h.write(m, reason, differ)
 			continue
 		}
-		if err := m.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			h.err = errors.Join(h.err, &MemberError{Dir: m.dir, Op: "remove", Segment: h.s.id, Err: err})
-			continue
-		}
-		h.did(m, Repair{Member: i, Segment: h.s.id, Reason: reason})
+		h.l.noteStrays(h.s.id)
 	}
 }
 
-// healDirectories removes from the members what should not be there: files of segments that were dropped, unsealed files of
-// segments that are sealed, and files that somebody was writing who does no more. Copies that the log does not know of it
-// brings to Heal.
+// healDirectories removes from the members what should not be there: files of segments that were dropped, strays that are of no
+// use, and files that somebody was writing who does no more. Copies that the log does not know of it brings to Heal.
 func (l *Log) healDirectories(ctx context.Context) (done []Repair, err error) {
 	ms := l.now()
 	for _, m := range ms.each(ms.current) {
@@ -383,12 +450,36 @@ func (l *Log) healDirectories(ctx context.Context) (done []Repair, err error) {
 			if s.sealed && f.segments[s.id].sealed && s.holders != 0 && !s.holders.Has(m.number) {
 				l.Heal(s.id)
 			}
+			if s.sealed && f.hasStrays(m, &s) {
+				repairs, err := l.removeStraysAtOnce(ctx, &s)
+				done = append(done, repairs...)
+				if err != nil {
+					return done, err
+				}
+			}
 		}
 	}
 	return done, nil
 }
 
-// removeExtra removes a member's files of segments that should not be there.
+// hasStrays reports whether a member has files of a segment that the index does not count on.
+func (f *found) hasStrays(m *member, s *indexed) bool {
+	n := f.segments[s.id]
+	return n.open || n.sealed && !s.holders.Has(m.number) && (s.holders != 0 || s.shards != nil) ||
+		slices.ContainsFunc(f.shards[s.id], func(i int) bool { return i >= len(s.shards) || int(s.shards[i]) != m.number })
+}
+
+// removeStraysAtOnce removes the strays of a segment if it is whole without them, and otherwise when it is. The error is that of
+// ctx.
+func (l *Log) removeStraysAtOnce(ctx context.Context, s *indexed) ([]Repair, error) {
+	done, err := l.removeStrays(ctx, s.id)
+	if err != nil {
+		l.noteStrays(s.id)
+	}
+	return done, ctx.Err()
+}
+
+// removeExtra removes a member's files of segments that were dropped. f may be out of date: what is gone by now was not removed here.
 func (l *Log) removeExtra(m *member, f *found) (done []Repair, err error) {
 	k := &l.keeper
 	k.turning.RLock() // so that no manifest is being replaced and no segment removed
@@ -396,11 +487,15 @@ func (l *Log) removeExtra(m *member, f *found) (done []Repair, err error) {
 	manifest := k.current()
 	newest, _ := l.index.end()
 	for _, x := range extraSegments(f, newest, l.index.sealedOnes()) {
-		if _, dropped := manifest.DroppedSegment(x.id); !dropped && !l.index.holds(x.id) {
-			continue // nobody knows what that is
+		if _, dropped := manifest.DroppedSegment(x.id); !dropped || l.index.holds(x.id) {
+			continue // nobody knows what that is, or it is a stray
 		}
 		name := segment.Name(x.id, x.sealed)
-		if err := m.fs.Remove(m.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := m.fs.Remove(m.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return done, &MemberError{Dir: m.dir, Op: "remove", Segment: x.id, Err: err}
 		}
 		r := Repair{Member: m.number, File: name, Reason: "the file should not be there"}

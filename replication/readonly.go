@@ -89,7 +89,7 @@ func (l *Log) survey(through LSN) error {
 // surveyed returns the members that have a copy now, whole or not.
 func (p *plan) surveyed(members []*member) (s Set) {
 	for i, c := range p.copies {
-		if (c.names.open || c.names.sealed) && c.do != discard {
+		if (c.names.open || c.names.sealed) && c.do != leave {
 			s = s.With(members[i].number)
 		}
 	}

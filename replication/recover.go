@@ -49,7 +49,9 @@ type plan struct {
 	cut     int64      // bytes behind end that are no record
 	remove  bool       // it holds no record: remove every copy
 	shards  foundShards
-	stray   []foundShard // shards that are of no use
+	stray   []foundShard // shards that are of no use, if the records were read
+	read    bool         // all records were read, and each is whole on a member
+	strays  bool         // what is left of it beside copies or shards was not compared with them: that may be the only whole form
 }
 
 // holders returns the members that have a whole copy once the plan is carried out.
@@ -86,7 +88,7 @@ const (
 	patch                 // complete the unsealed file where it lies, and seal it
 	rebuild               // write a new file, and rename it
 	none                  // there is none, or it can wait until the log is open
-	discard               // it is of no use: shards are whole
+	leave                 // it is not as it should be, and stays: shards seem to be whole, of which only the frames were read
 )
 
 // copyState is one member's file of a segment while it is examined.
@@ -247,6 +249,7 @@ func (e *examination) examine(all []found, id SegmentID, first LSN, readers []se
 		return &e.p, err
 	}
 	if e.complete() || e.later() {
+		e.p.strays = e.p.strays || len(files) > 0
 		return &e.p, nil
 	}
 	if err := e.walk(); err != nil {
@@ -255,6 +258,7 @@ func (e *examination) examine(all []found, id SegmentID, first LSN, readers []se
 	if err := e.decideEnd(all); err != nil || e.p.remove {
 		return &e.p, err
 	}
+	e.p.read = true
 	e.planCopies()
 	return &e.p, nil
 }
@@ -272,7 +276,8 @@ func (e *examination) lookForShards(all []found) (files []foundShard, err error)
 	return files, err
 }
 
-// fromShards plans for a segment that can be had from its shards. Copies that are not whole are of no use then.
+// fromShards plans for a segment that can be had from its shards, as far as their frames tell. Copies that are not whole are not
+// counted on, and stay until the shards were read.
 func (e *examination) fromShards() error {
 	p := &e.p
 	t := p.shards.frame.Trailer
@@ -281,15 +286,13 @@ func (e *examination) fromShards() error {
 		return e.corrupt(0, "its shards begin with record %d, but the segment before ends with %d", t.First, p.first-1)
 	}
 	p.count, p.end, p.length, p.data = int(t.Count), int64(t.End), int64(t.Length), p.shards.frame.Data
-	for file := range p.shards.flaws {
-		p.stray = append(p.stray, file)
-	}
+	p.strays = len(p.shards.flaws) > 0
 	for i := range e.copies {
 		switch c := &e.copies[i]; {
 		case !c.names.open && !c.names.sealed:
 			p.copies[i].do = none
 		case !c.names.sealed || !c.tabled || c.header == nil || *c.header != p.header || *c.trailer != t:
-			p.copies[i].do = discard
+			p.copies[i].do, p.strays = leave, true
 		}
 	}
 	return nil
@@ -473,6 +476,7 @@ func (e *examination) later() bool {
 	for i, c := range e.copies {
 		if !c.names.sealed || c.header == nil || !c.tabled {
 			e.p.copies[i].do = none
+			e.p.strays = e.p.strays || c.file != nil
 		}
 	}
 	return true

@@ -82,17 +82,15 @@ func (l *Log) repair(p *plan, done *Recovery) error {
 	return l.removeUseless(p)
 }
 
-// removeUseless removes copies and shards of a segment that is whole without them.
+// removeUseless removes shards of a segment whose copies are whole. What was not read stays until it is.
 func (l *Log) removeUseless(p *plan) error {
-	for i, m := range l.present {
-		for _, sealed := range []bool{false, true} {
-			if n := p.copies[i].names; p.copies[i].do != discard || sealed && !n.sealed || !sealed && !n.open {
-				continue
-			}
-			if err := m.fs.Remove(m.path(segment.Name(p.id, sealed))); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return &MemberError{Dir: m.dir, Op: "remove", Segment: p.id, Err: err}
-			}
-		}
+	if p.strays {
+		l.noteStrays(p.id)
+	}
+	if !p.read {
+		return nil
+	}
+	for _, m := range l.present {
 		for _, file := range p.stray {
 			if file.member != m.number {
 				continue
@@ -166,7 +164,7 @@ func (w *repairer) records(i int) error {
 	}
 	var err error
 	switch c.do {
-	case keep, none, discard:
+	case keep, none, leave:
 		return nil
 	case patch:
 		if w.files[i], err = m.fs.OpenReadWrite(m.path(segment.Name(w.p.id, false)), writeCategory); err != nil {
@@ -202,7 +200,7 @@ func (w *repairer) footer(i int) error {
 	}
 	from := segment.Name(w.p.id, false)
 	switch c.do {
-	case none, discard:
+	case none, leave:
 		return nil
 	case keep:
 		if !c.names.open {
