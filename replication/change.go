@@ -143,7 +143,7 @@ func (l *Log) settleRules(ms *membership) {
 
 // Replace puts a directory in the place of a member, counted from 0, or makes it a member where there was none. The directory
 // must be empty or not be there; with wipe what is in it of this log goes. It may be the one that the member had. Replace
-// returns when the directory belongs to the log; it is brought up in the background then.
+// returns when the directory belongs to the log; it is brought up and filled in the background then. ErrNeeded: see Needed.
 func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) error {
 	c := l.custodian
 	c.changing.Lock()
@@ -152,12 +152,18 @@ func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) e
 	if err := l.replaceable(number, m, wipe); err != nil {
 		return err
 	}
+	if err := l.Needed(number); err != nil {
+		return err
+	}
 	free, err := c.seize(ctx, number)
 	if err != nil {
 		return err
 	}
 	defer free()
-	if err := l.vacate(number, m.dir); err != nil {
+	if err := l.Needed(number); err != nil { // it may have stopped working meanwhile, or others
+		return err
+	}
+	if err := l.vacate(number, m.dir, l.spareable); err != nil {
 		return err
 	}
 	if err := m.acquire(); err != nil {
@@ -222,13 +228,17 @@ func (l *Log) replaceable(number int, m *member, wipe bool) error {
 }
 
 // vacate makes sure that nothing is open of the member that has a place, which is left out if it is written, and that nothing
-// of it may change dir any more.
-func (l *Log) vacate(number int, dir string) error {
+// of it may change dir any more. may says, when no segment that it writes is open, why it must not be left out.
+func (l *Log) vacate(number int, dir string, may func(ms *membership, number int) error) error {
 	if m := l.now().member(number); m != nil && l.now().has(m) {
-		err := l.edited(true, func(next *roster.Roster) error {
+		err := l.change(true, func(ms *membership) (roster.Roster, []*member, error) {
+			next := ms.roster.Clone()
+			if err := may(ms, number); err != nil {
+				return next, nil, err
+			}
 			row := next.Row(number + 1)
 			row.State, row.Reason = roster.Behind, roster.ReasonAsked
-			return nil
+			return next, ms.members, l.follow(ms, &next)
 		})
 		if errors.Is(err, roster.ErrTooFew) {
 			return fmt.Errorf("member %d cannot be done without just now: %w", number+1, err)
@@ -322,7 +332,7 @@ func (l *Log) Retire(ctx context.Context, number int) error {
 		return err
 	}
 	defer free()
-	if err := l.vacate(number, ""); err != nil {
+	if err := l.vacate(number, "", func(*membership, int) error { return nil }); err != nil {
 		return err
 	}
 	err = l.change(true, func(ms *membership) (roster.Roster, []*member, error) {
