@@ -17,6 +17,7 @@ type Health struct {
 	MinReplicas     int            `json:"minReplicas"`          // current members that writing needs
 	Redundancy      string         `json:"redundancy"`           // of sealed segments: "3", or "rs:K+M"
 	UnderReplicated int64          `json:"underReplicatedBytes"` // that lack a copy or a shard
+	Survives        int            `json:"survives"`             // how many more members may be lost before something that is stored is; negative: some cannot be read now
 	CopyBytes       int64          `json:"copyBytes"`            // of segments that are whole copies, on all members together
 	ShardBytes      int64          `json:"shardBytes"`           // of shards, on all members together
 	Healing         int            `json:"healingSegments"`      // that wait to be compared and healed
@@ -32,11 +33,11 @@ type MemberHealth struct {
 	Device string      `json:"device"` // members with the same one die together
 	ID     string      `json:"id"`     // in hexadecimal digits; "": nobody knows
 	State  MemberState `json:"state"`
-	Reason string      `json:"reason,omitempty"` // why it is not current
+	Reason string      `json:"reason,omitempty"` // why it is not current; MemberFilling if it is, and gets what is lacking
 	Error  string      `json:"error,omitempty"`  // the same in the words of its file system
 	Since  *time.Time  `json:"since,omitempty"`  // it is in this state
 
-	Have int64 `json:"haveBytes"` // while it is caught up: what is there of
+	Have int64 `json:"haveBytes"` // while it is caught up or filled: what is there of
 	Want int64 `json:"wantBytes"` // what it should hold
 
 	BytesWritten int64  `json:"bytesWritten"`
@@ -52,17 +53,22 @@ type MemberHealth struct {
 
 // Lag returns how many bytes a member lacks of what it should hold. What one that is out lacks nobody has counted: 0.
 func (m *MemberHealth) Lag() int64 {
-	if m.State == MemberCurrent {
+	if m.State == MemberCurrent && !m.Filling() {
 		return 0
 	}
 	return max(0, m.Want-m.Have)
+}
+
+// Filling reports whether a member is current and still gets copies or shards that are lacking: no other disk should be changed.
+func (m *MemberHealth) Filling() bool {
+	return m.State == MemberCurrent && m.Reason == pagestore.MemberFilling
 }
 
 // MemberState says whether a member counts.
 type MemberState string
 
 const (
-	MemberCurrent MemberState = "current" // holds all it should
+	MemberCurrent MemberState = "current" // is written and counts; holds all it should, unless it is Filling
 	MemberJoining MemberState = "joining" // written to again, still lacks older files; does not count
 	MemberBehind  MemberState = "behind"  // not written to; is caught up in the background as soon as its disk works
 	MemberAbsent  MemberState = "absent"  // its directory is not there, is blank or cannot be used
@@ -94,6 +100,7 @@ func (a *Account) Health() Health {
 	log := a.store.Log()
 	stats := log.Stats()
 	h := Health{Account: a.name, Writable: true, MinReplicas: stats.MinReplicas, Redundancy: stats.Redundancy.String(), UnderReplicated: stats.UnderReplicated,
+		Survives:  stats.Survives,
 		CopyBytes: stats.CopyBytes, ShardBytes: stats.ShardBytes, Healing: stats.Healing, Unhealable: stats.Unhealable, Scrub: a.ScrubState()}
 	if err := a.store.Failed(); err != nil {
 		h.Writable, h.Final, h.Error = false, true, err.Error()
@@ -103,7 +110,7 @@ func (a *Account) Health() Health {
 	h.Degraded = !h.Writable || h.UnderReplicated > 0 || h.Unhealable > 0
 	for _, m := range log.Members() {
 		h.Members = append(h.Members, memberHealth(&m))
-		h.Degraded = h.Degraded || m.State != pagestore.MemberCurrent
+		h.Degraded = h.Degraded || m.State != pagestore.MemberCurrent || m.Reason == pagestore.MemberFilling
 	}
 	return h
 }

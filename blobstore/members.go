@@ -14,7 +14,8 @@ import (
 var (
 	// ErrRefused marks changes that cannot be made as things are: a directory that is not empty, too few members left.
 	ErrRefused = errors.New("refused")
-	// ErrNotNow marks changes that can be made later: too few members can be written, or the store is being closed.
+	// ErrNotNow marks changes that can be made later: too few members can be written, others lack what the member holds, or the
+	// store is being closed.
 	ErrNotNow = errors.New("not now")
 )
 
@@ -23,6 +24,11 @@ var (
 // returns when the directory belongs to the store, which brings it up in the background.
 func (a *Account) ReplaceMember(ctx context.Context, number int, dir string, wipe bool) error {
 	return changeError(a.store.Log().Replace(ctx, number-1, pagestore.Member{Dir: dir}, wipe))
+}
+
+// MemberNeeded returns why ReplaceMember would refuse to give up what a member, counted from 1, holds. It changes nothing.
+func (a *Account) MemberNeeded(number int) error {
+	return changeError(a.store.Log().Needed(number - 1))
 }
 
 // RetireMember takes a member, counted from 1, out. What it alone holds is moved to the others first, for as long as ctx lives.
@@ -42,7 +48,7 @@ func changeError(err error) error {
 	switch {
 	case err == nil || errors.As(err, &disk):
 		return err
-	case errors.Is(err, pagestore.ErrUnavailable), errors.Is(err, pagestore.ErrClosed), errors.Is(err, pagestore.ErrReadOnly),
+	case errors.Is(err, pagestore.ErrUnavailable), errors.Is(err, pagestore.ErrNeeded), errors.Is(err, pagestore.ErrClosed), errors.Is(err, pagestore.ErrReadOnly),
 		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &markedError{ErrNotNow, err}
 	}

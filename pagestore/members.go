@@ -22,6 +22,12 @@ const (
 // again without a new start: see replication.UnavailableError.
 var ErrUnavailable = replication.ErrUnavailable
 
+// MemberFilling is the reason of a member that is current and still gets copies or shards; see package replication.
+const MemberFilling = replication.ReasonFilling
+
+// ErrNeeded marks a member that cannot be given up just now, as others lack what it holds.
+var ErrNeeded = replication.ErrNeeded
+
 // Redundancy is how sealed segments are kept; see package replication. The zero value is whole copies.
 type Redundancy = replication.Redundancy
 

@@ -357,10 +357,12 @@ func (h *healer) doubts(id SegmentID) bool {
 	return waiting || broken
 }
 
-// arrangeStats adds how the bytes of segments are kept, and those of segments that lack a copy or a shard on members that are
-// there. Those that wait for being healed are counted by healStats.
+// arrangeStats adds how the bytes of segments are kept, those of segments that lack a copy or a shard on members that are
+// there, and how many members may be lost. Those that wait for being healed are counted by healStats.
 func (l *Log) arrangeStats(s *Stats) {
 	a, waiting := l.policy(), l.healer.pending()
+	written := a.ms.written()
+	s.Survives = max(a.ms.roster.Width()-1, 0)
 	for one := range l.index.each() {
 		s.CopyBytes += one.length * int64(one.holders.Len())
 		if one.shards != nil {
@@ -372,7 +374,11 @@ func (l *Log) arrangeStats(s *Stats) {
 			}
 			s.ShardBytes += n * one.shardBytes()
 		}
-		if row := placed(one); !waiting[one.id] && placement.Lacks(&row, a.members, a.policy) > 0 {
+		row := placed(one)
+		if one.sealed { // an open one is on Width members
+			s.Survives = min(s.Survives, placement.Survives(&row, written))
+		}
+		if !waiting[one.id] && placement.Lacks(&row, a.members, a.policy) > 0 {
 			s.UnderReplicated += one.length
 		}
 	}

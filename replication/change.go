@@ -130,7 +130,7 @@ func (l *Log) settleRules(ms *membership) {
 
 // Replace puts a directory in the place of a member, counted from 0, or makes it a member where there was none. The directory
 // must be empty or not be there; with wipe what is in it of this log goes. It may be the one that the member had. Replace
-// returns when the directory belongs to the log; it is brought up in the background then.
+// returns when the directory belongs to the log; it is brought up and filled in the background then. ErrNeeded: see Needed.
 func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) error {
 	c := l.custodian
 	c.changing.Lock()
@@ -139,12 +139,18 @@ func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) e
 	if err := l.replaceable(number, m, wipe); err != nil {
 		return err
 	}
+	if err := l.Needed(number); err != nil {
+		return err
+	}
 	free, err := c.seize(ctx, number)
 	if err != nil {
 		return err
 	}
 	defer free()
-	if err := l.vacate(number, m.dir); err != nil {
+	if err := l.Needed(number); err != nil { // it may have stopped working meanwhile, or others
+		return err
+	}
+	if err := l.vacate(number, m.dir, l.spareable); err != nil {
 		return err
 	}
 	if err := m.acquire(); err != nil {
@@ -209,11 +215,15 @@ func (l *Log) replaceable(number int, m *member, wipe bool) error {
 }
 
 // vacate makes sure that nothing is open of the member that has a place, which is left out if it is written, and that nothing
-// of it may change dir any more.
-func (l *Log) vacate(number int, dir string) error {
+// of it may change dir any more. may says, when no segment that it writes is open, why it must not be left out.
+func (l *Log) vacate(number int, dir string, may func(ms *membership, number int) error) error {
 	if m := l.now().member(number); m != nil && l.now().has(m) {
-		err := l.edited(true, func(r *roster.Roster, n roster.Note) (roster.Roster, error) {
-			return r.Drop(map[int]roster.Reason{number + 1: roster.ReasonAsked}, n)
+		err := l.change(true, func(ms *membership, n roster.Note) (roster.Roster, []*member, error) {
+			if err := may(ms, number); err != nil {
+				return roster.Roster{}, nil, err
+			}
+			next, err := ms.roster.Drop(map[int]roster.Reason{number + 1: roster.ReasonAsked}, n)
+			return next, ms.members, err
 		})
 		if errors.Is(err, roster.ErrTooFew) {
 			return fmt.Errorf("member %d cannot be done without just now: %w", number+1, err)
@@ -300,7 +310,7 @@ func (l *Log) Retire(ctx context.Context, number int) error {
 		return err
 	}
 	defer free()
-	if err := l.vacate(number, ""); err != nil {
+	if err := l.vacate(number, "", func(*membership, int) error { return nil }); err != nil {
 		return err
 	}
 	err = l.change(true, func(ms *membership, n roster.Note) (roster.Roster, []*member, error) {

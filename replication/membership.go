@@ -81,7 +81,7 @@ type MemberStatus struct {
 	Device string   // the disk, as the operating system numbers it: members with the same one die together
 	ID     [16]byte // of this directory; another one in its place has another
 	State  State
-	Reason string    // why it is not current; "" if it is
+	Reason string    // why it is not current; ReasonFilling if it is and gets copies or shards that are lacking; else ""
 	Since  time.Time // of the state; zero: not known
 	Err    error     // why the member can no longer be written; nil while it can
 
@@ -94,7 +94,7 @@ type MemberStatus struct {
 	Hedged       int64 // of these, reads that another member answered first
 
 	Free, Total uint64 // bytes of its file system; 0: not known
-	Have, Want  int64  // bytes, while it is brought up
+	Have, Want  int64  // bytes, while it is brought up or filled
 }
 
 // MemberChange says that a member has become something else.

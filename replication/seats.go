@@ -106,12 +106,15 @@ func (l *Log) Members() []MemberStatus {
 		n = max(n, ms.roster.Rows[i].Number)
 	}
 	var out []MemberStatus
+	filling := l.filling(ms)
 	for i := range n {
 		t, row, m := l.seats.get(i), ms.roster.Row(i+1), ms.member(i)
 		if row == nil && t.home.Dir == "" && len(ms.roster.Rows) > 0 {
 			continue // retired
 		}
-		out = append(out, l.describe(ms, i, &t, row, m))
+		s := l.describe(ms, i, &t, row, m)
+		filling.describe(&s)
+		out = append(out, s)
 	}
 	return out
 }

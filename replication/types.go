@@ -212,6 +212,7 @@ type Stats struct {
 	MinReplicas     int        // current members that writing needs
 	Redundancy      Redundancy // of sealed segments
 	UnderReplicated int64      // bytes of segments that lack a copy or a shard
+	Survives        int        // how many more members may be lost before bytes of a segment are; negative if some cannot be had now
 	CopyBytes       int64      // of whole copies of segments, on all members together
 	ShardBytes      int64      // of shards, on all members together
 }
@@ -229,6 +230,8 @@ var (
 	ErrInUse = errors.New("in use by another process")
 	// ErrMembers marks directories that do not make up one log: something missing, foreign or in the wrong order.
 	ErrMembers = errors.New("the members do not match")
+	// ErrNeeded marks a member that cannot be given up now: others lack what it holds.
+	ErrNeeded = errors.New("the member is needed")
 )
 
 // CorruptError says where durable bytes are lost. It wraps ErrCorrupt.

@@ -105,7 +105,7 @@ func degradedBy(h *blobstore.Health) (reasons []string) {
 	}
 	for i := range h.Members {
 		m := &h.Members[i]
-		if m.State == blobstore.MemberCurrent {
+		if m.State == blobstore.MemberCurrent && !m.Filling() {
 			continue
 		}
 		text := fmt.Sprintf("member %d is %s", m.Number, m.State)

@@ -21,6 +21,7 @@ import (
 type memberChanger interface {
 	Name() string
 	Health() blobstore.Health
+	MemberNeeded(number int) error
 	ReplaceMember(ctx context.Context, number int, dir string, wipe bool) error
 	RetireMember(ctx context.Context, number int) error
 	SetRedundancy(ctx context.Context, r blobstore.Redundancy) error
@@ -72,6 +73,17 @@ func (s *Server) replaceMember(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var out outcome
+	for _, p := range all { // before any is changed: trying again would begin with those anew
+		if p.done && !wipe {
+			continue
+		}
+		if err := p.account.MemberNeeded(number); err != nil {
+			out.add(p.account, err)
+		}
+	}
+	if out.fail(w) {
+		return
+	}
 	for _, p := range all {
 		if p.done && !wipe {
 			out.add(p.account, nil)

@@ -28,6 +28,7 @@ type fakeChanger struct {
 	members []blobstore.MemberHealth
 	policy  string
 	fails   error
+	needed  error // what MemberNeeded says
 	calls   []string
 	hold    chan struct{} // nil: retiring takes no time
 	held    chan struct{} // gets a value when it begins to
@@ -55,6 +56,12 @@ func (f *fakeChanger) ReplaceMember(_ context.Context, number int, dir string, w
 		f.members[number-1] = m
 	}
 	return nil
+}
+
+func (f *fakeChanger) MemberNeeded(int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.needed
 }
 
 func (f *fakeChanger) RetireMember(ctx context.Context, number int) error {
@@ -206,6 +213,9 @@ func TestReplaceMember(t *testing.T) {
 	c.changing.Lock()
 	f("?member=1", 409, "members are being changed already")
 	c.changing.Unlock()
+	c.b.needed = fmt.Errorf("%w: 3 segments lack a shard", blobstore.ErrNotNow)
+	f("?member=1", 503, "account b: not now: 3 segments lack a shard")
+	c.b.needed = nil
 	if len(c.a.calls)+len(c.b.calls) > 0 {
 		t.Errorf("done nevertheless: %q %q", c.a.calls, c.b.calls)
 	}

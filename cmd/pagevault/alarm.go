@@ -150,6 +150,7 @@ type disk struct {
 	numbers  []int // one, unless accounts do not agree
 	worst    blobstore.MemberHealth
 	accounts int // of which it is not current
+	filling  int // of which it is current and being filled
 }
 
 // badness orders states from well, 0, to worst. One that is being brought back is better than one that is out.
@@ -177,6 +178,9 @@ func disks(all []blobstore.Health) []disk {
 			}
 			if m.State != blobstore.MemberCurrent {
 				d.accounts++
+			}
+			if m.Filling() {
+				d.filling++
 			}
 			if is, was := badness(m.State), badness(d.worst.State); is > was || is == was && d.worst.Error == "" {
 				d.worst = m
@@ -267,6 +271,9 @@ func (d *disk) what() string {
 	if m.State == blobstore.MemberForeign {
 		text = d.name() + " holds another history of the store"
 	}
+	if m.State == blobstore.MemberCurrent && d.filling > 0 {
+		return d.name() + " is being filled: change no other disk before that is done"
+	}
 	if m.Reason != "" && !strings.Contains(m.Error, m.Reason) {
 		text += ": " + m.Reason
 	}
@@ -312,20 +319,54 @@ func meaning(all []blobstore.Health) string {
 	case slices.ContainsFunc(all, func(h blobstore.Health) bool { return !h.Writable }):
 		return fmt.Sprintf("WRITES ARE REFUSED until %d of the %s work, and %d do; reads go on", least, plural(int64(of), "member"), left)
 	case left <= least:
-		return fmt.Sprintf("Still %s; writes go on, but one more failure stops them", shownCopies(left, of))
+		return fmt.Sprintf("Still %s; writes go on, but one more failure stops them", remains(all, left, of))
 	}
-	return fmt.Sprintf("Still %s; writes go on", shownCopies(left, of))
+	return fmt.Sprintf("Still %s; writes go on", remains(all, left, of))
 }
 
-// shownCopies says how many copies are left of a log of so many members.
-func shownCopies(left, of int) string {
-	switch {
-	case of > defaultMembers:
-		return fmt.Sprintf("%d of %d members", left, of)
-	case left == 1:
-		return "one copy of everything"
-	case left == 2:
-		return "two copies of everything"
+// remains says how much is left of logs of so many members. How many copies there are says something only where every member
+// has one of everything: where there are shards, or more members, it is how many more may be lost.
+func remains(all []blobstore.Health, left, of int) string {
+	inShards := func(h blobstore.Health) bool { return h.ShardBytes > 0 || strings.HasPrefix(h.Redundancy, "rs:") }
+	if of <= defaultMembers && !slices.ContainsFunc(all, inShards) {
+		if left == 1 {
+			return "one copy of everything"
+		}
+		return fmt.Sprintf("%s copies of everything", inWords(left))
 	}
-	return fmt.Sprintf("%d copies of everything", left)
+	survives := slices.MinFunc(all, func(a, b blobstore.Health) int { return cmp.Compare(a.Survives, b.Survives) }).Survives
+	text := fmt.Sprintf("%d of %d members", left, of)
+	switch {
+	case survives < 0:
+		return text + "; SOME OF WHAT IS STORED CANNOT BE READ " + untilBack(all)
+	case survives == 0:
+		return text + "; what is stored survives no further loss " + untilBack(all)
+	case survives == 1:
+		return text + "; what is stored survives one more loss"
+	}
+	return fmt.Sprintf("%s; what is stored survives %s more losses", text, inWords(survives))
+}
+
+// untilBack names those that are out.
+func untilBack(all []blobstore.Health) string {
+	var out []int
+	for _, d := range disks(all) {
+		if d.worst.State != blobstore.MemberCurrent {
+			out = append(out, d.numbers...)
+		}
+	}
+	switch len(out) {
+	case 0:
+		return "until all is whole again"
+	case 1:
+		return fmt.Sprintf("until member %d is back", out[0])
+	}
+	return fmt.Sprintf("until members %s are back", enumerate(out))
+}
+
+func inWords(n int) string {
+	if n == 2 {
+		return "two"
+	}
+	return fmt.Sprint(n)
 }

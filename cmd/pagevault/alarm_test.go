@@ -8,6 +8,7 @@ import (
 
 	"pagevault/blobstore"
 	"pagevault/internal/clock"
+	"pagevault/pagestore"
 	"pagevault/replication"
 )
 
@@ -75,6 +76,49 @@ func TestWatch(t *testing.T) {
 
 	f(alarmAgain, []string{"foreign current current current current"}, "ERROR", "member 1 (/disk1) holds another history of the store", "4 of 5 members",
 		"pagevault member replace 1 --wipe")
+}
+
+// TestMeaning shows what is said of what is left: copies where each member has one of everything, and how many more may be lost
+// where there are shards or more members.
+func TestMeaning(t *testing.T) {
+	f := func(states, redundancy string, least, survives int, want string) {
+		t.Helper()
+		all := healths([]string{states})
+		all[0].Redundancy, all[0].MinReplicas, all[0].Survives = redundancy, least, survives
+		if got := meaning(all); got != want {
+			t.Errorf("%s, %s: %q, want %q", states, redundancy, got, want)
+		}
+	}
+	f("current behind current", "3", 2, 1, "Still two copies of everything; writes go on, but one more failure stops them")
+	f("current behind current", "3", 1, 1, "Still two copies of everything; writes go on")
+	f("current behind current", "rs:2+1", 2, 0, "Still 2 of 3 members; what is stored survives no further loss until member 2 is back; writes go on, but one more failure stops them")
+	f("current current current current absent current", "rs:4+2", 4, 1, "Still 5 of 6 members; what is stored survives one more loss; writes go on")
+	f("current current absent current absent current", "rs:4+2", 4, 0, "Still 4 of 6 members; what is stored survives no further loss until members 3 and 5 are back; writes go on, but one more failure stops them")
+	f("current current absent current current current", "3", 4, 2, "Still 5 of 6 members; what is stored survives two more losses; writes go on")
+	f("current behind absent current", "rs:2+1", 2, -1, "Still 2 of 4 members; SOME OF WHAT IS STORED CANNOT BE READ until members 2 and 3 are back; writes go on, but one more failure stops them")
+
+	// An account that is in shards decides what is said of both.
+	all := healths([]string{"current behind current", "current behind current"})
+	all[0].Survives, all[1].ShardBytes = 1, 1
+	if got := meaning(all); !strings.Contains(got, "survives no further loss until member 2 is back") {
+		t.Errorf("two accounts: %q", got)
+	}
+}
+
+// TestShowsFilling: a member that is current and being filled does not look finished.
+func TestShowsFilling(t *testing.T) {
+	all := healths([]string{"current current current"})
+	m := &all[0].Members[1]
+	m.Reason, m.Have, m.Want = pagestore.MemberFilling, 1<<20, 3<<20
+	got := describeMembers(all, time.Unix(1e9, 0))
+	for _, want := range []string{"filling", "2 MiB of 3 MiB", "member 2 (/disk2) is being filled: change no other disk before that is done"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+	if m.Lag() != 2<<20 {
+		t.Errorf("it lags by %d", m.Lag())
+	}
 }
 
 // healths makes accounts of lines of states; a ! at the end is one that takes no writes, a ? one of which a

@@ -89,6 +89,7 @@ func (f *memberFlags) ask(method, path string, query url.Values, timeout time.Du
 const memberListLong = `Show the members of a running server's logs: the directories that hold what is stored.
 
 current   holds all it should; a write is acknowledged when it is on all of these
+filling   is current as far as writes go, and still gets copies or shards that are lacking: change no other disk yet
 joining   is written to again, and still gets the older files; does not count
 behind    is not written to; what it lacks is copied to it in the background as soon as its disk works
 absent    its directory is not there, is empty or cannot be used
@@ -148,7 +149,7 @@ func describeMembers(all []blobstore.Health, now time.Time) string {
 	}
 	fmt.Fprint(&out, "\n", describeAccounts(all), describeScrubs(all))
 	for _, d := range disks(all) {
-		if d.worst.State != blobstore.MemberCurrent {
+		if d.worst.State != blobstore.MemberCurrent || d.filling > 0 {
 			fmt.Fprintln(&out, d.what())
 		}
 	}
@@ -219,9 +220,9 @@ func (d *disk) totals(all []blobstore.Health) (t blobstore.MemberHealth) {
 			t.WriteErrors += m.WriteErrors
 			t.Damaged += m.Damaged
 			t.Repaired += m.Repaired
-			if m.State != blobstore.MemberCurrent {
+			if m.State != blobstore.MemberCurrent || m.Filling() {
 				t.Have, t.Want = t.Have+m.Have, t.Want+m.Want
-				t.State = m.State
+				t.State, t.Reason = m.State, m.Reason
 			}
 		}
 	}
@@ -230,6 +231,12 @@ func (d *disk) totals(all []blobstore.Health) (t blobstore.MemberHealth) {
 
 // state is the worst there is, with how many accounts are not current if others are.
 func (d *disk) state(accounts int) string {
+	if d.accounts == 0 && d.filling > 0 {
+		if d.filling < accounts {
+			return fmt.Sprintf("filling (%d of %d accounts)", d.filling, accounts)
+		}
+		return "filling"
+	}
 	if d.accounts == 0 || d.accounts == accounts {
 		return string(d.worst.State)
 	}
@@ -263,7 +270,7 @@ func since(t *time.Time, now time.Time) string {
 // behindBy says what a member lacks. What one that is out lacks nobody has counted.
 func behindBy(t *blobstore.MemberHealth) string {
 	switch {
-	case t.State == "" || t.State == blobstore.MemberCurrent:
+	case t.State == "" || t.State == blobstore.MemberCurrent && !t.Filling():
 		return "-"
 	case t.Want == 0:
 		return "?"

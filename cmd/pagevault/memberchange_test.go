@@ -35,17 +35,18 @@ func TestMemberCommands(t *testing.T) {
 		}
 	}
 
+	const next = "the next disk may be changed when that says current, and nothing lacks a copy or a shard\n"
 	answer = `{"member":2,"from":"/d2","dir":"/d2","accounts":["a"],"replicas":["/d1","/d2"]}`
 	f("member replace 2 --account a --wipe", "POST /members/replace?account=a&member=2&wipe=true", 0,
-		"member 2 of account a begins anew in /d2\nit is brought up in the background; this shows how far it is: pagevault member list --admin ADMIN\n", "")
+		"member 2 of account a begins anew in /d2\nit is filled in the background; this shows how far it is: pagevault member list --admin ADMIN\n"+next, "")
 	f("member replace 2 --json", "POST /members/replace?member=2&wipe=false", 0, answer, "")
 	answer = `{"member":2,"from":"/d2","dir":"/new disk","accounts":["a","b"],"replicas":["/d1","/new disk"]}`
 	f("member replace 2 --dir x/../new", "POST /members/replace?dir="+strings.ReplaceAll(must(filepath.Abs("new")), "/", "%2F")+"&member=2&wipe=false", 0,
-		"member 2 of 2 accounts is /new disk now, and no longer /d2\nit is brought up in the background; this shows how far it is: pagevault member list --admin ADMIN\n"+
+		"member 2 of 2 accounts is /new disk now, and no longer /d2\nit is filled in the background; this shows how far it is: pagevault member list --admin ADMIN\n"+next+
 			"from now on the server has to be started with: --replica /d1 --replica '/new disk'\n", "")
 	answer = `{"member":3,"dir":"/d3","accounts":["a"],"replicas":["/d1","/d2","/d3"]}`
 	f("member replace 3 --dir /d3", "POST /members/replace?dir=%2Fd3&member=3&wipe=false", 0,
-		"there is a new member 3 of account a: /d3\nit is brought up in the background; this shows how far it is: pagevault member list --admin ADMIN\n"+
+		"there is a new member 3 of account a: /d3\nit is filled in the background; this shows how far it is: pagevault member list --admin ADMIN\n"+next+
 			"from now on the server has to be started with: --replica /d1 --replica /d2 --replica /d3\n", "")
 
 	answer = `{"account":"a","underReplicatedBytes":1048576}

@@ -18,7 +18,11 @@ NUMBER one higher than there are members, it becomes one more.
 
 DIR is as given to serve --replica; without it the directory is the one that the member has. It must be empty or not be
 there. With --wipe what is in it of the accounts goes first. Once it belongs to the log it is filled in the background,
-while requests go on; it counts when it has everything. What the member had elsewhere is left as it is.`
+while requests go on. What the member had elsewhere is left as it is.
+
+It is refused while something of what the member holds could be had from nowhere else, or lacks a copy or a shard already, as
+while another one is filled. Change the next disk when member list says current, and not filling. A disk that does not answer
+can always be replaced.`
 
 func newMemberReplace() *cobra.Command {
 	var f memberFlags
@@ -93,7 +97,8 @@ func (c *memberChange) describe(command func(args string) string) string {
 		fmt.Fprintf(&b, "member %d %s begins anew in %s\n", c.Member, of, c.Dir)
 	}
 	if c.Dir != "" {
-		fmt.Fprintf(&b, "it is brought up in the background; this shows how far it is: %s\n", command("member list"))
+		fmt.Fprintf(&b, "it is filled in the background; this shows how far it is: %s\n", command("member list"))
+		fmt.Fprintf(&b, "the next disk may be changed when that says current, and nothing lacks a copy or a shard\n")
 	}
 	if c.From != c.Dir {
 		fmt.Fprintf(&b, "from now on the server has to be started with:%s\n", replicaFlags(c.Replicas))
