@@ -498,7 +498,7 @@ func TestMemberErrors(t *testing.T) {
 		c.kill(5)
 		c.kill(4)
 		refused("one of those that are needed", c.l.Retire(ctx, 0), ErrMembers, "4 current", "3 would be left")
-		if err := c.l.Replace(ctx, 0, full, true); !errors.Is(err, roster.ErrTooFew) {
+		if err := c.l.Replace(ctx, 0, full, true); !errors.Is(err, ErrNeeded) {
 			t.Errorf("one that cannot be done without: %v", err)
 		}
 		if err := c.l.Replace(ctx, 5, full, true); err != nil {

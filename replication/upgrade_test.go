@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -258,7 +259,7 @@ func TestUpgradeCrash(t *testing.T) {
 					crash(op.String())
 				}
 				return do(op.bytes)
-			}), Options{Passive: true})
+			}), Options{Passive: true, diskPatience: 1e5 * time.Hour}) // crash takes long
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -50,12 +51,7 @@ func diskLayout(data string, replicas []string) (*layout, error) {
 	if err := checkWritable(l.index); err != nil {
 		return nil, err
 	}
-	writable := l.askAll(func(dir string) error {
-		if l.silent[dir] {
-			return errSilent
-		}
-		return checkWritable(dir)
-	})
+	writable := l.askAll(checkWritable)
 	for i := range l.members {
 		if l.unusable[i] == nil {
 			l.unusable[i] = writable[i]
@@ -111,6 +107,10 @@ func (l *layout) askAll(ask func(dir string) error) []error {
 	answers := make([]chan error, len(l.members))
 	for i, dir := range l.members {
 		answers[i] = make(chan error, 1)
+		if l.silent[dir] {
+			answers[i] <- errSilent
+			continue
+		}
 		go func() { answers[i] <- ask(dir) }()
 	}
 	out := make([]error, len(answers))
@@ -128,7 +128,7 @@ func (l *layout) askAll(ask func(dir string) error) []error {
 		select {
 		case out[i] = <-answers[i]:
 		default:
-			out[i] = errSilent
+			out[i], l.silent[l.members[i]] = errSilent, true
 		}
 	}
 	return out
@@ -144,7 +144,6 @@ func (l *layout) listen() {
 		return nil
 	}) {
 		if err != nil {
-			l.silent[l.members[i]] = true
 			l.unusable[i] = fmt.Errorf("directory %s: %w", l.members[i], err)
 		}
 	}
@@ -375,8 +374,16 @@ func (l *layout) memberMoved(from, to string) {
 func (l *layout) sort() {
 	at := make([]string, len(l.members))
 	var others []string
+	numbers := map[string]*atomic.Int64{}
 	for _, dir := range l.members {
-		n := l.number(dir)
+		numbers[dir] = new(atomic.Int64)
+	}
+	l.askAll(func(dir string) error {
+		numbers[dir].Store(int64(l.number(dir)))
+		return nil
+	})
+	for _, dir := range l.members {
+		n := int(numbers[dir].Load())
 		switch {
 		case n == 0 || n > len(at):
 			others = append(others, dir)
