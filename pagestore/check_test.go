@@ -349,7 +349,7 @@ func TestCheckKinds(t *testing.T) {
 				f.t.Fatal(err)
 			}
 		}
-	}, "warning: log-file: member 2 replica-2/MEMBER: the file is missing", KindLogFile)
+	}, "warning: log-file: member 2 replica-2/MEMBER: its directory has no MEMBER file", KindLogFile)
 	plain("a footer", func(f *checkFixture) func() {
 		return func() {
 			name := segmentFile(f.t, f.fs, f.o.Members[0].Dir, 1)

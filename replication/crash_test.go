@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -103,7 +104,8 @@ func (c *crasher) workload() {
 		c.mems = append(c.mems, fs)
 		c.dirs = append(c.dirs, Member{FS: fs, Dir: fmt.Sprintf("data/replica-%d", i+1)})
 	}
-	o := Options{SegmentBytes: []int64{900, 4 << 10, 16 << 10, 48 << 10}[c.rng.IntN(4)]}
+	o := Options{SegmentBytes: []int64{900, 4 << 10, 16 << 10, 48 << 10}[c.rng.IntN(4)],
+		StallAfter: time.Hour, diskPatience: time.Hour} // the world stands still for as long as a crash is looked at
 	maxData := []int{40, 700, 5000, 20000}[c.rng.IntN(4)]
 	// The workload has dice of its own: those of the crashes are thrown by several goroutines.
 	dice := rand.New(rand.NewPCG(c.rng.Uint64(), 1))

@@ -268,7 +268,8 @@ func (w *faulty) write(l *Log) error {
 	for i := range 6 {
 		k := 1 + i%3
 		for j := range k {
-			r := &Record{Meta: fmt.Appendf(nil, "group %d record %d", i, j), Data: [][]byte{make([]byte, 50+10*i)}}
+			data := make([]byte, 50+10*i)
+			r := &Record{Meta: fmt.Appendf(nil, "group %d record %d", i, j), Data: [][]byte{data}}
 			_, err := l.Append(r)
 			for errors.Is(err, ErrUnavailable) && l.Failed() == nil {
 				if last != nil {
@@ -282,7 +283,7 @@ func (w *faulty) write(l *Log) error {
 			if err != nil {
 				return err
 			}
-			w.h.records = append(w.h.records, [2]string{string(r.Meta), string(r.Data[0])})
+			w.h.records = append(w.h.records, [2]string{string(r.Meta), string(data)})
 		}
 		for k > 0 {
 			got, err := l.Next(nil)

@@ -62,9 +62,9 @@ func (p *patient) within(limit time.Duration, op, late func()) error {
 	done := make(chan struct{})
 	p.busy.Add(1)
 	go func() {
-		defer p.busy.Add(-1)
 		op()
 		if state.CompareAndSwap(opRunning, opReturned) {
+			p.busy.Add(-1) // before anybody goes on
 			close(done)
 			return
 		}
@@ -72,6 +72,7 @@ func (p *patient) within(limit time.Duration, op, late func()) error {
 			late()
 		}
 		p.answered()
+		p.busy.Add(-1)
 	}()
 	t := p.clock.NewTimer(limit)
 	defer t.Stop()
