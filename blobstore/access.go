@@ -23,6 +23,7 @@ type BlobRef struct {
 type Access struct {
 	LeaseID    string // in lower case, as header.ParseLeaseID returns it; "" is none
 	Conditions cond.Conditions
+	CreateOnly bool // the request may make a blob, and not overwrite one that exists
 }
 
 // Int64 is a number that a request may leave out.

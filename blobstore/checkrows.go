@@ -143,6 +143,9 @@ func (c *checker) checkContainer(key, value []byte) {
 	if err == nil {
 		_, err = decodeMetadata(row.meta)
 	}
+	if err == nil {
+		_, err = decodePolicies(row.policies)
+	}
 	if err != nil {
 		c.damagedRow(key, err)
 		return

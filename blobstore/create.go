@@ -93,6 +93,9 @@ func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err 
 	if err != nil && exists {
 		return false, err
 	}
+	if err := acc.checkOverwrite(exists); err != nil {
+		return false, err
+	}
 	if err := c.row.lease.CheckWrite(lease.Blob, acc.LeaseID, c.now); err != nil {
 		return false, err
 	}

@@ -20,13 +20,15 @@ const rowVersion = 1
 
 // containerRow is what is stored about a container.
 //
-//	version (1) · id · flags (1) · etag (8) · created (8) · [lease] · metadata
+//	version (1) · id · flags (1) · etag (8) · created (8) · [lease] · [access: public (1) · policies text] · metadata
 type containerRow struct {
-	id      containerID
-	etag    ticks
-	created ticks
-	lease   lease.State
-	meta    []byte // encoded metadata. Borrowed from the row it was read from
+	id       containerID
+	etag     ticks
+	created  ticks
+	lease    lease.State
+	public   PublicAccess
+	policies []byte // encoded stored access policies (see acl.go). Borrowed from the row it was read from
+	meta     []byte // encoded metadata. Borrowed from the row it was read from
 }
 
 // Flags of both kinds of row.
@@ -34,12 +36,16 @@ const (
 	flagLease     = 1 << 0 // a lease follows: it is not merely available
 	flagSnapshots = 1 << 1 // blobs: the count of snapshots follows
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
+	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
 )
 
 func (r *containerRow) append(dst []byte) []byte {
 	flags := byte(0)
 	if r.lease.Phase != lease.PhaseNone {
 		flags |= flagLease
+	}
+	if r.public != Private || len(r.policies) > 0 {
+		flags |= flagAccess
 	}
 	dst = append(dst, rowVersion)
 	dst = binary.AppendUvarint(dst, uint64(r.id))
@@ -49,6 +55,11 @@ func (r *containerRow) append(dst []byte) []byte {
 	if flags&flagLease != 0 {
 		dst = appendLease(dst, &r.lease)
 	}
+	if flags&flagAccess != 0 {
+		dst = append(dst, byte(r.public))
+		dst = binary.AppendUvarint(dst, uint64(len(r.policies)))
+		dst = append(dst, r.policies...)
+	}
 	return append(dst, r.meta...)
 }
 
@@ -57,10 +68,15 @@ func decodeContainerRow(p []byte) (containerRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := containerRow{id: containerID(d.uvarint())}
-	flags := d.flags(flagLease)
+	flags := d.flags(flagLease | flagAccess)
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
 	if flags&flagLease != 0 {
 		r.lease = d.lease()
+	}
+	if flags&flagAccess != 0 {
+		r.public = PublicAccess(d.byte())
+		r.policies = d.bytes()
+		d.must(r.public <= PublicContainer && (r.public != Private || len(r.policies) > 0))
 	}
 	r.meta = d.p
 	if d.bad || r.id == 0 {
@@ -294,13 +310,16 @@ func (d *rowReader) uint64() uint64 {
 	return binary.LittleEndian.Uint64(q)
 }
 
-func (d *rowReader) text() string {
+func (d *rowReader) text() string { return string(d.bytes()) }
+
+// bytes reads a text and borrows it.
+func (d *rowReader) bytes() []byte {
 	n := d.uvarint()
 	if n > uint64(len(d.p)) {
 		d.p, d.bad = nil, true
-		return ""
+		return nil
 	}
-	return string(d.take(int(n)))
+	return d.take(int(n))
 }
 
 func (d *rowReader) lease() lease.State {

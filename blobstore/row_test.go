@@ -11,6 +11,7 @@ import (
 
 	"pagevault/blobstore/lease"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/sas"
 	"pagevault/pagestore"
 )
 
@@ -54,13 +55,18 @@ func exampleContainerRows() map[string]containerRow {
 	full := plain
 	full.lease = lease.State{Phase: lease.PhaseHeld, ID: "a", Seconds: lease.Infinite}
 	full.meta = appendMetadata(nil, []header.Pair{{Name: "k", Value: "v"}})
-	return map[string]containerRow{"plain": plain, "everything": full}
+	public := plain
+	public.public, public.policies = PublicBlobs, []byte{}
+	shared := full
+	shared.public = PublicContainer
+	shared.policies = appendPolicies(nil, []sas.Policy{{ID: "p", Expiry: "2030-01-01T00:00:00.0000000Z", Permissions: "r"}, {ID: "q"}})
+	return map[string]containerRow{"plain": plain, "everything": full, "public": public, "shared": shared}
 }
 
 func TestRowsGolden(t *testing.T) {
 	var b strings.Builder
 	blobs, containers := exampleBlobRows(), exampleContainerRows()
-	for _, name := range []string{"plain", "everything"} {
+	for _, name := range []string{"plain", "everything", "public", "shared"} {
 		row := containers[name]
 		fmt.Fprintf(&b, "container, %-20s %x\n", name, row.append(nil))
 	}
@@ -160,6 +166,9 @@ func FuzzRows(f *testing.F) {
 				t.Errorf("container: %+v, then %+v, %v", row, again, err)
 			}
 			decodeMetadata(row.meta)
+			if policies, err := decodePolicies(row.policies); err == nil && string(appendPolicies(nil, policies)) != string(row.policies) {
+				t.Errorf("policies: %x, then %+v", row.policies, policies)
+			}
 		}
 		decodeNumberRow(p)
 	})

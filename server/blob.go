@@ -25,6 +25,7 @@ func (r *request) access() (acc blobstore.Access, err error) {
 	if acc.LeaseID, err = header.LeaseID(&r.headers, header.XMsLeaseID); err != nil {
 		return acc, err
 	}
+	acc.CreateOnly = r.createOnly
 	acc.Conditions, err = cond.Parse(&r.headers)
 	return acc, err
 }
@@ -80,6 +81,11 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 		{"Content-Disposition", b.ContentDisposition},
 		{"Cache-Control", b.CacheControl},
 	} {
+		for _, o := range r.overrides {
+			if o.Name == h.name && o.Value != "" {
+				h.value = o.Value
+			}
+		}
 		if h.value != "" {
 			r.setString(h.name, h.value)
 		}

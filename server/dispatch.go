@@ -29,6 +29,8 @@ var handlers = [256]handler{
 	op.GetContainerProperties: {serve: (*request).getContainerProperties},
 	op.GetContainerMetadata:   {serve: (*request).getContainerMetadata},
 	op.SetContainerMetadata:   {serve: (*request).setContainerMetadata},
+	op.GetContainerACL:        {serve: (*request).getContainerACL},
+	op.SetContainerACL:        {serve: (*request).setContainerACL, body: xmlBodyMax},
 	op.DeleteContainer:        {serve: (*request).deleteContainer},
 	op.LeaseContainer:         {serve: (*request).leaseContainer},
 	op.ListBlobs:              {serve: (*request).listBlobs},

@@ -124,7 +124,7 @@ func (r *request) listContainers() error {
 		for i := range list.Containers {
 			c := &list.Containers[i]
 			dst = xmlbody.AppendContainer(dst, &xmlbody.Container{
-				Name: c.Name, LastModified: c.LastModified, ETag: c.ETag, Lease: listedLease(c.Lease),
+				Name: c.Name, LastModified: c.LastModified, ETag: c.ETag, Lease: listedLease(c.Lease), PublicAccess: c.Public.String(),
 				WithMetadata: l.include.metadata, Metadata: c.Metadata,
 			})
 		}

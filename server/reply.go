@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/sas"
 )
 
 // echoMax is the longest x-ms-client-request-id that is sent back.
@@ -88,6 +90,7 @@ func (r *request) fail(err error) {
 
 // failWith is fail under a status of HTTP's own that the code does not have.
 func (r *request) failWith(status int, e *azerr.Error) {
+	e = redacted(e)
 	r.err = e
 	r.begin(status)
 	r.setString("x-ms-error-code", e.Code.Wire())
@@ -103,6 +106,17 @@ func (r *request) failWith(status int, e *azerr.Error) {
 	r.xml(func(dst []byte) []byte {
 		return azerr.AppendXML(dst, e, string(r.id[:]), r.s.o.Clock.Now())
 	})
+}
+
+// redacted returns e without the signatures that URLs in it may have: error bodies end up in logs.
+func redacted(e *azerr.Error) *azerr.Error {
+	clean := *e
+	clean.Text = sas.Redact(e.Text)
+	clean.Details = slices.Clone(e.Details)
+	for i := range clean.Details {
+		clean.Details[i].Value = sas.Redact(clean.Details[i].Value)
+	}
+	return &clean
 }
 
 // hangUp makes this the last reply on the connection.

@@ -14,6 +14,7 @@ import (
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
 	"pagevault/internal/azure/query"
+	"pagevault/internal/azure/sas"
 )
 
 // request is one request on its way through the server: what was asked, and what the reply will say. It is pooled with
@@ -33,6 +34,9 @@ type request struct {
 
 	row     *op.Row            // nil until the operation is known
 	account *blobstore.Account // nil until the address is known to name one
+
+	createOnly bool            // who asks may make a blob and not overwrite one
+	overrides  [5]sas.Override // headers of a read that the token of the request replaces
 
 	body   []byte // of the buffers, once read
 	budget int64  // bytes taken from the budget

@@ -35,6 +35,8 @@ type Options struct {
 	// to: it is gone. It is not called at the same time as itself or MemberDir. nil: nobody wants to know.
 	MemberMoved func(from, to string)
 
+	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
+
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 
 	MaxConns    int           // open connections; more are told 503. 0: 4096

@@ -51,6 +51,7 @@ type serveFlags struct {
 	maintenance maintenanceFlags
 	replication replicationFlags
 	pathOnly    bool
+	public      bool
 	logLevel    string
 	logFormat   string
 	given       func(flag string) bool // whether it is on the command line
@@ -94,6 +95,7 @@ func newServe() *cobra.Command {
 	f.maintenance.register(flags)
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
+	flags.BoolVar(&f.public, "allow-public-access", false, "let containers be made public, to be read without credentials")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
@@ -146,6 +148,9 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		Product:     "Pagevault/" + version,
 		TLS:         plan.tls,
 		NoHostStyle: f.pathOnly,
+
+		AllowPublicAccess: f.public,
+
 		MemberDir:   home.moveMember,
 		MemberMoved: home.memberMoved,
 	})

@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/query"
@@ -13,6 +15,7 @@ type Refusal struct {
 	Query  string     // or this
 	Code   azerr.Code // what the client gets
 	Rows   []ID       // the operations it means something to; nil for all
+	But    []ID       // operations that honour it
 	Except string     // a value, in lower case, that asks for what we do anyway
 	Note   string
 }
@@ -33,7 +36,7 @@ var Refusals = []Refusal{
 	{Header: header.XMsImmutabilityPolicyUntilDate, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
 	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
 	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, Except: "false", Note: "write-once storage"},
-	{Header: header.XMsBlobPublicAccess, Code: azerr.PublicAccessNotPermitted, Note: "containers are private"},
+	{Header: header.XMsBlobPublicAccess, Code: azerr.UnsupportedHeader, But: []ID{CreateContainer, SetContainerACL}, Note: "this operation does not say who may read a container"},
 	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob}, Note: "page blobs of a standard account have no tier"},
 	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
 	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
@@ -52,12 +55,7 @@ var Refusals = []Refusal{
 
 // applies reports whether the refusal is meant for the operation.
 func (f *Refusal) applies(id ID) bool {
-	for _, r := range f.Rows {
-		if r == id {
-			return true
-		}
-	}
-	return f.Rows == nil
+	return (f.Rows == nil || slices.Contains(f.Rows, id)) && !slices.Contains(f.But, id)
 }
 
 // refusedHeader holds, by header, 1 + the index in Refusals; 0 for headers that are honoured or mean nothing.

@@ -42,7 +42,9 @@ func TestCheckSupported(t *testing.T) {
 	// Tiers.
 	f(azerr.AccessTierNotSupportedForBlobType, "HeaderName=x-ms-access-tier HeaderValue=P10", Blob, "PUT", pageBlob, "x-ms-access-tier: P10")
 	// Who may read.
-	f(azerr.PublicAccessNotPermitted, "HeaderValue=blob", Container, "PUT ?restype=container", "x-ms-blob-public-access: blob")
+	f(0, "", Container, "PUT ?restype=container", "x-ms-blob-public-access: blob")
+	f(0, "", Container, "PUT ?restype=container&comp=acl", "x-ms-blob-public-access: blob")
+	f(azerr.UnsupportedHeader, "HeaderValue=blob", Container, "PUT ?restype=container&comp=metadata", "x-ms-blob-public-access: blob")
 	// What asks for what we do anyway.
 	f(0, "", Container, "PUT ?restype=container", "x-ms-default-encryption-scope: $account-encryption-key", "x-ms-deny-encryption-scope-override: False")
 	f(azerr.UnsupportedHeader, "HeaderName=x-ms-default-encryption-scope HeaderValue=mine", Container, "PUT ?restype=container", "x-ms-default-encryption-scope: mine")

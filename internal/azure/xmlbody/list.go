@@ -78,7 +78,8 @@ type Container struct {
 	LastModified time.Time
 	ETag         cond.ETag
 	Lease        Lease
-	WithMetadata bool // the client asked for it
+	PublicAccess string // blob or container; "" for private ones
+	WithMetadata bool   // the client asked for it
 	Metadata     []header.Pair
 }
 
@@ -93,6 +94,9 @@ func AppendContainer(dst []byte, c *Container) []byte {
 	dst = c.ETag.Append(dst)
 	dst = append(dst, "</Etag>"...)
 	dst = appendLease(dst, c.Lease)
+	if c.PublicAccess != "" {
+		dst = xmltext.AppendElement(dst, "PublicAccess", c.PublicAccess)
+	}
 	dst = append(dst, "<DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"+
 		"<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"+
 		"<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"+

@@ -21,6 +21,13 @@ func wireName(code string) string {
 var Codes = []CodeStatus{
 	// Who asks, and whether the request can be read at all.
 	{"AuthenticationFailed", 403},
+	{"AuthorizationFailure", 403}, // no token will do
+	{"AuthorizationPermissionMismatch", 403},
+	{"AuthorizationProtocolMismatch", 403},
+	{"AuthorizationResourceTypeMismatch", 403},
+	{"AuthorizationServiceMismatch", 403},
+	{"AuthorizationSourceIPMismatch", 403},
+	{"UnauthorizedBlobOverwrite", 403},
 	{"InsufficientAccountPermissions", 403}, // a write through -secondary
 	{"InvalidAuthenticationInfo", 400},
 	{"NoAuthenticationInformation", 401},

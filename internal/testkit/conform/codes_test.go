@@ -10,10 +10,7 @@ import (
 
 // unprovoked says of every code of the server's table that is not in Codes why no operation we have can answer it.
 var unprovoked = map[string][]azerr.Code{
-	"needs credentials other than account keys": {
-		azerr.AuthorizationFailure, azerr.AuthorizationPermissionMismatch, azerr.AuthorizationProtocolMismatch,
-		azerr.AuthorizationResourceTypeMismatch, azerr.AuthorizationServiceMismatch, azerr.AuthorizationSourceIPMismatch,
-		azerr.UnauthorizedBlobOverwrite, azerr.KeyBasedAuthenticationNotPermitted},
+	"needs credentials other than account keys and tokens signed with them": {azerr.KeyBasedAuthenticationNotPermitted},
 	"belongs to the management of accounts": {
 		azerr.AccountAlreadyExists, azerr.AccountBeingCreated, azerr.AccountIsDisabled, azerr.ContainerBeingDeleted,
 		azerr.ContainerDisabled, azerr.SystemInUse},
@@ -91,7 +88,7 @@ func TestEveryCodeIsProvokedOrExplained(t *testing.T) {
 }
 
 // crossCutting are the tests that belong to no row of the operation table.
-var crossCutting = []string{"Conditions", "Signatures", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations"}
+var crossCutting = []string{"Conditions", "Signatures", "Tokens", "PublicAccess", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations"}
 
 func TestEveryOperationHasItsTest(t *testing.T) {
 	rows := map[string]string{} // test → operation

@@ -31,6 +31,7 @@ type Test struct {
 type Env struct {
 	URL       string // scheme, host and port, no path: "http://127.0.0.1:10000"
 	Account   string // addressed path-style: URL/Account/container/blob
+	PublicURL string // the same account where containers may be made public. "": what that needs is left out
 	Key       string // the account's first key, base64
 	SecondKey string // its second key; required, the tests sign with both
 
@@ -116,6 +117,8 @@ var Tests = []Test{
 	{"GetContainerProperties", getContainerProperties},
 	{"GetContainerMetadata", getContainerMetadata},
 	{"SetContainerMetadata", setContainerMetadata},
+	{"GetContainerACL", getContainerACL},
+	{"SetContainerACL", setContainerACL},
 	{"DeleteContainer", deleteContainer},
 	{"LeaseContainer", leaseContainer},
 	{"ListBlobs", listBlobs},
@@ -134,6 +137,8 @@ var Tests = []Test{
 	{"GetPageRangesDiff", getPageRangesDiff},
 	{"Conditions", conditions},
 	{"Signatures", signatures},
+	{"Tokens", tokens},
+	{"PublicAccess", publicAccess},
 	{"Versions", versions},
 	{"Dispatch", dispatch},
 	{"Names", names},

@@ -45,10 +45,9 @@ func refusedRows(w *wire) {
 
 // exceptions are the refusals that do not get the code of their kind.
 var exceptions = map[string]string{
-	"Get Blob Service Stats":  "InvalidQueryParameterValue", // asked of a primary, which has none [K]
-	"Preflight Blob Request":  "CorsPreflightFailure",
-	"x-ms-blob-public-access": "PublicAccessNotPermitted",
-	"x-ms-access-tier":        "AccessTierNotSupportedForBlobType", // a standard account
+	"Get Blob Service Stats": "InvalidQueryParameterValue", // asked of a primary, which has none [K]
+	"Preflight Blob Request": "CorsPreflightFailure",
+	"x-ms-access-tier":       "AccessTierNotSupportedForBlobType", // a standard account
 }
 
 // pinned is the code that a refused operation, header or parameter must get.
@@ -106,7 +105,7 @@ func refusedHeaders(c *call, row *op.Row, source string) {
 		c.hs("x-ms-range", "bytes=512-1023", "x-ms-source-range", "bytes=0-511")
 	case op.PutBlockBlob, op.PutBlock, op.AppendBlock:
 		c.b([]byte("content"))
-	case op.SetContainerACL, op.SetBlobTags, op.PutBlockList, op.QueryBlobContents, op.GetUserDelegationKey, op.ServiceBatch,
+	case op.SetBlobTags, op.PutBlockList, op.QueryBlobContents, op.GetUserDelegationKey, op.ServiceBatch,
 		op.ContainerBatch:
 		c.b([]byte("<Body/>"))
 	}
@@ -139,6 +138,8 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.GetContainerProperties: get(c, "restype=container"),
 		op.GetContainerMetadata:   get(c, "restype=container&comp=metadata"),
 		op.SetContainerMetadata:   metadata(c, "restype=container&comp=metadata"),
+		op.GetContainerACL:        get(c, "restype=container&comp=acl"),
+		op.SetContainerACL:        func() *call { return w.put(c, "restype=container&comp=acl") },
 		op.DeleteContainer:        func() *call { return w.delete(c, "restype=container") },
 		op.LeaseContainer:         func() *call { return w.acquire(c, leaseA, 15) },
 		op.ListBlobs:              get(c, "restype=container&comp=list"),
@@ -182,7 +183,7 @@ func refusedParts(w *wire) {
 	forDone(w, func(w *wire, row *op.Row, request func() *call) {
 		for i := range op.Refusals {
 			f := &op.Refusals[i]
-			if f.Rows != nil && !containsID(f.Rows, row.ID) {
+			if f.Rows != nil && !containsID(f.Rows, row.ID) || containsID(f.But, row.ID) {
 				continue
 			}
 			if f.Query != "" {
