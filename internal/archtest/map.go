@@ -54,6 +54,7 @@ var importMap = []folder{
 	{dir: "internal/azure/op", may: []string{"internal/azure"}},
 	{dir: "internal/azure/op/gendoc", may: []string{"internal/azure"}},
 	{dir: "internal/azure/query", may: []string{"internal/azure"}},
+	{dir: "internal/azure/tagexpr", may: []string{"internal/azure"}},
 	{dir: "internal/azure/signing", may: []string{"internal/azure"}},
 	{dir: "internal/azure/xmlbody", may: []string{"internal/azure"}},
 	{dir: "internal/azure/xmltext"},
