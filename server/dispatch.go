@@ -24,6 +24,7 @@ var handlers = [256]handler{
 	op.GetServiceProperties:  {serve: (*request).getServiceProperties},
 	op.SetServiceProperties:  {serve: (*request).setServiceProperties, body: xmlBodyMax},
 	op.GetAccountInformation: {serve: (*request).getAccountInformation},
+	op.FindBlobsByTags:       {serve: (*request).findBlobsByTags},
 
 	op.CreateContainer:        {serve: (*request).createContainer},
 	op.GetContainerProperties: {serve: (*request).getContainerProperties},
@@ -32,6 +33,8 @@ var handlers = [256]handler{
 	op.DeleteContainer:        {serve: (*request).deleteContainer},
 	op.LeaseContainer:         {serve: (*request).leaseContainer},
 	op.ListBlobs:              {serve: (*request).listBlobs},
+
+	op.FindBlobsByTagsInContainer: {serve: (*request).findBlobsByTags},
 
 	op.PutPageBlob:       {serve: (*request).putPageBlob},
 	op.GetBlob:           {serve: (*request).getBlob},
@@ -42,6 +45,8 @@ var handlers = [256]handler{
 	op.SetBlobMetadata:   {serve: (*request).setBlobMetadata},
 	op.LeaseBlob:         {serve: (*request).leaseBlob},
 	op.SnapshotBlob:      {serve: (*request).snapshotBlob},
+	op.GetBlobTags:       {serve: (*request).getBlobTags},
+	op.SetBlobTags:       {serve: (*request).setBlobTags, body: xmlBodyMax},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},

@@ -104,7 +104,7 @@ func anyRow(f *Refusal) ID {
 // TestRefusalsAreWhole lists the headers that change what is stored or who may read it, and that Put Blob must not
 // ignore.
 func TestRefusalsAreWhole(t *testing.T) {
-	for _, id := range []header.ID{header.XMsTags, header.XMsIfTags, header.XMsEncryptionKey, header.XMsEncryptionKeySHA256,
+	for _, id := range []header.ID{header.XMsEncryptionKey, header.XMsEncryptionKeySHA256,
 		header.XMsEncryptionAlgorithm, header.XMsEncryptionScope, header.XMsStructuredBody, header.XMsAccessTier,
 		header.XMsImmutabilityPolicyMode, header.XMsImmutabilityPolicyUntilDate, header.XMsLegalHold, header.XMsBlobPublicAccess,
 		header.XMsExpiryOption, header.XMsExpiryTime} {
