@@ -8,6 +8,7 @@ import (
 
 	"pagevault/blobstore"
 	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/batch"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
 )
@@ -25,6 +26,7 @@ var handlers = [256]handler{
 	op.SetServiceProperties:  {serve: (*request).setServiceProperties, body: xmlBodyMax},
 	op.GetAccountInformation: {serve: (*request).getAccountInformation},
 	op.FindBlobsByTags:       {serve: (*request).findBlobsByTags},
+	op.ServiceBatch:          {serve: (*request).blobBatch, body: batch.BodyMax},
 
 	op.CreateContainer:        {serve: (*request).createContainer},
 	op.GetContainerProperties: {serve: (*request).getContainerProperties},
@@ -35,6 +37,7 @@ var handlers = [256]handler{
 	op.ListBlobs:              {serve: (*request).listBlobs},
 
 	op.FindBlobsByTagsInContainer: {serve: (*request).findBlobsByTags},
+	op.ContainerBatch:             {serve: (*request).blobBatch, body: batch.BodyMax},
 
 	op.PutPageBlob:       {serve: (*request).putPageBlob},
 	op.GetBlob:           {serve: (*request).getBlob},

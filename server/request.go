@@ -31,6 +31,7 @@ type request struct {
 	framing framing
 	version []byte // the service version to echo
 
+	batch   *request           // the batch that it is a part of; nil: it came alone
 	row     *op.Row            // nil until the operation is known
 	account *blobstore.Account // nil until the address is known to name one
 

@@ -49,6 +49,7 @@ var importMap = []folder{
 	{dir: "internal/digest"},
 	{dir: "internal/invariant"},
 	{dir: "internal/azure/azerr", may: []string{"internal/azure"}},
+	{dir: "internal/azure/batch", may: []string{"internal/azure"}},
 	{dir: "internal/azure/cond", may: []string{"internal/azure"}},
 	{dir: "internal/azure/header", may: []string{"internal/azure"}},
 	{dir: "internal/azure/op", may: []string{"internal/azure"}},

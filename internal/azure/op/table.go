@@ -107,7 +107,8 @@ var Table = []Row{
 	{ID: GetServiceStats, Name: "Get Blob Service Stats", Level: Service, Methods: get, Restype: "service", Comp: "stats", Since: "2013-08-15",
 		Refusal: azerr.InvalidQueryParameterValue, Note: "only a secondary endpoint has statistics, and there is none"},
 	{ID: GetUserDelegationKey, Name: "Get User Delegation Key", Level: Service, Methods: post, Restype: "service", Comp: "userdelegationkey", Since: "2018-11-09", Refusal: notImplemented},
-	{ID: ServiceBatch, Name: "Blob Batch", Level: Service, Methods: post, Comp: "batch", Since: "2019-02-02", Refusal: notImplemented},
+	{ID: ServiceBatch, Name: "Blob Batch", Level: Service, Methods: post, Comp: "batch", Since: "2019-02-02", State: Done,
+		Note: "deletes blobs, and does nothing else", Tests: []string{"ServiceBatch"}},
 	{ID: FindBlobsByTags, Name: "Find Blobs by Tags", Level: Service, Methods: get, Comp: "blobs", Since: "2019-12-12", State: Done,
 		Tests: []string{"FindBlobsByTags"}},
 	{ID: GetAccountInformation, Name: "Get Account Information", Level: AnyLevel, Methods: getHead, Restype: "account", Comp: "properties", Since: "2018-03-28", State: Done,
@@ -136,7 +137,8 @@ var Table = []Row{
 		Tests: []string{"ListBlobs"}},
 	{ID: FindBlobsByTagsInContainer, Name: "Find Blobs by Tags in Container", Level: Container, Methods: get, Restype: "container", Comp: "blobs", Since: "2021-04-10", State: Done,
 		Tests: []string{"FindBlobsByTagsInContainer"}},
-	{ID: ContainerBatch, Name: "Blob Batch in Container", Level: Container, Methods: post, Restype: "container", Comp: "batch", Since: "2020-04-08", Refusal: notImplemented},
+	{ID: ContainerBatch, Name: "Blob Batch in Container", Level: Container, Methods: post, Restype: "container", Comp: "batch", Since: "2020-04-08", State: Done,
+		Note: "deletes blobs, and does nothing else", Tests: []string{"ContainerBatch"}},
 
 	// Blobs of any type.
 	{ID: PutPageBlob, Name: "Put Blob (page)", Level: Blob, Methods: put, Selector: "x-ms-blob-type: PageBlob", Since: oldest, State: Done,

@@ -106,8 +106,7 @@ func refusedHeaders(c *call, row *op.Row, source string) {
 		c.hs("x-ms-range", "bytes=512-1023", "x-ms-source-range", "bytes=0-511")
 	case op.PutBlockBlob, op.PutBlock, op.AppendBlock:
 		c.b([]byte("content"))
-	case op.SetContainerACL, op.PutBlockList, op.QueryBlobContents, op.GetUserDelegationKey, op.ServiceBatch,
-		op.ContainerBatch:
+	case op.SetContainerACL, op.PutBlockList, op.QueryBlobContents, op.GetUserDelegationKey:
 		c.b([]byte("<Body/>"))
 	}
 }
@@ -134,6 +133,8 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.SetServiceProperties: func() *call {
 			return w.put("/", "restype=service&comp=properties").b([]byte("<StorageServiceProperties/>"))
 		},
+		op.ServiceBatch:               func() *call { return w.batch("/", w.delete(b, "").h("If-Match", otherETag)) },
+		op.ContainerBatch:             func() *call { return w.batch(c, w.delete(b, "").h("If-Match", otherETag)) },
 		op.FindBlobsByTags:            get("/", "comp=blobs&where=a%3D'b'"),
 		op.FindBlobsByTagsInContainer: get(c, "restype=container&comp=blobs&where=a%3D'b'"),
 		op.GetBlobTags:                get(b, "comp=tags"),
