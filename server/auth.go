@@ -15,7 +15,7 @@ var challenge = []byte("Bearer authorization_uri=https://login.microsoftonline.c
 // authenticate finds out who is asking. There is one answer that lets the request pass: the account's own signature.
 func (r *request) authenticate() error {
 	if r.row.ID == op.CORSPreflight {
-		return nil // browsers send no credentials with it; it is refused later
+		return nil // browsers send no credentials with it
 	}
 	v := r.headers.Get(header.Authorization)
 	if !r.headers.Has(header.Authorization) {

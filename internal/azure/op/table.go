@@ -113,8 +113,8 @@ var Table = []Row{
 		Tests: []string{"FindBlobsByTags"}},
 	{ID: GetAccountInformation, Name: "Get Account Information", Level: AnyLevel, Methods: getHead, Restype: "account", Comp: "properties", Since: "2018-03-28", State: Done,
 		Tests: []string{"GetAccountInformation"}},
-	{ID: CORSPreflight, Name: "Preflight Blob Request", Level: AnyLevel, Methods: options, Since: "2013-08-15",
-		Refusal: azerr.CorsPreflightFailure, Note: "CORS is not enabled"},
+	{ID: CORSPreflight, Name: "Preflight Blob Request", Level: AnyLevel, Methods: options, Since: "2013-08-15", State: Done,
+		Tests: []string{"CORSPreflight"}},
 
 	// Containers.
 	{ID: CreateContainer, Name: "Create Container", Level: Container, Methods: put, Restype: "container", Since: oldest, State: Done,

@@ -114,6 +114,7 @@ var Tests = []Test{
 	{"ServiceBatch", serviceBatch},
 	{"FindBlobsByTags", findBlobsByTags},
 	{"GetAccountInformation", getAccountInformation},
+	{"CORSPreflight", corsPreflight},
 	{"CreateContainer", createContainer},
 	{"GetContainerProperties", getContainerProperties},
 	{"GetContainerMetadata", getContainerMetadata},
