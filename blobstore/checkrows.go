@@ -31,6 +31,7 @@ func (c *checker) rows() error {
 		{tableTomb, c.checkTomb},
 		{tableProperties, c.checkProperties},
 		{tableBlob, c.checkBlob},
+		{tableTag, c.checkTag},
 		{tableVolume, c.checkCounter},
 		{tableTotals, c.checkTotals}, // last: it compares what was counted before
 	}
@@ -275,7 +276,15 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.damagedRow(key, err)
 		return
 	}
-	row.props = nil
+	if at.snapshot == 0 {
+		err = c.checkTags(&at, row.tags)
+	} else {
+		_, err = decodeTags(row.tags)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+	}
+	row.props, row.tags = nil, nil
 	if v := g.volume(row.volume); at.snapshot != 0 {
 		c.summary.Snapshots++
 		c.totals.Snapshots++
@@ -287,6 +296,47 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.totals.ProvisionedBytes += uint64(row.size)
 		g.base, v.head = &row, true
 	}
+}
+
+// checkTags checks that a search finds the blob by each of its tags.
+func (c *checker) checkTags(at *blobName, encoded []byte) error {
+	tags, err := decodeTags(encoded)
+	for _, t := range tags {
+		value, ok, err := c.view.Get(appendTagKey(nil, t.Name, t.Value, at.container, at.name))
+		if err != nil {
+			return err
+		}
+		if container, err := decodeTagRow(value); !ok || err == nil && container != c.containers[at.container].name {
+			c.report(c.blobProblem(pagestore.SeverityError, KindTagMissing, at, 0,
+				"a search for its tag %q = %q does not find it", t.Name, t.Value))
+		}
+	}
+	return err
+}
+
+// checkTag checks that the blob of a row of a tag is there and has the tag.
+func (c *checker) checkTag(key, value []byte) {
+	t, err := parseTagKey(key)
+	if err == nil {
+		_, err = decodeTagRow(value)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+		return
+	}
+	row, ok, err := c.view.Get(appendBlobKey(nil, t.container, t.name, 0))
+	if err == nil && ok {
+		blob, e := decodeBlobRow(row)
+		tags, e2 := decodeTags(blob.tags)
+		if e != nil || e2 != nil {
+			return // reported with the blob
+		}
+		if v, has := tagSet(tags).Get(t.key); has && v == t.value {
+			return
+		}
+	}
+	c.report(c.blobProblem(pagestore.SeverityError, KindTagStale, &blobName{container: t.container, name: t.name}, 0,
+		"a search for the tag %q = %q finds it, and it does not have that", t.key, t.value))
 }
 
 // endGroup checks the group that was read last and forgets it.

@@ -54,6 +54,7 @@ func TestKeysGolden(t *testing.T) {
 	line("blob a/b of 1", appendBlobKey(nil, 1, "a/b", 0))
 	line("its snapshot", appendBlobKey(nil, 1, "a/b", snap))
 	line(`blob "\x00\x01\xff" of 1`, appendBlobKey(nil, 1, "\x00\x01\xff", 0))
+	line("tag k = v of a/b in 1", appendTagKey(nil, "k", "v", 1, "a/b"))
 	golden(t, "keys.golden", b.String())
 }
 

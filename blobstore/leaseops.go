@@ -27,8 +27,7 @@ func (a *Account) LeaseBlob(ref BlobRef, req lease.Request, conditions cond.Cond
 		if c.id, c.row, err = c.findBlob(tx, &ref, 0); err != nil {
 			return err
 		}
-		stamp := c.row.etag.stamp()
-		if err := conditions.CheckWrite(stamp.ETag, stamp.LastModified); err != nil {
+		if err := c.row.checkConditions(&conditions); err != nil {
 			return err
 		}
 		if c.row.lease, result, err = lease.Apply(c.row.lease, req, c.now); err != nil {

@@ -22,7 +22,8 @@ type BlobInfo struct {
 	Sequence int64 // of page blobs
 	HTTPHeaders
 	Metadata []header.Pair
-	Lease    lease.Info // of the blob itself; a snapshot has none and nothing is said of it
+	Tags     []header.Pair // in the order of their keys
+	Lease    lease.Info    // of the blob itself; a snapshot has none and nothing is said of it
 }
 
 // SequenceAction is what a request does to the sequence number of a page blob.
@@ -82,6 +83,7 @@ func (a *Account) BlobInfo(ref BlobRef, acc *Access) (info BlobInfo, err error) 
 // info returns what clients are told about the row.
 func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInfo, error) {
 	headers, meta, err := decodeProps(r.props)
+	tags, bad := decodeTags(r.tags)
 	return BlobInfo{
 		Name:        name,
 		Snapshot:    snapshot.String(),
@@ -92,8 +94,9 @@ func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInf
 		Sequence:    r.sequence,
 		HTTPHeaders: headers,
 		Metadata:    meta,
+		Tags:        tags,
 		Lease:       r.lease.Info(now),
-	}, err
+	}, firstError(err, bad)
 }
 
 // SetBlobMetadata replaces all metadata of a blob; without any it is cleared.

@@ -37,6 +37,7 @@ const (
 	flagSnapshots = 1 << 1 // blobs: the count of snapshots follows
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
 	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
+	flagTags      = 1 << 4 // blobs: tags follow
 )
 
 func (r *containerRow) append(dst []byte) []byte {
@@ -103,7 +104,7 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 // blobRow is what is stored about a blob or a snapshot.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
-//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · properties
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -116,6 +117,7 @@ type blobRow struct {
 	created  ticks
 	lease    lease.State
 	snaps    snapshotCount
+	tags     []byte // encoded tags; none: no tags. Borrowed as props are
 	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
 }
 
@@ -137,6 +139,9 @@ func (r *blobRow) append(dst []byte) []byte {
 	if r.gen != pagestore.GenHead {
 		flags |= flagFrozen
 	}
+	if len(r.tags) > 0 {
+		flags |= flagTags
+	}
 	dst = append(dst, rowVersion, byte(r.typ), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
 	dst = binary.AppendUvarint(dst, uint64(r.size))
@@ -154,6 +159,10 @@ func (r *blobRow) append(dst []byte) []byte {
 	if flags&flagFrozen != 0 {
 		dst = binary.AppendUvarint(dst, uint64(r.gen))
 	}
+	if flags&flagTags != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(r.tags)))
+		dst = append(dst, r.tags...)
+	}
 	return append(dst, r.props...)
 }
 
@@ -162,7 +171,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -178,6 +187,13 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 		gen := d.uvarint()
 		r.gen = pagestore.Gen(gen)
 		d.must(gen != uint64(pagestore.GenHead) && gen <= math.MaxUint32)
+	}
+	if flags&flagTags != 0 {
+		n := d.uvarint()
+		d.must(n > 0 && n <= uint64(len(d.p)))
+		if !d.bad {
+			r.tags = d.take(int(n))
+		}
 	}
 	r.props = d.p
 	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)

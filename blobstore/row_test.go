@@ -39,6 +39,8 @@ func exampleBlobRows() map[string]blobRow {
 	snapped.snaps = snapshotCount{all: 300, volume: 2, last: snapshotID(ticksAt(goldenTime))}
 	snapshot := plain
 	snapshot.gen = 5
+	tagged := plain
+	tagged.tags = appendTags(nil, []header.Pair{{Name: "z", Value: ""}, {Name: "a", Value: "1"}})
 	full := leased
 	full.snaps = snapped.snaps
 	full.size, full.sequence = math.MaxInt64, math.MaxInt64
@@ -47,7 +49,7 @@ func exampleBlobRows() map[string]blobRow {
 		ContentMD5: []byte("0123456789abcdef"),
 	}, []header.Pair{{Name: "Name", Value: "Value"}, {Name: "empty"}})
 	return map[string]blobRow{"plain": plain, "leased": leased, "infinite lease": infinite, "breaking lease": breaking,
-		"with snapshots": snapped, "snapshot": snapshot, "everything": full}
+		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "everything": full}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -70,13 +72,14 @@ func TestRowsGolden(t *testing.T) {
 		row := containers[name]
 		fmt.Fprintf(&b, "container, %-20s %x\n", name, row.append(nil))
 	}
-	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "everything"} {
+	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "everything", "tagged"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}
 	fmt.Fprintf(&b, "tomb of logs-1                  %x\n", appendTombRow(nil, "logs-1"))
 	fmt.Fprintf(&b, "number 300                      %x\n", appendNumberRow(nil, 300))
 	fmt.Fprintf(&b, "totals                          %x\n", appendTotalsRow(nil, &Totals{1, 2, 300, 1 << 30}))
+	fmt.Fprintf(&b, "tag in logs-1                   %x\n", appendTagRow(nil, "logs-1"))
 	golden(t, "rows.golden", b.String())
 }
 

@@ -17,7 +17,7 @@ var challenge = []byte("Bearer authorization_uri=https://login.microsoftonline.c
 // is one, whatever else the request has.
 func (r *request) authenticate() error {
 	if r.row.ID == op.CORSPreflight {
-		return nil // browsers send no credentials with it; it is refused later
+		return nil // browsers send no credentials with it
 	}
 	v := r.headers.Get(header.Authorization)
 	switch {

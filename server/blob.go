@@ -99,6 +99,9 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 		r.setLease(b.Lease)
 	}
 	r.setEncrypted("x-ms-server-encrypted")
+	if len(b.Tags) > 0 {
+		r.setInt("x-ms-tag-count", int64(len(b.Tags)))
+	}
 	r.setMetadata(b.Metadata)
 }
 

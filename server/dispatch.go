@@ -8,6 +8,7 @@ import (
 
 	"pagevault/blobstore"
 	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/batch"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
 )
@@ -24,6 +25,9 @@ var handlers = [256]handler{
 	op.GetServiceProperties:  {serve: (*request).getServiceProperties},
 	op.SetServiceProperties:  {serve: (*request).setServiceProperties, body: xmlBodyMax},
 	op.GetAccountInformation: {serve: (*request).getAccountInformation},
+	op.CORSPreflight:         {serve: (*request).corsPreflight},
+	op.FindBlobsByTags:       {serve: (*request).findBlobsByTags},
+	op.ServiceBatch:          {serve: (*request).blobBatch, body: batch.BodyMax},
 
 	op.CreateContainer:        {serve: (*request).createContainer},
 	op.GetContainerProperties: {serve: (*request).getContainerProperties},
@@ -35,6 +39,9 @@ var handlers = [256]handler{
 	op.LeaseContainer:         {serve: (*request).leaseContainer},
 	op.ListBlobs:              {serve: (*request).listBlobs},
 
+	op.FindBlobsByTagsInContainer: {serve: (*request).findBlobsByTags},
+	op.ContainerBatch:             {serve: (*request).blobBatch, body: batch.BodyMax},
+
 	op.PutPageBlob:       {serve: (*request).putPageBlob},
 	op.GetBlob:           {serve: (*request).getBlob},
 	op.GetBlobProperties: {serve: (*request).getBlobProperties},
@@ -44,6 +51,8 @@ var handlers = [256]handler{
 	op.SetBlobMetadata:   {serve: (*request).setBlobMetadata},
 	op.LeaseBlob:         {serve: (*request).leaseBlob},
 	op.SnapshotBlob:      {serve: (*request).snapshotBlob},
+	op.GetBlobTags:       {serve: (*request).getBlobTags},
+	op.SetBlobTags:       {serve: (*request).setBlobTags, body: xmlBodyMax},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},

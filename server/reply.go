@@ -30,6 +30,7 @@ func (r *request) begin(status int) {
 	if id := r.headers.Get(header.XMsClientRequestID); len(id) > 0 && len(id) <= echoMax && visible(id) {
 		r.set("x-ms-client-request-id", id) // .NET fails a call when a byte of it differs
 	}
+	r.setCORS()
 }
 
 // visible reports whether v is printable ASCII.

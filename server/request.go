@@ -32,6 +32,7 @@ type request struct {
 	framing framing
 	version []byte // the service version to echo
 
+	batch   *request           // the batch that it is a part of; nil: it came alone
 	row     *op.Row            // nil until the operation is known
 	account *blobstore.Account // nil until the address is known to name one
 
@@ -104,6 +105,9 @@ func newGUID() (text [36]byte) {
 
 // tls reports whether the request came over TLS.
 func (r *request) tls() bool {
+	if r.batch != nil {
+		return r.batch.tls() // a part came as its batch did
+	}
 	_, ok := r.ctx.Conn().(*tls.Conn)
 	return ok
 }

@@ -22,8 +22,6 @@ type Refusal struct {
 
 // Refusals lists what we do not honour, for the operations that are done. It is not to be modified.
 var Refusals = []Refusal{
-	{Header: header.XMsTags, Code: azerr.UnsupportedHeader, Note: "blob index tags"},
-	{Header: header.XMsIfTags, Code: azerr.UnsupportedHeader, Note: "conditions on tags"},
 	{Header: header.XMsEncryptionKey, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
 	{Header: header.XMsEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
 	{Header: header.XMsEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
@@ -69,13 +67,18 @@ var refusedHeader = func() (at [256]uint8) {
 
 // conditionOf maps the conditional headers to their bits.
 var conditionOf = [256]Conditions{
-	header.IfMatch:               IfMatch,
-	header.IfNoneMatch:           IfNoneMatch,
-	header.IfModifiedSince:       IfModifiedSince,
-	header.IfUnmodifiedSince:     IfUnmodifiedSince,
-	header.XMsIfSequenceNumberLE: IfSequence,
-	header.XMsIfSequenceNumberLT: IfSequence,
-	header.XMsIfSequenceNumberEQ: IfSequence,
+	header.IfMatch:                  IfMatch,
+	header.IfNoneMatch:              IfNoneMatch,
+	header.IfModifiedSince:          IfModifiedSince,
+	header.IfUnmodifiedSince:        IfUnmodifiedSince,
+	header.XMsIfSequenceNumberLE:    IfSequence,
+	header.XMsIfSequenceNumberLT:    IfSequence,
+	header.XMsIfSequenceNumberEQ:    IfSequence,
+	header.XMsIfTags:                IfTags,
+	header.XMsBlobIfMatch:           IfBlob,
+	header.XMsBlobIfNoneMatch:       IfBlob,
+	header.XMsBlobIfModifiedSince:   IfBlob,
+	header.XMsBlobIfUnmodifiedSince: IfBlob,
 }
 
 // CheckSupported returns nil when the operation is one we do and the request asks for nothing about it that we do not

@@ -127,8 +127,10 @@ type Blob struct {
 	Sequence           int64  // shown for page blobs
 	Lease              Lease  // the zero Lease for snapshots, which cannot have one
 	Encrypted          bool   // on the disks of the server
+	TagCount           int    // shown unless there are none
 	WithMetadata       bool   // the client asked for it
 	Metadata           []header.Pair
+	Tags               []header.Pair // shown if there are any: only for a client that asked
 }
 
 // AppendBlob appends one blob. Empty properties are empty elements, and the Etag has no quotes, as the service has it.
@@ -159,9 +161,16 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	dst = appendLease(dst, b.Lease)
 	dst = append(dst, "<ServerEncrypted>"...)
 	dst = strconv.AppendBool(dst, b.Encrypted)
-	dst = append(dst, "</ServerEncrypted></Properties>"...)
+	dst = append(dst, "</ServerEncrypted>"...)
+	if b.TagCount > 0 {
+		dst = appendInt(dst, "TagCount", int64(b.TagCount))
+	}
+	dst = append(dst, "</Properties>"...)
 	if b.WithMetadata {
 		dst = appendMetadata(dst, b.Metadata)
+	}
+	if len(b.Tags) > 0 {
+		dst = appendTags(dst, b.Tags)
 	}
 	return append(dst, "<OrMetadata /></Blob>"...)
 }

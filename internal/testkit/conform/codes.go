@@ -38,6 +38,7 @@ var Codes = []CodeStatus{
 	{"UnsupportedHeader", 400},
 	{"InvalidQueryParameterValue", 400},
 	{"OutOfRangeQueryParameterValue", 400},
+	{"MissingRequiredQueryParameter", 400},
 	{"UnsupportedQueryParameter", 400},
 	{"InvalidUri", 400},
 	{"InvalidHttpVerb", 400},
@@ -57,6 +58,11 @@ var Codes = []CodeStatus{
 	{"InvalidMetadata", 400},
 	{"EmptyMetadataKey", 400},
 	{"MetadataTooLarge", 400},
+
+	{"EmptyTagName", 400},
+	{"DuplicateTagNames", 400},
+	{"TagsTooLarge", 400},
+	{"InvalidTag", 400},
 
 	// Checksums of the body.
 	{"InvalidMd5", 400},

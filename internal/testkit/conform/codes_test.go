@@ -33,13 +33,13 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.BlobTierInadequateForContentLength, azerr.CannotChangeToLowerTier, azerr.ContentLengthLargerThanTierLimit,
 		azerr.InvalidBlobTier, azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,
 		azerr.SnapshotOperationRateExceeded},
-	"is for features that are refused as a whole: tags, write-once storage, client keys, hierarchical accounts": {
-		azerr.BlobImmutableDueToPolicy, azerr.BlobUsesCustomerSpecifiedEncryption, azerr.DuplicateTagNames, azerr.EmptyTagName,
-		azerr.ImmutabilityPolicyDeleteOnLockedPolicy, azerr.InvalidTag, azerr.OperationNotAllowedOnRootBlob, azerr.TagsTooLarge},
+	"is for features that are refused as a whole: write-once storage, client keys, hierarchical accounts": {
+		azerr.BlobImmutableDueToPolicy, azerr.BlobUsesCustomerSpecifiedEncryption,
+		azerr.ImmutabilityPolicyDeleteOnLockedPolicy, azerr.OperationNotAllowedOnRootBlob},
 	"is for versions we do not tell apart: all that are well-formed are served": {
 		azerr.FeatureVersionMismatch, azerr.InvalidVersionForPageBlobOperation, azerr.LeaseAlreadyBroken},
 	"has a more precise sibling that we answer instead": {
-		azerr.InvalidOperation, azerr.InvalidRequestUrl, azerr.RequestUrlFailedToParse, azerr.MissingRequiredQueryParameter,
+		azerr.InvalidOperation, azerr.InvalidRequestUrl, azerr.RequestUrlFailedToParse,
 		azerr.ResourceAlreadyExists, azerr.ResourceTypeMismatch, azerr.NotImplemented},
 }
 
