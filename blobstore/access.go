@@ -188,7 +188,7 @@ func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *
 		c.keep()
 		return nil
 	})
-	c.row.props = nil
+	c.row.props, c.row.copy = nil, nil
 	return c.row, err
 }
 

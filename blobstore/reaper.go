@@ -75,8 +75,11 @@ func (r *reaper) stopping() bool { return r.ctx.Err() != nil }
 // for a few milliseconds at most.
 const reapBatch = 256
 
-// reap empties all tombs there are.
+// reap empties all tombs there are, and takes away what copies have left that were not finished.
 func (a *Account) reap() error {
+	if err := a.dropCopies(); err != nil {
+		return err
+	}
 	tombs, err := a.tombs()
 	if err != nil {
 		return err
@@ -166,7 +169,7 @@ type doomedRow struct {
 func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
 	err = a.scan(from, to, func(it *pagestore.Iter) (bool, error) {
 		row, err := decodeBlobRow(it.Value())
-		row.props = nil
+		row.props, row.copy = nil, nil
 		batch = append(batch, doomedRow{bytes.Clone(it.Key()), row})
 		return len(batch) < reapBatch && it.Next(), err
 	})

@@ -34,6 +34,7 @@ const (
 	flagLease     = 1 << 0 // a lease follows: it is not merely available
 	flagSnapshots = 1 << 1 // blobs: the count of snapshots follows
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
+	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
 )
 
 func (r *containerRow) append(dst []byte) []byte {
@@ -87,7 +88,7 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 // blobRow is what is stored about a blob or a snapshot.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
-//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · properties
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [copy text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -100,6 +101,7 @@ type blobRow struct {
 	created  ticks
 	lease    lease.State
 	snaps    snapshotCount
+	copy     []byte // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
 	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
 }
 
@@ -121,6 +123,9 @@ func (r *blobRow) append(dst []byte) []byte {
 	if r.gen != pagestore.GenHead {
 		flags |= flagFrozen
 	}
+	if len(r.copy) > 0 {
+		flags |= flagCopy
+	}
 	dst = append(dst, rowVersion, byte(r.typ), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
 	dst = binary.AppendUvarint(dst, uint64(r.size))
@@ -138,6 +143,10 @@ func (r *blobRow) append(dst []byte) []byte {
 	if flags&flagFrozen != 0 {
 		dst = binary.AppendUvarint(dst, uint64(r.gen))
 	}
+	if flags&flagCopy != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(r.copy)))
+		dst = append(dst, r.copy...)
+	}
 	return append(dst, r.props...)
 }
 
@@ -146,7 +155,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagCopy)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -162,6 +171,10 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 		gen := d.uvarint()
 		r.gen = pagestore.Gen(gen)
 		d.must(gen != uint64(pagestore.GenHead) && gen <= math.MaxUint32)
+	}
+	if flags&flagCopy != 0 {
+		r.copy = d.take(int(min(d.uvarint(), math.MaxInt32)))
+		d.must(len(r.copy) > 0)
 	}
 	r.props = d.p
 	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)
