@@ -92,6 +92,7 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 	if b.Snapshot == "" {
 		r.setLease(b.Lease)
 	}
+	r.setCopy(b.Copy)
 	r.setEncrypted("x-ms-server-encrypted")
 	r.setMetadata(b.Metadata)
 }

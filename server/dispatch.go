@@ -42,6 +42,8 @@ var handlers = [256]handler{
 	op.SetBlobMetadata:   {serve: (*request).setBlobMetadata},
 	op.LeaseBlob:         {serve: (*request).leaseBlob},
 	op.SnapshotBlob:      {serve: (*request).snapshotBlob},
+	op.CopyBlob:          {serve: (*request).copyBlob},
+	op.AbortCopyBlob:     {serve: (*request).abortCopyBlob},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},

@@ -63,6 +63,26 @@ func ParseDates(s *header.Set) (Conditions, error) {
 	return c, nil
 }
 
+// ParseSource reads the conditions on the source of a copy: the same four with x-ms-source- before their names.
+func ParseSource(s *header.Set) (Conditions, error) {
+	var c Conditions
+	var err error
+	if c.match, err = parseList(s, header.XMsSourceIfMatch); err != nil {
+		return Conditions{}, err
+	}
+	if c.noneMatch, err = parseList(s, header.XMsSourceIfNoneMatch); err != nil {
+		return Conditions{}, err
+	}
+	for id, d := range map[header.ID]*date{header.XMsSourceIfModifiedSince: &c.modifiedSince, header.XMsSourceIfUnmodifiedSince: &c.unmodifiedSince} {
+		t, given, err := header.Time(s, id)
+		if err != nil {
+			return Conditions{}, err
+		}
+		*d = date{given, t.Unix()}
+	}
+	return c, nil
+}
+
 // Empty reports whether there are no conditions.
 func (c *Conditions) Empty() bool {
 	return !c.match.given && !c.noneMatch.given && !c.modifiedSince.given && !c.unmodifiedSince.given

@@ -13,6 +13,7 @@ type Refusal struct {
 	Query  string     // or this
 	Code   azerr.Code // what the client gets
 	Rows   []ID       // the operations it means something to; nil for all
+	But    []ID       // and those of them that do honour it
 	Except string     // a value, in lower case, that asks for what we do anyway
 	Note   string
 }
@@ -34,7 +35,7 @@ var Refusals = []Refusal{
 	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
 	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, Except: "false", Note: "write-once storage"},
 	{Header: header.XMsBlobPublicAccess, Code: azerr.PublicAccessNotPermitted, Note: "containers are private"},
-	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob}, Note: "page blobs of a standard account have no tier"},
+	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob, CopyBlob}, Note: "page blobs of a standard account have no tier"},
 	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
 	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsAccessTierIfUnmodifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
@@ -42,7 +43,15 @@ var Refusals = []Refusal{
 	{Header: header.XMsExpiryTime, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
 	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, Note: "append blobs"},
 	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, Note: "append blobs"},
-	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, Note: "this operation does not copy"},
+	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: []ID{CopyBlob}, Note: "this operation does not copy"},
+	{Header: header.XMsSourceIfTags, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on tags"},
+	{Header: header.XMsSourceLeaseID, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on the source's lease"},
+	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tokens"},
+	{Header: header.XMsCopySourceTagOption, Code: azerr.UnsupportedHeader, Rows: copying, Note: "blob index tags"},
+	{Header: header.XMsSealBlob, Code: azerr.UnsupportedHeader, Rows: copying, Except: "false", Note: "append blobs"},
+	{Header: header.XMsSourceEncryptionKey, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
+	{Header: header.XMsSourceEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
+	{Header: header.XMsSourceEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, Note: "blob versions"},
 	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, Note: "soft delete"},
 	{Query: "showonly", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "hierarchical accounts"},
@@ -50,8 +59,16 @@ var Refusals = []Refusal{
 	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},
 }
 
+// copying are the operations that read a source.
+var copying = []ID{CopyBlob}
+
 // applies reports whether the refusal is meant for the operation.
 func (f *Refusal) applies(id ID) bool {
+	for _, r := range f.But {
+		if r == id {
+			return false
+		}
+	}
 	for _, r := range f.Rows {
 		if r == id {
 			return true

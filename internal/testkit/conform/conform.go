@@ -128,6 +128,8 @@ var Tests = []Test{
 	{"DeleteBlob", deleteBlob},
 	{"LeaseBlob", leaseBlob},
 	{"SnapshotBlob", snapshotBlob},
+	{"CopyBlob", copyBlob},
+	{"AbortCopyBlob", abortCopyBlob},
 	{"PutPage", putPage},
 	{"ClearPages", clearPages},
 	{"GetPageRanges", getPageRanges},
