@@ -2,6 +2,8 @@ package server
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"strconv"
 
 	"pagevault/blobstore"
@@ -42,6 +44,97 @@ func (r *request) copyBlob() error {
 	r.setString("x-ms-copy-id", done.ID)
 	r.setString("x-ms-copy-status", "success")
 	return nil
+}
+
+// putPageFromURL: Put Page From URL, within an account.
+func (r *request) putPageFromURL() error {
+	if r.framing.length > 0 {
+		return azerr.BadHeader(bodyHeader, strconv.FormatInt(r.framing.length, 10))
+	}
+	req := blobstore.PutPages{}
+	ref, err := r.pageWrite(&req.Access, &req.Sequence, &req.Range)
+	if err != nil {
+		return err
+	}
+	source, from, sent, err := r.pageSource(req.Range.Len())
+	if err != nil {
+		return err
+	}
+	if req.Body, err = r.readSource(source, from); err != nil {
+		return err
+	}
+	sums, err := sent.Verify(req.Body)
+	if err != nil {
+		return err
+	}
+	done, err := r.account.PutPages(ref, &req)
+	if err != nil {
+		return err
+	}
+	r.replyPages(&done)
+	r.setEncrypted("x-ms-request-server-encrypted")
+	r.setVerified(&sums, req.Body)
+	return nil
+}
+
+// pageSource reads which bytes are wanted of the source, which must be as many as are written, and their checksum.
+func (r *request) pageSource(n int64) (ref blobstore.BlobRef, from header.Range, sent header.Checksum, err error) {
+	if n > blobstore.PutPagesMax {
+		return ref, from, sent, azerr.RequestBodyTooLarge.With("MaxLimit", strconv.Itoa(blobstore.PutPagesMax))
+	}
+	if !r.headers.Has(header.XMsSourceRange) {
+		return ref, from, sent, azerr.MissingHeader(header.XMsSourceRange.String())
+	}
+	from, ok := header.ParseRange(r.headers.Get(header.XMsSourceRange))
+	if !ok || from.Len() != n {
+		return ref, from, sent, azerr.BadHeader(header.XMsSourceRange.String(), r.headers.String(header.XMsSourceRange))
+	}
+	if sent, err = header.ParseSourceChecksum(&r.headers); err != nil {
+		return ref, from, sent, err
+	}
+	ref, err = r.copySource()
+	return ref, from, sent, err
+}
+
+// readSource reads a part of the source into the request's body, if the source is as the request expects.
+func (r *request) readSource(ref blobstore.BlobRef, from header.Range) (body []byte, err error) {
+	var acc blobstore.Access
+	if acc.Conditions, err = cond.ParseSource(&r.headers); err != nil {
+		return nil, err
+	}
+	source, err := r.account.OpenBlob(ref, &acc)
+	if err != nil {
+		return nil, sourceError(err)
+	}
+	defer func() {
+		if e := source.Close(); err == nil {
+			err = e
+		}
+	}()
+	if from.End > source.Info().Size {
+		return nil, azerr.InvalidRange
+	}
+	if !r.s.uploads.Acquire(from.Len(), uploadPatience) {
+		return nil, azerr.ServerBusy
+	}
+	r.budget = from.Len()
+	r.body = r.s.buffers.Get(int(from.Len()))
+	_, err = source.ReadAt(r.body, from.Start)
+	if errors.Is(err, io.EOF) { // after the last byte
+		err = nil
+	}
+	return r.body, err
+}
+
+// sourceError is what the failure to open a source is for the destination.
+func sourceError(err error) error {
+	switch azerr.From(err).Code {
+	case azerr.BlobNotFound, azerr.ContainerNotFound:
+		return azerr.CannotVerifyCopySource.Because(err)
+	case azerr.ConditionNotMet, azerr.NotModified, azerr.UnsatisfiableCondition:
+		return azerr.SourceConditionNotMet
+	}
+	return err
 }
 
 // copySource returns the blob or snapshot that x-ms-copy-source names, which must be of the account that the request is

@@ -47,6 +47,7 @@ var handlers = [256]handler{
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},
+	op.PutPageFromURL:    {serve: (*request).putPageFromURL},
 	op.GetPageRanges:     {serve: (*request).getPageRanges},
 	op.GetPageRangesDiff: {serve: (*request).getPageRangesDiff},
 }

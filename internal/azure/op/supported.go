@@ -43,7 +43,7 @@ var Refusals = []Refusal{
 	{Header: header.XMsExpiryTime, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
 	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, Note: "append blobs"},
 	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, Note: "append blobs"},
-	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: []ID{CopyBlob}, Note: "this operation does not copy"},
+	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: copying, Note: "this operation does not copy"},
 	{Header: header.XMsSourceIfTags, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on tags"},
 	{Header: header.XMsSourceLeaseID, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on the source's lease"},
 	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tokens"},
@@ -60,7 +60,7 @@ var Refusals = []Refusal{
 }
 
 // copying are the operations that read a source.
-var copying = []ID{CopyBlob}
+var copying = []ID{CopyBlob, PutPageFromURL}
 
 // applies reports whether the refusal is meant for the operation.
 func (f *Refusal) applies(id ID) bool {

@@ -132,6 +132,7 @@ var Tests = []Test{
 	{"AbortCopyBlob", abortCopyBlob},
 	{"PutPage", putPage},
 	{"ClearPages", clearPages},
+	{"PutPageFromURL", putPageFromURL},
 	{"GetPageRanges", getPageRanges},
 	{"GetPageRangesDiff", getPageRangesDiff},
 	{"Conditions", conditions},

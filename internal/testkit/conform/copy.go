@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"crypto/md5"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/pageblob"
 )
 
 // url is how a blob is named in x-ms-copy-source.
@@ -201,6 +203,105 @@ func copySources(w *wire) {
 	w.copy("/none-such/b", a, "").fails("ContainerNotFound")
 	w.copy(b, a, "").b([]byte("content")).fails("InvalidHeaderValue")
 	w.head(b, "").fails("BlobNotFound")
+}
+
+// pagesFrom asks for bytes [start, end) of a source to be written at an offset.
+func (w *wire) pagesFrom(to ref, offset, length int64, from ref, start, end int64) *call {
+	return w.put(to, "comp=page").hs("x-ms-page-write", "update", "x-ms-range", fmt.Sprintf("bytes=%d-%d", offset, offset+length-1),
+		"x-ms-copy-source", w.url(from), "x-ms-source-range", fmt.Sprintf("bytes=%d-%d", start, end-1))
+}
+
+func putPageFromURL(t T, env *Env) {
+	w := env.wire(t)
+	w.part("through the SDK", pagesFromSDK)
+	w.part("the reply and the bytes", pagesFromBytes)
+	w.part("conditions", pagesFromConditions)
+	w.part("what is wrong", pagesFromWrong)
+}
+
+func pagesFromSDK(w *wire) {
+	c := w.container()
+	data := fill(160, 4*mib)
+	w.create(c.blob("a"), 5*mib).ok(201)
+	w.update(c.blob("a"), 0, data).ok(201)
+	w.create(c.blob("b"), 5*mib).ok(201)
+	client := w.sdkPageBlob(c, "b")
+	sum := md5.Sum(data)
+	_, err := client.UploadPagesFromURL(ctx, w.url(c.blob("a")), 0, mib, 4*mib, &pageblob.UploadPagesFromURLOptions{
+		SourceContentValidation: blob.SourceContentValidationTypeMD5(sum[:])})
+	w.must(err)
+	w.same("content", w.content(c.blob("b"))[mib:], data)
+	sum[0]++
+	_, err = client.UploadPagesFromURL(ctx, w.url(c.blob("a")), 0, 0, 4*mib, &pageblob.UploadPagesFromURLOptions{
+		SourceContentValidation: blob.SourceContentValidationTypeMD5(sum[:])})
+	w.mustFail(err, "Md5Mismatch")
+	_, err = client.UploadPagesFromURL(ctx, w.url(c.blob("none")), 0, 0, page, nil)
+	w.mustFail(err, "CannotVerifyCopySource")
+}
+
+func pagesFromBytes(w *wire) {
+	a := w.pageBlob(8 * page)
+	b := a.container().blob("copy")
+	data := fill(161, 4*page)
+	w.update(a, 0, data).ok(201)
+	at := w.snapshot(a)
+	w.update(a, 0, fill(162, page)).ok(201)
+	w.create(b, 8*page).h("x-ms-blob-sequence-number", "7").ok(201)
+	before := w.stamp(b)
+	// The source need not be aligned.
+	r := w.put(b, "comp=page").hs("x-ms-page-write", "update", "x-ms-range", fmt.Sprintf("bytes=%d-%d", page, 3*page-1),
+		"x-ms-copy-source", w.url(a)+"?snapshot="+at, "x-ms-source-range", fmt.Sprintf("bytes=%d-%d", 100, 100+2*page-1),
+		"x-ms-source-content-crc64", crcOf(data[100:100+2*page])).ok(201)
+	w.headers(r, "x-ms-blob-sequence-number", "7", "x-ms-content-crc64", crcOf(data[100:100+2*page]))
+	w.restamped("pages from a source", before, r, b)
+	want := make([]byte, 8*page)
+	copy(want[page:], data[100:100+2*page])
+	w.same("pages", w.content(b), want)
+	w.ranges(w.pageList(b), fmt.Sprintf("%d-%d", page, 3*page-1))
+	w.pagesFrom(b, 4*page, page, a, 7*page, 8*page).ok(201) // the end of the source, which was never written
+	w.ranges(w.pageList(b), fmt.Sprintf("%d-%d, %d-%d", page, 3*page-1, 4*page, 5*page-1))
+	w.pagesFrom(b, page, page, b, 2*page, 3*page).ok(201) // from the blob itself
+	copy(want[page:2*page], want[2*page:3*page])
+	w.same("pages", w.content(b), want)
+}
+
+func pagesFromConditions(w *wire) {
+	a := w.pageBlob(page)
+	b := a.container().blob("copy")
+	w.create(b, page).ok(201)
+	from := func() *call { return w.pagesFrom(b, 0, page, a, 0, page) }
+	s := w.stamp(a)
+	from().h("x-ms-source-if-match", otherETag).fails("SourceConditionNotMet")
+	from().h("x-ms-source-if-match", s.etag).ok(201)
+	from().h("x-ms-source-if-none-match", s.etag).fails("SourceConditionNotMet")
+	from().h("x-ms-source-if-none-match", "*").fails("SourceConditionNotMet")
+	from().h("x-ms-source-if-modified-since", w.ago(-1e12)).fails("SourceConditionNotMet")
+	from().h("If-Match", otherETag).fails("ConditionNotMet")
+	from().h("x-ms-if-sequence-number-lt", "0").fails("SequenceNumberConditionNotMet")
+	w.acquire(b, leaseA, -1).ok(201)
+	from().fails("LeaseIdMissing")
+	from().h("x-ms-lease-id", leaseA).ok(201)
+}
+
+func pagesFromWrong(w *wire) {
+	a := w.pageBlob(2 * page)
+	b := a.container().blob("copy")
+	w.create(b, 5*mib).ok(201)
+	w.pagesFrom(b, 0, page, a, 0, 2*page).fails("InvalidHeaderValue", "HeaderName", "x-ms-source-range")
+	w.pagesFrom(b, 1, page, a, 0, page).fails("InvalidHeaderValue", "HeaderName", "Range")
+	w.pagesFrom(b, 0, 2*page, a, page, 3*page).fails("InvalidRange")
+	w.pagesFrom(b, 5*mib, page, a, 0, page).fails("InvalidPageRange")
+	w.pagesFrom(b, 0, 4*mib+page, a, 0, 4*mib+page).fails("RequestBodyTooLarge")
+	w.pagesFrom(b, 0, page, a, 0, page).b([]byte("content")).fails("InvalidHeaderValue")
+	w.put(b, "comp=page").hs("x-ms-page-write", "update", "x-ms-range", "bytes=0-511", "x-ms-copy-source", w.url(a)).fails("MissingRequiredHeader")
+	w.pagesFrom(b, 0, page, a, 0, page).hs("x-ms-source-content-md5", md5Of(nil), "x-ms-source-content-crc64", crcOf(nil)).fails("BothCrc64AndMd5HeaderPresent")
+	w.pagesFrom(b, 0, page, a, 0, page).h("x-ms-source-content-md5", "x").fails("InvalidMd5")
+	w.pagesFrom(b, 0, page, a, 0, page).h("x-ms-source-content-crc64", crcOf([]byte("x"))).fails("Crc64Mismatch")
+	w.pagesFrom(b, 0, page, a.container().blob("none"), 0, page).fails("CannotVerifyCopySource")
+	w.pagesFrom(a.container().blob("none"), 0, page, a, 0, page).fails("BlobNotFound")
+	w.put(b, "comp=page").hs("x-ms-page-write", "update", "x-ms-range", "bytes=0-511", "x-ms-source-range", "bytes=0-511",
+		"x-ms-copy-source", "http://169.254.169.254/latest/meta-data").fails("CopyAcrossAccountsNotSupported")
+	w.ranges(w.pageList(b), "")
 }
 
 func abortCopyBlob(t T, env *Env) {
