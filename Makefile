@@ -35,7 +35,7 @@ deps: ## install what the tests need and is missing: Debian packages, and npm pa
 	@.ci/deps
 
 test: ## all tests, which is all that CI runs besides `make check`; installs what they need
-	@FUZZTIME=$(CI_FUZZTIME) .ci/steps deps unit model states race e2e crash fuzz
+	@FUZZTIME=$(CI_FUZZTIME) .ci/steps deps unit model states race e2e crash disks fuzz
 
 unit: ## tests of all packages, with our own promises checked
 	$(GO) test -tags $(TAGS) ./...
@@ -60,9 +60,9 @@ crash: deps ## kill -9 and power cuts under concurrent writers, on the real proc
 disks: deps ## a disk fails under load, in every way; kill -9 while members are hurt; shards: on the real process, needs root
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 30m -run '^Test(Disk|TwoDisks|BelowMinimum|KillDisks|Shards)' $(E2E)
 
-disks-bench: ## a log of three members beside three plain files on the disk of build/, in one run
+disks-bench: ## a log of three members beside three plain files, and with a scrub beside it, on the disk of build/, in one run
 	@mkdir -p $(BUILD)
-	PAGEVAULT_BENCH_DIR=$(abspath $(BUILD)) $(GO) test -count=1 -run '^$$' -bench '^BenchmarkBesideRaw$$' -benchtime 10x ./replication
+	PAGEVAULT_BENCH_DIR=$(abspath $(BUILD)) $(GO) test -count=1 -run '^$$' -bench '^BenchmarkBeside(Raw|Scrub)$$' -benchtime 10x ./replication
 
 states: ## STATES crashes of the store, in memory, at every sync, rename and removal of a file (100,000; about 3 minutes)
 	PAGESTORE_CRASH_STATES=$(STATES) $(GO) test -tags $(TAGS) -count=1 -v -timeout 8h -run '^TestCrashAnywhere$$' ./pagestore

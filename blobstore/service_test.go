@@ -209,27 +209,33 @@ func TestMiscounted(t *testing.T) {
 	wantCode(t, "the blob of a snapshot is missing", err, azerr.InternalError)
 }
 
-// TestReadOnly: a store whose members fail answers ServerBusy to writes and goes on reading.
-func TestReadOnly(t *testing.T) {
-	var broken atomic.Bool
+// TestMembersFail: a store of which one member fails goes on; when too many do, it answers ServerBusy to writes and goes on
+// reading.
+func TestMembersFail(t *testing.T) {
+	var one, broken atomic.Bool
 	disk := errors.New("the disk is gone")
 	failing := errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if broken.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && strings.HasPrefix(op.Path, "member-2") {
+		second, third := strings.HasPrefix(op.Path, "member-2"), strings.HasPrefix(op.Path, "member-3")
+		if op.Kind.ReadOrWrite() == errorfs.OpIsWrite && (second && one.Load() || (second || third) && broken.Load()) {
 			return disk
 		}
 		return nil
 	})
 	f := newBareFixture(t, func(o *pagestore.Options) {
-		o.Members[1].FS = errorfs.Wrap(o.Members[1].FS, failing)
+		for i := range o.Members {
+			o.Members[i].FS = errorfs.Wrap(o.Members[i].FS, failing)
+		}
 	})
 	must(t)(f.CreateContainer("cont", nil))
 	f.create("b", 1)
+	f.put("b", 0, 1, 'z')
+	one.Store(true)
 	f.put("b", 0, 1, 'a')
 	broken.Store(true)
 	for _, c := range append([]call{snapshotCall}, writeCalls...) {
 		err := c.do(f, Access{})
 		wantCode(t, c.name, err, azerr.ServerBusy)
-		if !errors.Is(err, pagestore.ErrReadOnly) {
+		if !errors.Is(err, pagestore.ErrUnavailable) || !strings.Contains(err.Error(), disk.Error()) {
 			t.Errorf("%s: the cause is lost: %v", c.name, err)
 		}
 	}
@@ -237,8 +243,9 @@ func TestReadOnly(t *testing.T) {
 	_ = f.svc.Close() // says what is broken, as it should
 	f.svc = nil
 
-	// The disk comes back. Of what was refused the first, the snapshot, had reached other members and may have happened;
+	// The disks come back. Of what was refused the first, the snapshot, had reached other members and may have happened;
 	// nothing after it has.
+	one.Store(false)
 	broken.Store(false)
 	f.open()
 	equal(t, "content", f.letters(ref("b")), "a")

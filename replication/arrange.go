@@ -112,7 +112,8 @@ func (l *Log) arrangement() *arrangement {
 // policy returns how segments should be kept, and the members without what they hold.
 func (l *Log) policy() *arrangement {
 	a := &arrangement{l: l, ms: l.now()}
-	r, leaving := &a.ms.roster, l.leaving()
+	r := &a.ms.roster
+	leaving := l.leaving() & a.ms.rows() // one that has left is not counted again
 	there := 0
 	for i, m := range a.ms.all() {
 		there++

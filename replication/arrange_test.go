@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"strings"
@@ -15,8 +13,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/internal/clock"
 	"pagevault/replication/placement"
@@ -74,9 +70,11 @@ func (a *arrangeTest) fill(segments, bytes int) {
 			a.t.Fatal(err)
 		}
 	}
-	for name, b := range imageOf(a.t, a.members[0]) {
-		if strings.HasSuffix(name, ".seg") {
-			a.was[name] = b
+	for _, m := range a.members {
+		for name, b := range imageOf(a.t, m) {
+			if strings.HasSuffix(name, ".seg") {
+				a.was[name] = b
+			}
 		}
 	}
 }
@@ -101,12 +99,40 @@ func (a *arrangeTest) all() (tasks int) {
 		if err != nil {
 			a.t.Fatal(err)
 		}
+		attended(a.t, a.l)
 		if !did {
 			return tasks
 		}
 	}
 	a.t.Fatal("there is no end to it")
 	return 0
+}
+
+// attended waits until the members that have failed so far are left out.
+func attended(t testing.TB, l *Log) {
+	t.Helper()
+	if err := l.change(false, func(*membership) (roster.Roster, []*member, error) { return roster.Roster{}, nil, errAttended }); err != errAttended {
+		t.Fatal(err)
+	}
+}
+
+var errAttended = errors.New("whatever was to be done before is done")
+
+// bringUp brings up the members that were left out, as the custodian does.
+func (a *arrangeTest) bringUp() {
+	a.t.Helper()
+	attended(a.t, a.l)
+	for i := range a.members {
+		if m := a.l.now().member(i); m != nil && a.l.now().has(m) {
+			continue
+		}
+		if err := a.l.bringUp(a.t.Context(), i); err != nil {
+			a.t.Fatal(err)
+		}
+		if !a.l.now().current.Has(i) {
+			a.t.Fatalf("member %d is not brought up: %+v", i, a.l.Members()[i])
+		}
+	}
 }
 
 // read reads every record in both ways.
@@ -333,7 +359,7 @@ func (a *arrangeTest) setAway(i int, away bool) {
 // removed meanwhile, and one that has nothing to give keeps nobody waiting.
 func TestArrangeAway(t *testing.T) {
 	for _, r := range []Redundancy{inCopies, rs21} {
-		a := newArrangeTest(t, 4, 3, 2000, nil)
+		a := newArrangeTest(t, 4, 4, 2000, nil)
 		want(a.l, 3, r)
 		a.all()
 		want(a.l, 2, Redundancy{})
@@ -516,6 +542,8 @@ func TestArrangeDoubts(t *testing.T) {
 
 	// More copies than are wanted, of which one is damaged.
 	a = newArrangeTest(t, 4, 1, 2000, nil)
+	want(a.l, 4, inCopies)
+	a.all()
 	want(a.l, 3, inCopies)
 	flip(a, 0, seg1)
 	doubted(a, "too many copies")
@@ -652,16 +680,27 @@ func TestArrangeFails(t *testing.T) {
 		for ; ; steps++ {
 			through := false
 			for _, lasting := range []bool{false, true} {
+				var mu sync.Mutex
 				left, bad := -1, -1
-				a := newArrangeTest(t, way.members, 1, 2000, func(op fsOp, do func(int) error) error {
+				arm := func(n int) {
+					mu.Lock()
+					defer mu.Unlock()
+					left = n
+				}
+				fails := func(member int) bool {
+					mu.Lock()
+					defer mu.Unlock()
 					if left == 0 && bad < 0 {
-						bad = op.member
-						return boom
+						bad = member
+						return true
 					}
 					if left > 0 {
 						left--
 					}
-					if left == 0 && bad == op.member && lasting {
+					return left == 0 && bad == member && lasting
+				}
+				a := newArrangeTest(t, way.members, 1, 2000, func(op fsOp, do func(int) error) error {
+					if fails(op.member) {
 						return boom
 					}
 					return do(op.bytes)
@@ -669,7 +708,7 @@ func TestArrangeFails(t *testing.T) {
 				want(a.l, 3, way.from)
 				a.all()
 				want(a.l, way.copies, way.to)
-				left = steps
+				arm(steps)
 				for range 3 {
 					a.all()
 					if err := a.read(); err != nil {
@@ -677,8 +716,9 @@ func TestArrangeFails(t *testing.T) {
 					}
 					a.clock.Advance(restMax)
 				}
+				arm(-1)
 				through = bad < 0
-				left = -1
+				a.bringUp()
 				a.all()
 				a.check(fmt.Sprintf("%s, step %d of member %d, lasting %v", way.name, steps, bad, lasting), way.copies, way.to)
 				if err := a.l.Close(); err != nil {
@@ -697,130 +737,6 @@ func TestArrangeFails(t *testing.T) {
 			t.Errorf("%s: only %d steps", way.name, steps)
 		}
 	}
-}
-
-// TestArrangeCrash stops the world before every operation of a conversion on the disks, and looks at what a crash would leave:
-// every file that has its final name is whole, and of each segment there is a copy or enough shards of one set.
-func TestArrangeCrash(t *testing.T) {
-	for _, way := range arrangeWays {
-		var a *arrangeTest
-		states, dice, armed := 0, rand.New(rand.NewPCG(1, 2)), false
-		look := func(share int) {
-			var after []Member
-			for _, m := range a.members {
-				cfg := vfs.CrashCloneCfg{UnsyncedDataPercent: share, RNG: dice}
-				if share < 0 {
-					cfg.UnsyncedDataPercent = dice.IntN(101)
-				}
-				after = append(after, Member{FS: m.FS.(*vfs.MemFS).CrashClone(cfg), Dir: m.Dir})
-			}
-			for name, b := range a.was {
-				if err := recoverable(t, after, a.l.store, segmentOf(name), b); err != nil {
-					t.Fatalf("%s, after %d states: segment %s: %v", way.name, states, name, err)
-				}
-			}
-			states++
-		}
-		a = newArrangeTest(t, way.members, 2, 2000, func(op fsOp, do func(int) error) error {
-			if armed {
-				for _, share := range []int{0, 50, 100, -1, -1} {
-					look(share)
-				}
-			}
-			return do(op.bytes)
-		})
-		for _, r := range []Redundancy{rs21, way.from} { // what was removed without a sync may come back
-			want(a.l, 3, r)
-			a.all()
-		}
-		want(a.l, way.copies, way.to)
-		for did := true; did; {
-			var err error
-			armed = true
-			did, err = a.l.arrangeStep(t.Context())
-			armed = false
-			if err != nil {
-				t.Fatal(err)
-			}
-			look(0)
-			look(-1)
-		}
-		a.check(way.name, way.copies, way.to)
-		t.Logf("%s: %d states after a crash", way.name, states)
-		if states < 10 {
-			t.Errorf("%s: only %d states", way.name, states)
-		}
-	}
-}
-
-// recoverable returns why a segment cannot be had, byte for byte, from what lies in the directories, or what of it has its
-// final name and is not whole.
-func recoverable(t testing.TB, members []Member, store segment.StoreID, id SegmentID, want string) error {
-	t.Helper()
-	l := &Log{store: store}
-	var list []*member
-	var files []foundShard
-	copies := 0
-	for i, m := range members {
-		list = append(list, &member{fs: m.FS, dir: m.Dir, number: i})
-		names, err := m.FS.List(m.Dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range names {
-			if of, shard, ok := segment.ParseShardName(name); ok && of == id {
-				files = append(files, foundShard{i, shard})
-			}
-		}
-		b, err := readFile(m, segment.Name(id, true))
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			t.Fatal(err)
-		case string(b) != want:
-			return fmt.Errorf("the copy of member %d is not whole", i)
-		default:
-			copies++
-		}
-	}
-	found, err := readShards(list, store, id, files)
-	if err != nil {
-		return err
-	}
-	for f, flaw := range found.flaws {
-		if errors.Is(flaw, segment.ErrDamaged) {
-			return fmt.Errorf("shard %d of member %d: %w", f.shard, f.member, flaw)
-		}
-	}
-	if !found.whole() {
-		if copies > 0 {
-			return nil
-		}
-		return fmt.Errorf("there is no copy, and of the shards only %v", found.at)
-	}
-	x, err := l.newShardSet(&indexed{id: id, length: int64(len(want))}, found.frame.K, found.frame.M)
-	if err != nil {
-		return err
-	}
-	for i, at := range found.at {
-		if at < 0 {
-			continue
-		}
-		f, err := list[at].openShard(id, i)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		x.shards[i] = shardCopy{src: f, m: list[at]}
-		if err := x.checkShard(t.Context(), i, nil, nil); err != nil {
-			return fmt.Errorf("shard %d of member %d: %w", i, at, err)
-		}
-	}
-	got, err := io.ReadAll(io.NewSectionReader(verifiedShards{x}, 0, x.length))
-	if err == nil && string(got) != want {
-		err = errors.New("the shards give other bytes")
-	}
-	return err
 }
 
 // TestArrangeBesideAll has segments kept in one way and another while records are appended and read and segments are dropped:
@@ -977,12 +893,12 @@ func TestArrangeReadFails(t *testing.T) {
 		n := 0
 		for through := false; !through && !t.Failed(); n++ {
 			var hook atomic.Pointer[readHook]
-			var open, reads atomic.Int64
+			var open, reads, under atomic.Int64
 			reads.Store(-1)
 			a := &arrangeTest{t: t, clock: clock.NewManual(time.Unix(1e9, 0)), members: memMembers(way.members), was: image{}}
 			var hooked []Member
 			for i, m := range a.members {
-				hooked = append(hooked, Member{FS: &readFS{FS: m.FS, member: i, hook: &hook, open: &open}, Dir: m.Dir})
+				hooked = append(hooked, Member{FS: &readFS{FS: m.FS, member: i, hook: &hook, open: &open, under: &under}, Dir: m.Dir})
 			}
 			a.open(hooked, 1, 2000)
 			want(a.l, 3, way.from)
@@ -1001,6 +917,7 @@ func TestArrangeReadFails(t *testing.T) {
 				t.Errorf("%s, read %d: %v", way.name, n, err)
 			}
 			a.clock.Advance(restMax)
+			a.bringUp()
 			a.all()
 			a.check(fmt.Sprintf("%s, read %d", way.name, n), way.copies, way.to)
 			if err := a.l.Close(); err != nil {

@@ -91,6 +91,8 @@ func (l *Log) comeBack(i int, home Member) (*member, error) {
 	switch {
 	case err != nil:
 		return say(Absent, "its directory cannot be used", err)
+	case row == nil && f.who != nil && segment.StoreID(f.who.Roster.Store) == l.store:
+		return say(Absent, reasonFormer, nil)
 	case row == nil:
 		return say(Absent, "it is no member yet", nil)
 	case f.unnamed != nil:
@@ -106,7 +108,7 @@ func (l *Log) comeBack(i int, home Member) (*member, error) {
 	case int(f.who.Number) != i+1:
 		return say(Absent, fmt.Sprintf("its directory is that of member %d", f.who.Number), nil)
 	case f.who.ID() != row.ID:
-		return say(Absent, "its directory was replaced by another one", nil)
+		return say(Absent, reasonFormer, nil)
 	}
 	if err := m.acquire(); err != nil {
 		return say(Absent, "its directory cannot be used", errors.Join(err, m.release()))
@@ -382,7 +384,7 @@ func (b *bringing) join() error {
 	k := &b.l.keeper
 	k.writing.Lock()
 	defer k.writing.Unlock()
-	if err := b.l.writable(); err != nil {
+	if err := b.l.changeable(); err != nil {
 		return err
 	}
 	f, err := b.m.look() // what was dropped since is to go

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -66,6 +67,7 @@ func (l *Log) carryOut(c *change) error {
 	if err := l.leaveOut(f); err != nil {
 		return err
 	}
+	l.resume() // where nothing is under way, whoever works again has shown it
 	return l.seal()
 }
 
@@ -124,9 +126,12 @@ func (l *Log) SetRedundancy(_ context.Context, r Redundancy) error {
 }
 
 // settleRules has writing need as many members as the owner asks for, where a start could not write that down because too few
-// were there.
+// were there; and as many as a log of so many members needs, where there were fewer of them, when the new ones are current.
 func (l *Log) settleRules(ms *membership) {
 	want := l.wanted(ms)
+	if n := len(ms.roster.Rows); ms.current.Len() == n {
+		want = roster.LeastFor(n, want)
+	}
 	if want <= ms.roster.Least || ms.current.Len() < want {
 		return
 	}
@@ -182,7 +187,7 @@ func (l *Log) Replace(ctx context.Context, number int, home Member, wipe bool) e
 
 // replaceable returns why a directory must not be put in the place of a member.
 func (l *Log) replaceable(number int, m *member, wipe bool) error {
-	if err := l.writable(); err != nil {
+	if err := l.changeable(); err != nil {
 		return err
 	}
 	ms, highest := l.now(), 0
@@ -234,9 +239,14 @@ func (l *Log) vacate(number int, dir string) error {
 		l.files.forgetMember(m)
 	}
 	t := l.seats.get(number)
-	if !l.letGo(number, &t) && t.out.dir == dir {
+	if l.letGo(number, &t) {
+		return nil
+	}
+	if t.out.dir == dir {
 		return fmt.Errorf("member %d still hangs in an operation of its disk: give another directory, or start again", number+1)
 	}
+	t.out.leaveToDisk()
+	l.seats.set(number, func(s *seat) { s.out = nil })
 	return nil
 }
 
@@ -318,6 +328,8 @@ func (l *Log) Retire(ctx context.Context, number int) error {
 	err = l.change(true, func(ms *membership) (roster.Roster, []*member, error) {
 		next, members := ms.roster.Clone(), slices.Clone(ms.members)
 		next.Rows = slices.DeleteFunc(next.Rows, func(r roster.Row) bool { return r.Number == number+1 })
+		n := len(next.Rows)
+		next.Least = min(next.Least, roster.LeastFor(n, cmp.Or(l.o.MinReplicas, min(2, n))))
 		if number < len(members) {
 			members[number] = nil
 		}
@@ -327,15 +339,12 @@ func (l *Log) Retire(ctx context.Context, number int) error {
 		return err
 	}
 	l.index.forgetMember(number)
-	l.seats.set(number, func(s *seat) { *s = seat{state: Absent, out: s.out} })
+	l.seats.set(number, func(s *seat) { *s = seat{state: Absent} })
 	return nil
 }
 
 // moveAway waits until what a member holds is on others, too, as many as should have it.
 func (l *Log) moveAway(ctx context.Context, number int) error {
-	if l.everywhere() {
-		return nil
-	}
 	if err := l.Rotate(); err != nil {
 		return err
 	}
@@ -354,19 +363,16 @@ func (l *Log) moveAway(ctx context.Context, number int) error {
 	}
 }
 
-// needed reports whether a sealed segment lacks something when a member is gone that it does not lack otherwise.
+// needed reports whether a segment lacks something when a member is gone that it does not lack otherwise.
 func (l *Log) needed(number int) bool {
 	ms := l.now()
-	others := (ms.current | ms.joining).Without(number)
+	others := ms.written().Without(number)
+	enough := min(ms.roster.Copies, others.Len())
 	for _, s := range l.index.all() {
-		if !s.sealed {
-			if s.holders.Has(number) {
-				return true
-			}
+		if (s.holders & others).Len() >= enough {
 			continue
 		}
-		if s.shards != nil && slices.Contains(s.shards, int8(number)) && (s.holders&others).Len() < ms.roster.Copies ||
-			s.shards == nil && s.holders.Has(number) && (s.holders&others).Len() < min(ms.roster.Copies, others.Len()) {
+		if slices.Contains(s.shards, int8(number)) || s.shards == nil && s.holders.Has(number) {
 			return true
 		}
 	}

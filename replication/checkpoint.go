@@ -162,16 +162,31 @@ func (k *keeper) reusable() map[fileContent]segment.File {
 	return out
 }
 
-// writable returns why nothing can be written just now, or any more.
+// writable returns why no records and checkpoints can be written just now, or any more.
 func (l *Log) writable() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.mu.failed == nil && !l.mu.closing && l.mu.unavailable != nil {
+		return l.mu.unavailable
+	}
+	return l.changeableLocked()
+}
+
+// changeable returns why the membership cannot be changed just now, or any more. Where only fewer members are current than are
+// asked for, it can: that is how more become so.
+func (l *Log) changeable() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.changeableLocked()
+}
+
+func (l *Log) changeableLocked() error {
 	switch {
 	case l.mu.failed != nil:
 		return l.mu.failed
 	case l.mu.closing:
 		return ErrClosed
-	case l.mu.unavailable != nil:
+	case l.mu.unavailable != nil && l.mu.halting:
 		return l.mu.unavailable
 	}
 	return nil

@@ -103,7 +103,7 @@ func (l *Log) checkShards(ctx context.Context, id SegmentID, p *pace, report fun
 
 // healShards reads the shards of a segment and writes those anew that are not whole, each on the member that has it. It
 // returns what was written. Errors: a *CorruptError if fewer than K are whole and there is no copy, or if the shards are
-// whole and do not belong together, and those of makeShards.
+// whole and do not belong together, and those of makeShardsClaimed.
 func (l *Log) healShards(ctx context.Context, id SegmentID, p *pace) ([]Repair, error) {
 	release, err := l.claim(ctx, id)
 	if err != nil {

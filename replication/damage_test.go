@@ -93,11 +93,15 @@ func newSample(t testing.TB, n int) sample {
 	for _, m := range members {
 		s.members = append(s.members, imageOf(t, m))
 	}
-	want := []string{"0000000001.seg", "0000000002.seg", "0000000003.open", "MEMBER"}
-	for _, name := range want {
-		if s.members[0][name] == "" || len(s.members[0]) != len(want) {
-			t.Fatalf("the sample holds %v", slices.Collect(maps.Keys(s.members[0])))
+	copies := map[string]int{}
+	for _, im := range s.members {
+		for name := range im {
+			copies[name]++
 		}
+	}
+	want := map[string]int{"0000000001.seg": min(n, 3), "0000000002.seg": min(n, 3), "0000000003.open": min(n, 3), "MEMBER": n}
+	if !maps.Equal(copies, want) {
+		t.Fatalf("the sample holds %v", copies)
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -294,4 +295,47 @@ func (w *faulty) write(l *Log) error {
 		}
 	}
 	return nil
+}
+
+// TestChangeFails fails a change of the membership on one of two members, between records, before the first one and while a segment
+// is open: who asked for it is told, the log halts while the member fails, goes on by itself, and the change can be made then.
+func TestChangeFails(t *testing.T) {
+	for _, records := range []int{0, 1} {
+		synctest.Test(t, func(t *testing.T) {
+			var ill atomic.Bool
+			members := memMembers(2)
+			l, err := Open(hooked(members, func(op fsOp, do func(int) error) error {
+				if op.member == 1 && ill.Load() {
+					return errInjected
+				}
+				return do(op.bytes)
+			}), Options{ScrubEvery: -1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range records {
+				append1(t, l, "meta", "data")
+			}
+			ill.Store(true)
+			err = l.SetRedundancy(t.Context(), Redundancy{})
+			if !errors.Is(err, errInjected) || !strings.Contains(err.Error(), "replica-2") {
+				t.Errorf("%d records: %v", records, err)
+			}
+			synctest.Wait()
+			if err := l.Available(); !errors.Is(err, ErrUnavailable) || l.Failed() != nil {
+				t.Errorf("%d records: available: %v, failed: %v", records, err, l.Failed())
+			}
+			if err := l.SetRedundancy(t.Context(), Redundancy{}); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%d records: while it halts: %v", records, err)
+			}
+			ill.Store(false)
+			awaitIn(t, "available", func() bool { return l.Available() == nil })
+			if err := l.SetRedundancy(t.Context(), Redundancy{}); err != nil {
+				t.Errorf("%d records: %v", records, err)
+			}
+			append1(t, l, "meta", "data")
+			mustClose(t, "change", l)
+			compareMembers(t, "change", members)
+		})
+	}
 }

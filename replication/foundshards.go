@@ -23,9 +23,6 @@ type foundShards struct {
 // whole reports whether the segment can be had from the shards.
 func (f *foundShards) whole() bool { return f.at != nil && f.count() >= f.frame.K }
 
-// complete reports whether no shard is missing.
-func (f *foundShards) complete() bool { return f.at != nil && f.count() == len(f.at) }
-
 // describe says how many shards there are of how many.
 func (f *foundShards) describe() string {
 	if f.at == nil {

@@ -129,7 +129,7 @@ func (l *Log) attendTo(suspects failures) error {
 // Options.StallAfter longer than others, if it can be spared: that one may go on with the step for ever. Nor does it wait when
 // the log is being closed and members hang that cannot be spared.
 func (l *Log) ask(to []*member, s step) failures {
-	a := asking{l: l, step: &s, results: l.results, halting: l.Available() != nil}
+	a := asking{l: l, step: &s, results: l.results, pending: l.asked[:0], halting: l.Available() != nil}
 	if cap(a.results) < len(to) {
 		a.results = make(chan result, max(len(to), 4))
 	}
@@ -142,6 +142,7 @@ func (l *Log) ask(to []*member, s step) failures {
 		m.give(s)
 		a.pending = append(a.pending, m)
 	}
+	l.asked = a.pending
 	a.wait()
 	if len(a.pending) == 0 {
 		l.results = a.results // nobody sends to it any more
@@ -449,6 +450,7 @@ func (l *Log) moreSuspects(f failures) {
 // whose they are need not wait.
 func (l *Log) halt(why error) {
 	l.mu.Lock()
+	l.mu.halting = true
 	if l.mu.unavailable != nil {
 		l.mu.Unlock()
 		return
@@ -481,6 +483,7 @@ func (r *Record) keep() {
 func (l *Log) resume() {
 	short := l.short(l.now())
 	l.mu.Lock()
+	l.mu.halting = false
 	if short != nil && l.mu.unavailable != nil {
 		l.mu.Unlock()
 		return

@@ -268,3 +268,44 @@ func compareMembers(t *testing.T, what string, members []Member) {
 		}
 	}
 }
+
+// TestMuchIsRepairedLater opens a log of which one member has lost nearly everything but its identity: it is open at once, and
+// the member gets the rest while the log takes records.
+func TestMuchIsRepairedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		members := memMembers(3)
+		l := mustOpen(t, members, Options{SegmentBytes: 1000, ScrubEvery: -1})
+		var b book
+		b.append(t, l, 60)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		files, err := contents(members[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range files {
+			if name > "0000000003.seg" {
+				if err := members[1].FS.Remove(members[1].FS.PathJoin(members[1].Dir, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		var done Recovery
+		l = mustOpen(t, members, Options{SegmentBytes: 1000, ScrubEvery: -1, repairAtOpen: 2500, Events: &Events{Recovered: func(r Recovery) { done = r }}})
+		if n := len(done.Repaired); n == 0 || n > 5 {
+			t.Errorf("%d segments were repaired before the log was open, of %d", n, len(files))
+		}
+		if l.Stats().UnderReplicated == 0 {
+			t.Error("nothing lacks a copy")
+		}
+		b.check(t, l)
+		b.append(t, l, 3)
+		awaitIn(t, "whole", func() bool { return l.Stats().UnderReplicated == 0 })
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		b.checkReplay(t, members)
+		compareMembers(t, "at the end", members)
+	})
+}

@@ -1,19 +1,24 @@
-// Package replication is a log of opaque records, kept whole by several members: directories, best on disks of their own,
-// that hold the same bytes. It has never heard of pages.
+// Package replication is a log of opaque records, kept whole by several members: directories, best on disks of their own, all
+// of which hold it where there are up to three, and some of which hold each part of it where there are more. It has never heard
+// of pages.
 //
 // # What it promises
 //
-// Append gives records numbers and order; Next returns a record when it is durable on every member, never before and never
-// out of order. What Next has returned survives a crash at any moment, byte for byte, as long as one member has it. What it
-// has not returned is after a crash either there, whole and in order, or not there; of the not yet returned ones never a
-// later without the earlier. Damage to durable bytes is repaired from another member or reported as ErrCorrupt; it is never
-// taken for the torn end of an unfinished write.
+// Append gives records numbers and order; Next returns a record when it is durable on every current member, of more than three on
+// three of them, never before and never out of order. What Next has returned survives a crash at any moment, byte for byte, and
+// the loss of fewer current members than Options.MinReplicas, of more than three members two at most, and where it is kept in
+// shards as many as have parity. What it has not returned is after a crash either there, whole and in order, or not there; of the
+// not yet returned ones never a later without the earlier. Damage to durable bytes is repaired from another member or reported as
+// ErrCorrupt; it is never taken for the torn end of an unfinished write.
 //
 // A member that fails to write or to sync, or does not answer, is left out: the open segment is sealed where the last record
-// ends that all have, and the next one begins on the members that are left. A member that comes back is brought up to date in
+// ends that was acknowledged, and the next one begins on the members that are left. A member that comes back is brought up to date in
 // the background before it counts again. With fewer than Options.MinReplicas members the log halts: it takes no records, keeps
 // serving reads, and goes on by itself. See the files leave.go and bringup.go, and package roster for why no start can take a
 // member that lacks something for one that has all.
+//
+// Sealed segments are kept as whole copies or as the shards of a Reed-Solomon code; see the file arrange.go. What is damaged is
+// healed when it is read, and everything is read again and again; see heal.go and scrub.go.
 //
 // # How it goes
 //
@@ -22,11 +27,12 @@
 //	                                                    └─► member 2: write, sync ─┘
 //
 // One goroutine, the commit loop, takes what is queued and lays it out; one goroutine for each member writes it and syncs;
-// when all of them have, the batch is visible. All methods are safe for concurrent use, but for what is said at each.
+// when all writers of the segment have, the batch is visible. The commit loop alone changes who the members are. What goes on in
+// the background is the custodian's. All methods are safe for concurrent use, but for what is said at each.
 //
 // # What goes again
 //
-// A log grows until somebody saves a checkpoint, files on every member that stand for the records up to some number; then
+// A log grows until somebody saves a checkpoint, files on up to three members that stand for the records up to some number; then
 // Drop takes segments away that hold only such records. What they held can be had no more: reads and Replay say ErrDropped,
 // and who needs it restores the checkpoint. See the file checkpoint.go for the order in which that reaches the disks. A
 // checkpoint that cannot be written leaves the one before, and the log as it is.
@@ -47,7 +53,8 @@ import (
 	"pagevault/replication/segment"
 )
 
-// Log is an open log. Open starts its goroutines, one for the commit loop and one for each member; Close ends them.
+// Log is an open log. Open starts its goroutines, one for the commit loop, one for each member and those of the custodian; Close
+// ends them, but for one that hangs in a disk.
 //
 // Invariants: a record is in queue, in the batch of the commit loop, or in ready, or was returned by Next, and only moves
 // in this order. queued is the sum of the bytes of the records in queue and batch. Once failed is set, nothing is written.
@@ -64,10 +71,11 @@ type Log struct {
 	arranger  arranger
 	seats     seats
 
-	given   []given   // what Open was given
-	present []*member // of those, the members that are current; what follows is about them, in the same order
-	held    []found   // what they hold
-	plans   []*plan   // what Open makes of it
+	given     []given   // what Open was given
+	present   []*member // of those, the members that are current; what follows is about them, in the same order
+	held      []found   // what they hold
+	plans     []*plan   // what Open makes of it
+	repairing int64     // bytes of segments of which a copy is not whole, though others are
 
 	last LSN // of recovery
 
@@ -83,6 +91,7 @@ type Log struct {
 	created segment.Header // of the segment that was created last
 	tried   uint64         // the highest epoch that a member may have been given
 	results chan result    // of steps, between two of them
+	asked   []*member      // memory for ask
 	stall   clock.Timer    // of steps that take long
 
 	quit    chan struct{} // closed when the log is being closed
@@ -109,6 +118,7 @@ type Log struct {
 		failed   error
 
 		unavailable *UnavailableError // too few members can be written
+		halting     bool              // that is because members fail, and not only because fewer are current than are asked for
 		suspects    failures          // what memberFailed was told
 		changes     []*change         // that somebody waits for
 
@@ -198,7 +208,7 @@ func (l *Log) Stats() Stats {
 		s.DroppedSegments += int(r.To-r.From) + 1
 	}
 	ms := l.now()
-	s.MinReplicas, s.Redundancy = ms.least(), Redundancy{ms.roster.K, ms.roster.M}
+	s.MinReplicas, s.Redundancy = max(ms.least(), l.wanted(ms)), Redundancy{ms.roster.K, ms.roster.M}
 	for _, m := range ms.all() {
 		s.Syncs += m.syncs.Load()
 	}

@@ -70,7 +70,14 @@ func TestAppendReadReopen(t *testing.T) {
 				for _, r := range records {
 					want := bytes.Join(r.Data, nil)
 					got := make([]byte, len(want))
+					s, _, _ := l.index.get(r.At.Segment)
+					if copies := s.holders.Len(); copies != min(n, 3) {
+						t.Fatalf("segment %d has %d copies", s.id, copies)
+					}
 					for i := -1; i < n; i++ {
+						if i >= 0 && !s.holders.Has(i) {
+							continue
+						}
 						read := func() error { return readMember(l, i, got, r.At) }
 						if i < 0 {
 							read = func() error { return l.ReadAt(got, r.At) }

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -164,8 +165,14 @@ func loseSync(t *testing.T, n, at int) (hit bool) {
 		synctest.Wait()
 		w.cutPower()
 	}
-	if err := l.Rotate(); err != nil {
-		t.Fatal(err)
+	err = l.Rotate()
+	for errors.Is(err, ErrUnavailable) {
+		w.cutPower()
+		awaitIn(t, w.what+": available", func() bool { return l.Available() == nil })
+		err = l.Rotate()
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", w.what, err)
 	}
 	w.cutPower()
 	append1(t, l, "meta 6", "data")

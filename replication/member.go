@@ -45,6 +45,7 @@ type member struct {
 	stopped chan struct{} // closed when run has ended
 	working atomic.Bool   // a step is under way
 	left    atomic.Bool   // it was left out: a step that is under way ends at the next system call
+	adrift  atomic.Bool   // it is left to its disk
 
 	file   vfs.File    // the open segment; nil if there is none
 	pos    int64       // where in file the next Write goes
@@ -272,6 +273,9 @@ func (m *member) finish(s step) (string, error) {
 // has failed is not to be believed. Where there is no such file the segment was not created, or is sealed.
 func (m *member) reopen(id SegmentID) error {
 	m.closeFile()
+	if err := m.sameDirectory(); err != nil {
+		return err
+	}
 	if id == 0 {
 		return nil
 	}
@@ -414,7 +418,7 @@ func (m *member) stop() (ended bool) {
 	if m.steps == nil {
 		return true
 	}
-	if m.working.Load() {
+	if m.working.Load() || m.adrift.Load() {
 		return false
 	}
 	close(m.steps)
@@ -425,6 +429,9 @@ func (m *member) stop() (ended bool) {
 
 // leaveToDisk ends the member's goroutine and closes what is open when its disk answers, and does not wait for that.
 func (m *member) leaveToDisk() {
+	if m.adrift.Swap(true) {
+		return
+	}
 	close(m.steps)
 	go func() {
 		<-m.stopped

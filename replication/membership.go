@@ -44,6 +44,14 @@ func (ms *membership) member(i int) *member {
 	return ms.members[i]
 }
 
+// rows returns those who are members, whatever their state.
+func (ms *membership) rows() (s Set) {
+	for i := range ms.roster.Rows {
+		s = s.With(ms.roster.Rows[i].Number - 1)
+	}
+	return s
+}
+
 // State is what a member is to the log just now.
 type State uint8
 

@@ -136,7 +136,11 @@ func (l *Log) open(unusable []error) error {
 	if next == nil && !v.Writable(v.Roster.Least) {
 		return l.openHalted(v)
 	}
-	manifest, err := l.examined()
+	through := LSN(v.Roster.Through)
+	if next != nil { // by force
+		through = 0
+	}
+	manifest, err := l.examined(through)
 	if err != nil {
 		return err
 	}
@@ -343,7 +347,8 @@ func (l *Log) decide() (v *roster.Verdict, next *roster.Roster, err error) {
 		of = append(of, i)
 	}
 	v, err = roster.Decide(seen)
-	if l.o.ForceMinority && (errors.Is(err, roster.ErrMinority) || errors.Is(err, roster.ErrHistories)) {
+	short := errors.Is(err, roster.ErrMinority) || errors.Is(err, roster.ErrHistories) || err == nil && !v.Writable(v.Roster.Least)
+	if l.o.ForceMinority && short {
 		var history roster.History
 		rand.Read(history[:])
 		var forced roster.Roster
@@ -441,7 +446,7 @@ func (l *Log) seat(v *roster.Verdict) {
 		case g.stands == roster.IsForeign:
 			t.state, t.reason = Foreign, "its directory has another history of the log"
 		case g.stands == roster.IsFormer:
-			t.state, t.reason = Absent, "its directory was replaced by another one"
+			t.state, t.reason = Absent, reasonFormer
 		default:
 			t.state, t.reason = Behind, "out of date"
 		}
@@ -456,6 +461,9 @@ func (l *Log) seat(v *roster.Verdict) {
 	l.store = r.Store
 	l.membership.Store(ms)
 }
+
+// reasonFormer is what is said of a directory whose member was retired, or has another one.
+const reasonFormer = "its directory was a member's once, and is none any more"
 
 // strangeness says what a directory without an identity is.
 func (g *given) strangeness(r *roster.Roster, at int) string {
@@ -473,13 +481,11 @@ func (g *given) strangeness(r *roster.Roster, at int) string {
 // begin writes the roster that the log goes on with, where that is another one than the present members have. It comes before
 // any repair: what a member that is missing now has must not be taken for a copy by a start that finds it.
 func (l *Log) begin(v *roster.Verdict, next *roster.Roster, manifest *segment.Manifest) error {
-	through := l.planned(manifest)
-	if through < LSN(v.Roster.Through) && next == nil {
-		return &CorruptError{Reason: fmt.Sprintf("record %d was durable once, and the records end with %d", v.Roster.Through, through)}
-	}
-	ms := l.now()
-	if next == nil {
-		if next = l.nextRoster(v, through); next == nil {
+	ms, proven := l.now(), l.proven(manifest)
+	if next != nil {
+		next.Through = uint64(proven)
+	} else {
+		if next = l.nextRoster(v, proven); next == nil {
 			l.tried = max(v.Top, v.Roster.Epoch)
 			return nil
 		}
@@ -487,7 +493,6 @@ func (l *Log) begin(v *roster.Verdict, next *roster.Roster, manifest *segment.Ma
 			return err
 		}
 	}
-	next.Through = uint64(through)
 	l.tried = next.Epoch
 	invariant.Check(next.Current() == ms.current, "members %b are present, and %b current", ms.current, next.Current())
 	for _, r := range []roster.Roster{*next, next.Settle()} {
@@ -548,9 +553,10 @@ func (l *Log) promise(v *roster.Verdict, epoch uint64) error {
 // openHalted opens a log of which so few members are there that no other roster can be written, for reading only: a member
 // that comes back might have gone on without these.
 func (l *Log) openHalted(v *roster.Verdict) error {
-	why := fmt.Errorf("of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again",
+	why := fmt.Errorf("of the %d members that were current last %d are present, and %d are needed: mount the disks of the others and start again, "+
+		"or, if they are gone for good, with --force-minority",
 		v.Roster.Current().Len(), v.Present.Len(), v.Roster.Least)
 	l.mu.failed = &UnavailableError{Since: l.o.Clock.Now(), Reason: withReasons(why, l.unusable()).Error()}
 	close(l.stopped)
-	return l.survey()
+	return l.survey(LSN(v.Roster.Through))
 }

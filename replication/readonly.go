@@ -50,12 +50,13 @@ func (l *Log) openReadOnly() error {
 		return err
 	}
 	l.seat(v)
-	return l.survey()
+	return l.survey(LSN(v.Roster.Through))
 }
 
-// survey is recover without repairs: it fills the index with the segments as they would be after these.
-func (l *Log) survey() error {
-	manifest, err := l.examined()
+// survey is recover without repairs, for records that must not end before through: it fills the index with the segments as they
+// would be after these.
+func (l *Log) survey(through LSN) error {
+	manifest, err := l.examined(through)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -84,7 +85,7 @@ const (
 	keep    action = iota // it is as it should be
 	patch                 // complete the unsealed file where it lies, and seal it
 	rebuild               // write a new file, and rename it
-	none                  // there is none, and need not be
+	none                  // there is none, or it can wait until the log is open
 	discard               // it is of no use: shards are whole
 )
 
@@ -104,13 +105,20 @@ type copyState struct {
 	paced *pacedFile
 }
 
-// examined decides what all segments should be, and changes nothing.
-func (l *Log) examined() (*segment.Manifest, error) {
+// examined decides what all segments should be, and changes nothing. The records must not end before through, the last one that
+// the members say was durable once.
+func (l *Log) examined(through LSN) (*segment.Manifest, error) {
 	manifest, err := newestManifest(l.present, l.held)
-	if err == nil {
-		l.plans, err = l.examine(l.held, manifest)
+	if err != nil {
+		return manifest, err
 	}
-	return manifest, err
+	if l.plans, err = l.examine(l.held, manifest); err != nil {
+		return manifest, err
+	}
+	if last := l.planned(manifest); last < through {
+		return manifest, &CorruptError{Reason: fmt.Sprintf("record %d was durable once, and the records end with %d", through, last)}
+	}
+	return manifest, nil
 }
 
 // planned returns the last record that there will be when the plans are carried out.
@@ -120,6 +128,19 @@ func (l *Log) planned(manifest *segment.Manifest) (last LSN) {
 	}
 	for _, p := range l.plans {
 		last = max(last, p.first+LSN(p.count)-1)
+	}
+	return last
+}
+
+// proven returns the last record that is known to have been durable: what may only be in the page cache is not.
+func (l *Log) proven(manifest *segment.Manifest) (last LSN) {
+	for _, r := range manifest.Dropped {
+		last = max(last, r.Last)
+	}
+	for _, p := range l.plans {
+		if last = max(last, p.first-1); p.trailer != nil {
+			last = max(last, p.first+LSN(p.count)-1)
+		}
 	}
 	return last
 }
@@ -225,7 +246,7 @@ func (e *examination) examine(all []found, id SegmentID, first LSN, readers []se
 	if err := e.agree(); err != nil || e.p.remove {
 		return &e.p, err
 	}
-	if e.complete() {
+	if e.complete() || e.later() {
 		return &e.p, nil
 	}
 	if err := e.walk(); err != nil {
@@ -421,6 +442,39 @@ func (e *examination) complete() bool {
 	}
 	e.p.data = data
 	e.p.count, e.p.end, e.p.length = int(t.Count), int64(t.End), int64(t.Length)
+	return true
+}
+
+// repairAtOpenMax bounds the bytes of sealed segments that Open repairs, though others have them whole: about ten seconds on a
+// slow disk. A member that lacks much gets the rest in the background, by arranging, while the log is open.
+const repairAtOpenMax = 1 << 30
+
+// later leaves copies that are not whole for when the log is open, where a copy is whole and enough has been repaired already.
+func (e *examination) later() bool {
+	whole, longest := -1, int64(0)
+	for i, c := range e.copies {
+		longest = max(longest, c.size)
+		if c.names.sealed && c.header != nil && c.tabled {
+			whole = i
+		}
+	}
+	if whole < 0 {
+		return false
+	}
+	if e.l.repairing += longest; e.l.repairing <= cmp.Or(e.l.o.repairAtOpen, repairAtOpenMax) {
+		return false
+	}
+	t := e.p.trailer
+	data, err := e.copies[whole].reader.DataBytes(t)
+	if err != nil {
+		return false
+	}
+	e.p.data, e.p.count, e.p.end, e.p.length = data, int(t.Count), int64(t.End), int64(t.Length)
+	for i, c := range e.copies {
+		if !c.names.sealed || c.header == nil || !c.tabled {
+			e.p.copies[i].do = none
+		}
+	}
 	return true
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -19,7 +18,7 @@ const copyBytes = 256 << 10
 // back by a crash.
 func (m *member) tidy(temps []string) error {
 	for _, name := range temps {
-		if name == segment.IdentityName+segment.TempSuffix || name == segment.ManifestName+segment.TempSuffix || strings.Trim(name, "0123456789") == segment.TempSuffix {
+		if _, ours := tempOf(name); ours || name == segment.IdentityName+segment.TempSuffix || name == segment.ManifestName+segment.TempSuffix {
 			if err := m.fs.Remove(m.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return &MemberError{Dir: m.dir, Op: "remove " + name, Err: err}
 			}

@@ -16,27 +16,17 @@ import (
 	"pagevault/replication/segment"
 )
 
-// makeShards writes shards of a sealed segment, k of data and m of parity in all, each on the member that it is for, from a
-// whole copy or else from k other shards. What other shards the segment has already stay, but if there is a copy they are
-// written again too: of shards that a crash has left nobody knows how they are.
+// makeShardsClaimed writes shards of a sealed segment, of which the caller has the claim, k of data and m of parity in all, each
+// on the member that it is for, from a whole copy or else from k other shards. What other shards the segment has already stay,
+// but if there is a copy they are written again too: of shards that a crash has left nobody knows how they are.
 //
 // Each shard is written under another name, synced, read back and checked, against its own checksums and against the others;
-// of shards made from a copy all records are read. Only then they get their names. So a crash at any moment, or an error,
-// leaves what was there before and perhaps some new shards that are whole, but for files that tidy removes. When it returns
-// nil the shards are durable and the index has them; copies are still there.
+// of shards made from a copy all records are read. Only then they get their names. So a crash at any moment leaves what was
+// there before and perhaps some new shards that are whole, but for files that tidy removes; so does an error, on a member that
+// does not even let files be removed. When it returns nil the shards are durable and the index has them; copies are still there.
 //
 // It may run beside readers and beside Drop. Errors: ErrDropped if the segment is not there any more, a *MemberError for what
 // a member that was to get a shard did, a *CorruptError if the bytes can be had from nobody, and that of ctx.
-func (l *Log) makeShards(ctx context.Context, id SegmentID, k, m int, where []placement.At, p *pace) error {
-	release, err := l.claim(ctx, id)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return l.makeShardsClaimed(ctx, id, k, m, where, p)
-}
-
-// makeShardsClaimed is makeShards for who has the claim.
 func (l *Log) makeShardsClaimed(ctx context.Context, id SegmentID, k, m int, where []placement.At, p *pace) error {
 	s, ok, dropped := l.index.get(id)
 	switch {
@@ -55,7 +45,7 @@ func (l *Log) makeShardsClaimed(ctx context.Context, id SegmentID, k, m int, whe
 	return err
 }
 
-// sharder is the work of one makeShards.
+// sharder is the work of one makeShardsClaimed.
 type sharder struct {
 	l    *Log
 	ctx  context.Context
@@ -426,26 +416,14 @@ func (r pacedShards) ReadAt(p []byte, off int64) (int, error) {
 
 // publish gives the shards their names and lets the index know.
 func (w *sharder) publish() error {
-	id := w.s.id
 	if err := w.ctx.Err(); err != nil {
 		return err
 	}
-	for i := range w.making.All() {
-		n := &w.shards[i]
-		temp := n.temp
-		n.temp = nil
-		if err := temp.Close(); err != nil {
-			return w.fail(i, "close", err)
-		}
-		if err := n.m.rename(segment.ShardTempName(id, i), segment.ShardName(id, i)); err != nil {
-			return w.fail(i, "rename", err)
-		}
+	if err := w.place(); err != nil {
+		w.takeBack()
+		return err
 	}
-	for i := range w.making.All() {
-		if err := w.shards[i].m.syncDir(); err != nil {
-			return w.fail(i, "sync directory for", err)
-		}
-	}
+	id := w.s.id
 	at := make([]int8, len(w.shards))
 	for i := range at {
 		if at[i] = -1; w.shards[i].m != nil {
@@ -473,6 +451,39 @@ func (w *sharder) publish() error {
 		}
 	}
 	return nil
+}
+
+// place gives the shards their names, durably.
+func (w *sharder) place() error {
+	for i := range w.making.All() {
+		n := &w.shards[i]
+		temp := n.temp
+		n.temp = nil
+		if err := temp.Close(); err != nil {
+			return w.fail(i, "close", err)
+		}
+		if err := n.m.rename(segment.ShardTempName(w.s.id, i), segment.ShardName(w.s.id, i)); err != nil {
+			return w.fail(i, "rename", err)
+		}
+	}
+	for i := range w.making.All() {
+		if err := w.shards[i].m.syncDir(); err != nil {
+			return w.fail(i, "sync directory for", err)
+		}
+	}
+	return nil
+}
+
+// takeBack removes shards of which the index will not know, so that none is left where the next attempt puts none. A member that
+// does not let it is one that is brought up, and then they go; or the next Open finds them.
+func (w *sharder) takeBack() {
+	for i := range w.making.All() {
+		m := w.shards[i].m
+		if i < len(w.s.shards) && int(w.s.shards[i]) == m.number {
+			continue // it is one more time what is there
+		}
+		_ = m.removeShard(w.s.id, i)
+	}
 }
 
 // removeShard removes a shard that somebody else has now. That need not be durable: one that comes back is removed again.

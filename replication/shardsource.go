@@ -96,9 +96,6 @@ func (l *Log) shardFailed(s *indexed, m *member, i int, off int64, err error) {
 	l.readFailed(m, Position{Segment: s.id, Offset: uint32(off)}, why)
 }
 
-// size is the length of the segment's file.
-func (x *shardSet) size() int64 { return x.length }
-
 // ReadAt reads bytes of the segment straight from the data shards, unchecked. Of a shard that cannot be read they are made
 // from others, which are checked.
 func (x *shardSet) ReadAt(p []byte, off int64) (int, error) { return x.read(p, off, x.straight) }

@@ -105,6 +105,8 @@ type Options struct {
 	ForceMinority bool
 	// Passive leaves out what goes on in the background by itself. For tests.
 	Passive bool
+
+	repairAtOpen int64 // instead of repairAtOpenMax, in tests; 0: that
 }
 
 // Events are optional callbacks for logs and metrics. They are called without locks held, by the goroutine that Open,
@@ -229,13 +231,16 @@ var (
 
 // CorruptError says where durable bytes are lost. It wraps ErrCorrupt.
 type CorruptError struct {
-	Member string // directory where the bytes were looked for; "" when no member has them
-	At     Position
+	Member string   // directory where the bytes were looked for; "" when no member has them
+	At     Position // zero: nowhere in particular
 	Reason string
 }
 
 func (e *CorruptError) Error() string {
 	where := "every member"
+	if e.At == (Position{}) {
+		return fmt.Sprintf("%v: %s", ErrCorrupt, e.Reason)
+	}
 	if e.Member != "" {
 		where = e.Member
 	}

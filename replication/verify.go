@@ -390,6 +390,9 @@ func (v *verification) offline(l *Log) error {
 			next = after
 		}
 	}
+	if through := LSN(l.now().roster.Through); next > 0 && next <= through && v.o.Report != nil {
+		v.o.Report(Problem{Member: -1, Lost: true, Reason: fmt.Sprintf("record %d was durable once, and the records end with %d", through, next-1)})
+	}
 	if err := v.checkpoint(manifest); err != nil {
 		return err
 	}

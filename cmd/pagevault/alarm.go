@@ -178,7 +178,7 @@ func disks(all []blobstore.Health) []disk {
 			if m.State != blobstore.MemberCurrent {
 				d.accounts++
 			}
-			if badness(m.State) > badness(d.worst.State) {
+			if is, was := badness(m.State), badness(d.worst.State); is > was || is == was && d.worst.Error == "" {
 				d.worst = m
 			}
 		}
@@ -243,6 +243,14 @@ func (w *watch) describe(worse []disk, all []blobstore.Health) string {
 			todo = append(todo, t)
 		}
 	}
+	if len(what) == 0 { // those that cannot be spared are not left out, they are tried again
+		for _, d := range disks(all) {
+			if d.worst.Error != "" {
+				what = append(what, fmt.Sprintf("%s cannot be written: %s", d.name(), d.worst.Error))
+			}
+		}
+		todo = []string{"It is tried again every second"}
+	}
 	if len(what) == 0 {
 		what, todo = []string{"too few members can be written"}, []string{"This shows which: " + w.command("member", "list")}
 	}
@@ -292,7 +300,7 @@ func meaning(all []blobstore.Health) string {
 	for i := range all {
 		h, n := &all[i], 0
 		for _, m := range h.Members {
-			if m.State == blobstore.MemberCurrent {
+			if m.State == blobstore.MemberCurrent && m.Error == "" {
 				n++
 			}
 		}
@@ -302,7 +310,7 @@ func meaning(all []blobstore.Health) string {
 	}
 	switch {
 	case slices.ContainsFunc(all, func(h blobstore.Health) bool { return !h.Writable }):
-		return fmt.Sprintf("WRITES ARE REFUSED until %s work, and %d of %d do; reads go on", plural(int64(least), "member"), left, of)
+		return fmt.Sprintf("WRITES ARE REFUSED until %d of the %s work, and %d do; reads go on", least, plural(int64(of), "member"), left)
 	case left <= least:
 		return fmt.Sprintf("Still %s; writes go on, but one more failure stops them", shownCopies(left, of))
 	}

@@ -56,7 +56,7 @@ func TestWatch(t *testing.T) {
 
 	// Another one meanwhile is another line, and stops writes.
 	f(alarmAgain, []string{"absent current current"}, "ERROR", "member 1 (/disk1) is absent", "Mount its disk again, or put an empty one there and run: pagevault member replace 1")
-	f(time.Second, []string{"absent current behind !"}, "ERROR", "member 3 (/disk3) is behind", "WRITES ARE REFUSED until 2 members work, and 1 of 3 do; reads go on")
+	f(time.Second, []string{"absent current behind !"}, "ERROR", "member 3 (/disk3) is behind", "WRITES ARE REFUSED until 2 of the 3 members work, and 1 do; reads go on")
 	f(time.Second, []string{"absent current behind !"}, "")
 	f(time.Second, []string{"absent current current"}, "")
 	f(time.Second, []string{"absent current behind !"}, "ERROR", "WRITES ARE REFUSED")

@@ -64,14 +64,16 @@ func putBlob(ts *testscript.TestScript, neg bool, args []string) {
 
 func readBack(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 4 {
-		ts.Fatalf("usage: readback DIR KEYFILE BLOB PAGES")
+		ts.Fatalf("usage: readback DIRS KEYFILE BLOB PAGES")
 	}
-	dir, name := ts.MkAbs(args[0]), args[2]
+	dirs, err := filepath.Glob(ts.MkAbs(args[0]))
+	ts.Check(err)
+	name := args[2]
 	pages, err := strconv.Atoi(args[3])
 	ts.Check(err)
 	key, err := readMasterKey(ts.MkAbs(args[1]))
 	ts.Check(err)
-	store, err := formatreader.Open(dir, key[:])
+	store, err := formatreader.Open(dirs, key[:])
 	ts.Check(err)
 	blobs, err := store.Blobs()
 	ts.Check(err)
@@ -86,7 +88,7 @@ func readBack(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return
 	}
-	ts.Fatalf("%s holds no blob %s", dir, name)
+	ts.Fatalf("%s holds no blob %s", args[0], name)
 }
 
 // scriptBytes returns bytes that do not compress and follow from a name.

@@ -4,15 +4,17 @@
 //
 // A member's directory holds
 //
-//	MEMBER            who this directory is (Identity)
+//	MEMBER            who this directory is, and who all the members are (Member)
+//	SCRUB             how far the reading of everything is (Scrub)
 //	LOCK              held by the process that has the log open; always empty
 //	0000000001.seg    a sealed segment: immutable, ends in a footer
 //	0000000002.open   the segment being written: header and records, no footer yet
+//	0000000001.rs02   a shard of a sealed segment (Shard)
 //	CHECKPOINT        which files stand for the first records, and which segments were dropped (Manifest)
 //	checkpoint/       these files
-//	*.tmp             being written by a repair or by the making of MEMBER or CHECKPOINT; means nothing, may be removed
+//	*.tmp             being written, to be renamed; means nothing, may be removed
 //
-// and every member of a log holds the same bytes under the same names.
+// and what several members of a log have under the same name, but for MEMBER and SCRUB, is the same byte for byte.
 package segment
 
 import (
@@ -262,7 +264,7 @@ func ParseHeader(b []byte) (Header, error) {
 //	20  4  length of Data
 //	24  4  CRC-32C of Meta
 //	28  4  CRC-32C of Data
-//	32  4  durable: every byte of the segment below this offset was on all members' disks when the record was written
+//	32  4  durable: every byte of the segment below this offset was on the disks of all its writers when the record was written
 //	36  4  CRC-32C of store id, segment id and the 36 bytes before
 //
 // Since the checksum covers log, segment and offset, a header is valid only where it was written: bytes of another
@@ -365,7 +367,7 @@ func parseEntry(b []byte) Entry {
 }
 
 // Trailer is the last 64 bytes of a sealed segment. The footer is the table of records, which starts at End, then zeros,
-// then the trailer. The zeros are there when a crash had left bytes beyond the footer's natural end: files are never
+// then the trailer. The zeros are there when a crash or a failed write had left bytes beyond the footer's natural end: files are never
 // shortened, so the footer is moved out to cover them.
 //
 //	 0  8  magic "PVSEGEND"

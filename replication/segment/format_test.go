@@ -124,6 +124,49 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestRewind lays out records, forgets the last ones, whose writing has failed, and seals: what was written of them lies under the
+// footer, and the segment is that of the records before.
+func TestRewind(t *testing.T) {
+	for _, lost := range []int{1, 20, 300, 5000} {
+		var w Writer
+		var b Buffers
+		w.Reset(testHeader)
+		file := testHeader.Append(nil)
+		add := func(lsn LSN, data string) {
+			b.Reset()
+			src := Source{LSN: lsn, Data: [][]byte{[]byte(data)}, DataLen: int64(len(data)), MetaCRC: Checksum(0, nil), DataCRC: Checksum(0, []byte(data))}
+			w.Append(&b, &src, w.End())
+			for _, p := range b.Slices() {
+				file = append(file, p...)
+			}
+		}
+		add(testHeader.First, "kept")
+		mark := w.Mark()
+		add(testHeader.First+1, strings.Repeat("x", lost))
+		wrote := w.End()
+		w.Rewind(mark)
+		if w.End() != mark.End() || w.Count() != 1 || w.DataBytes() != 4 {
+			t.Fatalf("%d bytes: end %d, %d records of %d bytes", lost, w.End(), w.Count(), w.DataBytes())
+		}
+		footer := w.AppendFooter(nil, wrote)
+		if end := w.End() + int64(len(footer)); end < wrote || end > max(Padded(wrote), FileBytes(w.End(), 1)) {
+			t.Fatalf("%d bytes: the file ends at %d, and was written up to %d", lost, end, wrote)
+		}
+		file = append(file[:w.End()], footer...)
+		r := NewReader(strings.NewReader(string(file)), int64(len(file)), testStore, testHeader.ID)
+		tr, err := r.Trailer()
+		if err == nil {
+			err = r.CheckTable(&tr)
+		}
+		if err != nil || tr.Count != 1 || int64(tr.End) != mark.End() {
+			t.Fatalf("%d bytes: %+v %v", lost, tr, err)
+		}
+		if h, err := r.Record(HeaderBytes); err != nil || h.LSN != testHeader.First || h.End() != mark.End() {
+			t.Fatalf("%d bytes: %+v %v", lost, h, err)
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	f := func(name string, id ID, sealed, ok bool) {
 		t.Helper()

@@ -50,7 +50,7 @@ func TestKeptStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Open(filepath.Join(dir, "member"), keptKey[:])
+	s, err := Open([]string{filepath.Join(dir, "member")}, keptKey[:])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,7 +153,7 @@ func writeKept(t *testing.T) {
 	for _, key := range slices.Sorted(maps.Keys(w.blobs)) {
 		t.Logf("%q: %d bytes", key, len(w.blobs[key]))
 	}
-	s, err := Open(filepath.Join(dir, "member"), keptKey[:])
+	s, err := Open([]string{filepath.Join(dir, "member")}, keptKey[:])
 	w.ok(err)
 	blobs, err := s.Blobs()
 	w.ok(err)

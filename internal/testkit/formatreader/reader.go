@@ -1,6 +1,7 @@
-// Package formatreader reads the blobs of a store from one member's directory. It is written from docs/on-disk-format.md
-// alone, shares no code with the program that writes, and keeps everything simple: it shows that the page is enough to
-// write a reader, and that what was written long ago can still be read. It reads stores from which no segment was dropped.
+// Package formatreader reads the blobs of a store from the directories of its members. It is written from
+// docs/on-disk-format.md alone, shares no code with the program that writes, and keeps everything simple: it shows that the page
+// is enough to write a reader, and that what was written long ago can still be read. It reads stores from which no segment was
+// dropped, and a shard of which a block is damaged counts as missing.
 package formatreader
 
 import (
@@ -24,10 +25,11 @@ func crc(p ...[]byte) (sum uint32) {
 	return sum
 }
 
-// Store is what a member's directory holds.
+// Store is what the directories of a store's members hold.
 type Store struct {
-	dir      string
-	segments map[uint32][]byte // whole files
+	id       [16]byte
+	members  []*member         // that are current
+	segments map[uint32][]byte // header and records, and what may lie behind
 	frames   map[uint64]*frame
 	volumes  map[uint64]*volume
 	sessions map[uint64][32]byte // salts
@@ -78,68 +80,64 @@ type volume struct {
 	frozen     map[uint64]map[uint64]region
 }
 
-// Open reads the log in a member's directory and carries out its records. master is the master key, nil if the store has
-// none.
-func Open(dir string, master []byte) (*Store, error) {
-	s := &Store{dir: dir, segments: map[uint32][]byte{}, frames: map[uint64]*frame{}, volumes: map[uint64]*volume{},
+// Open reads the log that the members in the given directories hold, in any order, and carries out its records. It refuses
+// directories that may lack what others have. master is the master key, nil if the store has none.
+func Open(dirs []string, master []byte) (*Store, error) {
+	s := &Store{segments: map[uint32][]byte{}, frames: map[uint64]*frame{}, volumes: map[uint64]*volume{},
 		sessions: map[uint64][32]byte{}, rows: map[string][]byte{}, moved: map[place]place{}}
-	id, err := s.identity()
+	members, roster, err := currentMembers(dirs)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.manifest(id); err != nil {
-		return nil, err
-	}
-	names, err := s.segmentFiles()
-	if err != nil {
-		return nil, err
-	}
-	for i, name := range names {
-		if err := s.readSegment(uint32(i+1), name, id, master); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+	s.id, s.members = roster.store, members
+	var last uint32
+	for _, m := range members {
+		if err := s.manifest(m.dir); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.dir, err)
 		}
+		newest, err := newestSegment(m.dir)
+		if err != nil {
+			return nil, err
+		}
+		last = max(last, newest)
+	}
+	for number := uint32(1); number <= last; number++ {
+		if err := s.readSegment(number, number == last, master); err != nil {
+			return nil, fmt.Errorf("segment %d: %w", number, err)
+		}
+	}
+	if s.lastLSN < roster.through {
+		return nil, fmt.Errorf("record %d was durable once, and the records end with %d", roster.through, s.lastLSN)
 	}
 	return s, nil
 }
 
 // head checks a frame of 64 bytes.
-func head(p []byte, magic string) error {
+func head(p []byte, magic string, version uint32) error {
 	switch {
 	case len(p) < 64 || string(p[:8]) != magic:
 		return fmt.Errorf("no %s", magic)
 	case crc(p[:60]) != binary.LittleEndian.Uint32(p[60:]):
 		return fmt.Errorf("%s is damaged", magic)
-	case binary.LittleEndian.Uint32(p[8:]) != 1:
+	case binary.LittleEndian.Uint32(p[8:]) != version:
 		return fmt.Errorf("%s has format version %d", magic, binary.LittleEndian.Uint32(p[8:]))
 	}
 	return nil
 }
 
-// identity returns the id of the store.
-func (s *Store) identity() (id [16]byte, err error) {
-	p, err := os.ReadFile(filepath.Join(s.dir, "MEMBER"))
-	if err == nil {
-		err = head(p, "PVMEMBER")
-	}
-	if err != nil {
-		return id, err
-	}
-	return [16]byte(p[16:]), nil
-}
-
 // manifest refuses stores that have dropped segments.
-func (s *Store) manifest(id [16]byte) error {
-	p, err := os.ReadFile(filepath.Join(s.dir, "CHECKPOINT"))
+func (s *Store) manifest(dir string) error {
+	p, err := os.ReadFile(filepath.Join(dir, "CHECKPOINT"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err == nil {
-		err = head(p, "PVCHECKP")
+		err = head(p, "PVCHECKP", 1)
 	}
 	switch {
 	case err != nil:
 		return err
-	case [16]byte(p[16:]) != id:
+	case [16]byte(p[16:]) != s.id:
 		return errors.New("CHECKPOINT is of another log")
 	case crc(p[64:len(p)-4]) != binary.LittleEndian.Uint32(p[len(p)-4:]):
 		return errors.New("CHECKPOINT is damaged")
@@ -147,120 +145,6 @@ func (s *Store) manifest(id [16]byte) error {
 		return errors.New("segments were dropped: this reader does not read checkpoints")
 	}
 	return nil
-}
-
-// segmentFiles returns the names of the segments, in order: the .seg of each number, else the .open.
-func (s *Store) segmentFiles() ([]string, error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, err
-	}
-	byNumber := map[string]string{}
-	for _, e := range entries {
-		number, kind, _ := strings.Cut(e.Name(), ".")
-		if len(number) != 10 || strings.Trim(number, "0123456789") != "" {
-			continue
-		}
-		if kind == "seg" || kind == "open" && byNumber[number] == "" {
-			byNumber[number] = e.Name()
-		}
-	}
-	var names []string
-	for i := 1; len(names) < len(byNumber); i++ {
-		name := byNumber[fmt.Sprintf("%010d", i)]
-		if name == "" {
-			return nil, fmt.Errorf("segment %d is missing", i)
-		}
-		names = append(names, name)
-	}
-	return names, nil
-}
-
-// readSegment carries out the records of a segment.
-func (s *Store) readSegment(number uint32, name string, id [16]byte, master []byte) error {
-	p, err := os.ReadFile(filepath.Join(s.dir, name))
-	if err != nil {
-		return err
-	}
-	if err := head(p, "PVSEGLOG"); err != nil {
-		return err
-	}
-	if binary.LittleEndian.Uint32(p[12:]) != number || [16]byte(p[16:]) != id || binary.LittleEndian.Uint64(p[32:]) != s.lastLSN+1 {
-		return errors.New("the header is of another segment")
-	}
-	s.segments[number] = p
-	end := len(p)
-	sealed := strings.HasSuffix(name, ".seg")
-	if sealed {
-		if end, err = trailer(p, number, id, s.lastLSN+1); err != nil {
-			return err
-		}
-	}
-	at := 64
-	for at < end {
-		size, err := s.record(p, at, end, number, id, master)
-		if err != nil {
-			if !sealed {
-				break // the end of what is whole
-			}
-			return fmt.Errorf("record at %d: %w", at, err)
-		}
-		at += size
-	}
-	return nil
-}
-
-// trailer checks the end of a sealed segment and returns where its records end.
-func trailer(p []byte, number uint32, id [16]byte, first uint64) (end int, err error) {
-	t := p[max(0, len(p)-64):]
-	if err := head(t, "PVSEGEND"); err != nil {
-		return 0, err
-	}
-	count := int(binary.LittleEndian.Uint32(t[40:]))
-	end = int(binary.LittleEndian.Uint32(t[44:]))
-	switch {
-	case binary.LittleEndian.Uint32(t[12:]) != number || [16]byte(t[16:]) != id || binary.LittleEndian.Uint64(t[32:]) != first:
-		return 0, errors.New("the trailer is of another segment")
-	case int(binary.LittleEndian.Uint32(t[52:])) != len(p) || end < 64 || end+12*count > len(p)-64:
-		return 0, errors.New("the trailer is of another file")
-	case crc(p[end:len(p)-64]) != binary.LittleEndian.Uint32(t[48:]):
-		return 0, errors.New("the footer is damaged")
-	}
-	return end, nil
-}
-
-// record checks a record and carries it out. It returns its length with the padding.
-func (s *Store) record(p []byte, at, end int, number uint32, id [16]byte, master []byte) (size int, err error) {
-	if at+40 > end {
-		return 0, errors.New("cut")
-	}
-	h := p[at : at+40]
-	m, d := int(binary.LittleEndian.Uint32(h[16:])), int(binary.LittleEndian.Uint32(h[20:]))
-	size = (40 + m + d + 7) &^ 7
-	var n [4]byte
-	binary.LittleEndian.PutUint32(n[:], number)
-	switch {
-	case string(h[:3]) != "PVR" || h[3] != 1:
-		return 0, errors.New("no record")
-	case crc(id[:], n[:], h[:36]) != binary.LittleEndian.Uint32(h[36:]):
-		return 0, errors.New("the header is damaged")
-	case int(binary.LittleEndian.Uint32(h[4:])) != at || binary.LittleEndian.Uint64(h[8:]) != s.lastLSN+1:
-		return 0, errors.New("another record")
-	case at+size > end:
-		return 0, errors.New("cut")
-	}
-	meta, data := p[at+40:at+40+m], p[at+40+m:at+40+m+d]
-	if crc(meta) != binary.LittleEndian.Uint32(h[24:]) || crc(data) != binary.LittleEndian.Uint32(h[28:]) {
-		return 0, errors.New("the content is damaged")
-	}
-	if strings.Trim(string(p[at+40+m+d:at+size]), "\x00") != "" {
-		return 0, errors.New("the padding is not zero")
-	}
-	s.lastLSN++
-	if s.lastLSN == 1 {
-		return size, s.header(meta, master)
-	}
-	return size, s.commit(meta, number, at+40+m)
 }
 
 // Blob names a blob or a snapshot.

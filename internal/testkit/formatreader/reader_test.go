@@ -3,15 +3,12 @@ package formatreader
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"testing"
 
 	"pagevault/blobstore"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
-	"pagevault/replication"
 )
 
 // written is a store under test and what its blobs hold.
@@ -125,10 +122,24 @@ func (w *written) maintain() {
 	w.ok(view.Close())
 }
 
-// compare reads the store of a member and compares all blobs with what was written.
+// dirs returns the directories of the members.
+func (w *written) dirs() (out []string) {
+	for _, m := range w.options.Members {
+		out = append(out, m.Dir)
+	}
+	return out
+}
+
+// compare reads the store from the directories of all members and compares all blobs with what was written.
 func (w *written) compare(what string, master []byte) {
 	w.t.Helper()
-	s, err := Open(w.options.Members[len(w.options.Members)-1].Dir, master)
+	w.compareFrom(what, w.dirs(), master)
+}
+
+// compareFrom is compare for some directories.
+func (w *written) compareFrom(what string, dirs []string, master []byte) {
+	w.t.Helper()
+	s, err := Open(dirs, master)
 	if err != nil {
 		w.t.Fatalf("%s: %v", what, err)
 	}
@@ -165,13 +176,7 @@ func TestReader(t *testing.T) {
 		"sealed": func(o *pagestore.Options) { o.MasterKey = master },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &written{t: t, dir: t.TempDir(), blobs: map[string][]byte{}}
-			w.options = pagestore.Options{Dir: filepath.Join(w.dir, "index"), Log: replication.Options{SegmentBytes: 1 << 19}}
-			w.options.Maintenance.Disabled = true
-			for i := range 3 {
-				w.options.Members = append(w.options.Members, replication.Member{Dir: filepath.Join(w.dir, fmt.Sprint("member-", i+1))})
-			}
-			tune(&w.options)
+			w := newWritten(t, 3, tune)
 			var key []byte
 			if w.options.MasterKey == master {
 				key = master[:]
@@ -180,11 +185,12 @@ func TestReader(t *testing.T) {
 			w.history(rand.New(rand.NewPCG(7, 7)), 1000)
 			w.close()
 			w.compare("as written", key)
+			w.compareFrom("without one of three", w.dirs()[1:], key)
 			w.open()
 			w.maintain()
 			w.close()
 			w.compare("after maintenance", key)
-			s, err := Open(w.options.Members[0].Dir, key)
+			s, err := Open(w.dirs()[1:], key)
 			w.ok(err)
 			codecs := map[byte]int{}
 			for _, f := range s.frames {
