@@ -202,7 +202,7 @@ func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *
 		c.keep()
 		return nil
 	})
-	c.row.props, c.row.tags = nil, nil
+	c.row.props, c.row.tags, c.row.copy = nil, nil, nil
 	return c.row, err
 }
 

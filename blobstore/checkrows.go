@@ -18,7 +18,7 @@ const phaseBlobs = "blobs"
 
 // rows checks all rows of this layer.
 func (c *checker) rows() error {
-	c.claimed, c.counted = volumeSet{}, volumeSet{}
+	c.claimed, c.counted, c.copies, c.held = volumeSet{}, volumeSet{}, volumeSet{}, map[copyRow]bool{}
 	if err := c.loadContainers(); err != nil {
 		return err
 	}
@@ -30,6 +30,7 @@ func (c *checker) rows() error {
 		{tableNextID, c.checkNextID},
 		{tableTomb, c.checkTomb},
 		{tableProperties, c.checkProperties},
+		{tableCopy, c.checkCopy}, // before blobs: it says what is kept for a copy
 		{tableBlob, c.checkBlob},
 		{tableTag, c.checkTag},
 		{tableVolume, c.checkCounter},
@@ -220,6 +221,20 @@ func (c *checker) checkCounter(key, value []byte) {
 	}
 }
 
+// checkCopy takes the row of a copy that is under way, or that a crash has left.
+func (c *checker) checkCopy(key, value []byte) {
+	row, err := decodeCopyRow(value)
+	if err == nil && len(key) != 9 {
+		err = badKey(key)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+		return
+	}
+	c.copies.add(pagestore.VolumeID(binary.BigEndian.Uint64(key[1:])))
+	c.held[row] = true
+}
+
 // blobGroup is a blob with its snapshots.
 type blobGroup struct {
 	at      blobName
@@ -265,6 +280,9 @@ func (c *checker) checkBlob(key, value []byte) {
 	if err == nil {
 		_, _, err = decodeProps(row.props)
 	}
+	if err == nil {
+		_, err = decodeCopyInfo(row.copy)
+	}
 	if err == nil && (row.gen == pagestore.GenHead) != (at.snapshot == 0) {
 		err = badRow("blob (a generation that does not go with the key)", value)
 	}
@@ -284,7 +302,7 @@ func (c *checker) checkBlob(key, value []byte) {
 	if err != nil {
 		c.damagedRow(key, err)
 	}
-	row.props, row.tags = nil, nil
+	row.props, row.tags, row.copy = nil, nil, nil
 	if v := g.volume(row.volume); at.snapshot != 0 {
 		c.summary.Snapshots++
 		c.totals.Snapshots++
@@ -429,7 +447,7 @@ func (c *checker) compareGenerations(g *blobGroup, v *groupVolume, tomb bool) {
 		}
 		if len(want) > 0 && want[0] == gen {
 			want = want[1:]
-		} else if !tomb {
+		} else if !tomb && !c.held[copyRow{v.id, gen}] {
 			c.report(c.blobProblem(pagestore.SeverityWarning, KindGenLeaked, &g.at, v.id, "generation %d of volume %d is kept for no snapshot", gen, v.id))
 		}
 		return true
@@ -458,7 +476,7 @@ func (c *checker) checkSize(g *blobGroup, v pagestore.VolumeID, gen pagestore.Ge
 // leaks reports volumes that no blob has.
 func (c *checker) leaks() error {
 	return c.view.Volumes(func(v pagestore.VolumeID) bool {
-		if !c.claimed.has(v) {
+		if !c.claimed.has(v) && !c.copies.has(v) {
 			c.report(Problem{Severity: pagestore.SeverityWarning, Kind: KindVolumeLeaked, Account: c.account, Volume: uint64(v),
 				Text: "its pages belong to no blob and no snapshot"})
 		}

@@ -95,7 +95,8 @@ func (a *Account) checkSize(size int64) error {
 }
 
 // findForCreate finds the blob that is about to be replaced, if there is one, checks whether it may be, and lets go of
-// its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, and the tags, whose rows are still there.
+// its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, and the
+// tags, whose rows are still there.
 func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err error) {
 	c.id, c.row, err = c.findBlob(c.tx, ref, 0)
 	exists = !errors.Is(err, azerr.BlobNotFound)

@@ -101,7 +101,7 @@ func (c *blobChange) dropSnapshots(name string) error {
 	from, to := snapshotRows(c.id, name)
 	err := c.tx.Scan(from, to, func(key, value []byte) bool {
 		row, err := decodeBlobRow(value)
-		row.props, row.tags = nil, nil
+		row.props, row.tags, row.copy = nil, nil, nil
 		bad = err
 		snaps = append(snaps, found{bytes.Clone(key), row})
 		return err == nil && len(snaps) < snapshotsPerUpdate

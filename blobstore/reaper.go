@@ -76,8 +76,11 @@ func (r *reaper) stopping() bool { return r.ctx.Err() != nil }
 // for a few milliseconds at most.
 const reapBatch = 256
 
-// reap empties all tombs there are.
+// reap empties all tombs there are, and takes away what copies have left that were not finished.
 func (a *Account) reap() error {
+	if err := a.dropCopies(); err != nil {
+		return err
+	}
 	tombs, err := a.tombs()
 	if err != nil {
 		return err
@@ -168,7 +171,7 @@ func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
 	rows := 0
 	err = a.scan(from, to, func(it *pagestore.Iter) (bool, error) {
 		row, err := decodeBlobRow(it.Value())
-		row.props, row.tags = nil, bytes.Clone(row.tags)
+		row.props, row.copy, row.tags = nil, nil, bytes.Clone(row.tags)
 		batch = append(batch, doomedRow{bytes.Clone(it.Key()), row})
 		rows++
 		if row.gen == pagestore.GenHead && len(row.tags) > 0 {

@@ -38,6 +38,7 @@ const (
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
 	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
 	flagTags      = 1 << 4 // blobs: tags follow
+	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
 )
 
 func (r *containerRow) append(dst []byte) []byte {
@@ -104,7 +105,7 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 // blobRow is what is stored about a blob or a snapshot.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
-//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · properties
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -118,6 +119,7 @@ type blobRow struct {
 	lease    lease.State
 	snaps    snapshotCount
 	tags     []byte // encoded tags; none: no tags. Borrowed as props are
+	copy     []byte // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
 	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
 }
 
@@ -142,6 +144,9 @@ func (r *blobRow) append(dst []byte) []byte {
 	if len(r.tags) > 0 {
 		flags |= flagTags
 	}
+	if len(r.copy) > 0 {
+		flags |= flagCopy
+	}
 	dst = append(dst, rowVersion, byte(r.typ), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
 	dst = binary.AppendUvarint(dst, uint64(r.size))
@@ -163,6 +168,10 @@ func (r *blobRow) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(r.tags)))
 		dst = append(dst, r.tags...)
 	}
+	if flags&flagCopy != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(r.copy)))
+		dst = append(dst, r.copy...)
+	}
 	return append(dst, r.props...)
 }
 
@@ -171,7 +180,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -189,11 +198,12 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 		d.must(gen != uint64(pagestore.GenHead) && gen <= math.MaxUint32)
 	}
 	if flags&flagTags != 0 {
-		n := d.uvarint()
-		d.must(n > 0 && n <= uint64(len(d.p)))
-		if !d.bad {
-			r.tags = d.take(int(n))
-		}
+		r.tags = d.bytes()
+		d.must(len(r.tags) > 0)
+	}
+	if flags&flagCopy != 0 {
+		r.copy = d.bytes()
+		d.must(len(r.copy) > 0)
 	}
 	r.props = d.p
 	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)

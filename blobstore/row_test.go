@@ -41,6 +41,10 @@ func exampleBlobRows() map[string]blobRow {
 	snapshot.gen = 5
 	tagged := plain
 	tagged.tags = appendTags(nil, []header.Pair{{Name: "z", Value: ""}, {Name: "a", Value: "1"}})
+	copied := plain
+	copied.copy = (&CopyInfo{ID: guidA, Source: "http://a/b", Bytes: 1 << 30, Completed: goldenTime}).append(nil)
+	both := copied
+	both.gen, both.tags = 5, tagged.tags
 	full := leased
 	full.snaps = snapped.snaps
 	full.size, full.sequence = math.MaxInt64, math.MaxInt64
@@ -49,7 +53,8 @@ func exampleBlobRows() map[string]blobRow {
 		ContentMD5: []byte("0123456789abcdef"),
 	}, []header.Pair{{Name: "Name", Value: "Value"}, {Name: "empty"}})
 	return map[string]blobRow{"plain": plain, "leased": leased, "infinite lease": infinite, "breaking lease": breaking,
-		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "everything": full}
+		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "snapshot, all three": both,
+		"everything": full}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -72,12 +77,13 @@ func TestRowsGolden(t *testing.T) {
 		row := containers[name]
 		fmt.Fprintf(&b, "container, %-20s %x\n", name, row.append(nil))
 	}
-	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "everything", "tagged"} {
+	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}
 	fmt.Fprintf(&b, "tomb of logs-1                  %x\n", appendTombRow(nil, "logs-1"))
 	fmt.Fprintf(&b, "number 300                      %x\n", appendNumberRow(nil, 300))
+	fmt.Fprintf(&b, "copy of generation 5 of 259     %x\n", (&copyRow{259, 5}).append(nil))
 	fmt.Fprintf(&b, "totals                          %x\n", appendTotalsRow(nil, &Totals{1, 2, 300, 1 << 30}))
 	fmt.Fprintf(&b, "tag in logs-1                   %x\n", appendTagRow(nil, "logs-1"))
 	golden(t, "rows.golden", b.String())

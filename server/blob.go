@@ -98,6 +98,7 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 	if b.Snapshot == "" {
 		r.setLease(b.Lease)
 	}
+	r.setCopy(b.Copy)
 	r.setEncrypted("x-ms-server-encrypted")
 	if len(b.Tags) > 0 {
 		r.setInt("x-ms-tag-count", int64(len(b.Tags)))

@@ -53,9 +53,12 @@ var handlers = [256]handler{
 	op.SnapshotBlob:      {serve: (*request).snapshotBlob},
 	op.GetBlobTags:       {serve: (*request).getBlobTags},
 	op.SetBlobTags:       {serve: (*request).setBlobTags, body: xmlBodyMax},
+	op.CopyBlob:          {serve: (*request).copyBlob},
+	op.AbortCopyBlob:     {serve: (*request).abortCopyBlob},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},
+	op.PutPageFromURL:    {serve: (*request).putPageFromURL},
 	op.GetPageRanges:     {serve: (*request).getPageRanges},
 	op.GetPageRangesDiff: {serve: (*request).getPageRangesDiff},
 }

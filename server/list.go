@@ -18,7 +18,7 @@ type listing struct {
 }
 
 // include says what a listing shows beyond names and properties.
-type include struct{ metadata, snapshots, tags bool }
+type include struct{ metadata, snapshots, tags, copy bool }
 
 // Things that a listing can be asked to include. What we do not have is included by showing nothing: no blob here is
 // uncommitted, deleted, held, or of an older version.
@@ -80,6 +80,7 @@ func (r *request) include(known []string) (in include, err error) {
 				return in, azerr.BadQuery("include", string(p.Value), "nothing that can be included")
 			}
 			in.metadata = in.metadata || string(v) == "metadata"
+			in.copy = in.copy || string(v) == "copy"
 			in.snapshots = in.snapshots || string(v) == "snapshots"
 			in.tags = in.tags || string(v) == "tags"
 		}
@@ -158,6 +159,9 @@ func (r *request) listBlobs() error {
 				b.Encrypted = r.account.Encrypted()
 				if l.include.tags {
 					b.Tags = item.Blob.Tags
+				}
+				if c := item.Blob.Copy; c != nil && l.include.copy {
+					b.Copy = &xmlbody.Copy{ID: c.ID, Source: c.Source, Bytes: c.Bytes, Completed: c.Completed}
 				}
 				dst = xmlbody.AppendBlob(dst, &b)
 			}

@@ -38,17 +38,18 @@ type date struct {
 // Parse reads If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since and x-ms-if-tags, as blob operations take
 // them. A header that cannot be read is InvalidHeaderValue, an empty one too.
 func Parse(s *header.Set) (Conditions, error) {
-	return parse(s, &names{header.IfMatch, header.IfNoneMatch, header.IfModifiedSince, header.IfUnmodifiedSince})
+	return parse(s, &names{header.IfMatch, header.IfNoneMatch, header.IfModifiedSince, header.IfUnmodifiedSince, header.XMsIfTags})
 }
 
 // ParseBlob reads the same conditions under the names that operations on a blob's tags have for them, x-ms-blob-if-match
 // and so on.
 func ParseBlob(s *header.Set) (Conditions, error) {
-	return parse(s, &names{header.XMsBlobIfMatch, header.XMsBlobIfNoneMatch, header.XMsBlobIfModifiedSince, header.XMsBlobIfUnmodifiedSince})
+	return parse(s, &names{header.XMsBlobIfMatch, header.XMsBlobIfNoneMatch, header.XMsBlobIfModifiedSince,
+		header.XMsBlobIfUnmodifiedSince, header.XMsIfTags})
 }
 
-// names are the headers that hold the four conditions which have two names.
-type names struct{ match, noneMatch, modifiedSince, unmodifiedSince header.ID }
+// names are the headers that hold the conditions.
+type names struct{ match, noneMatch, modifiedSince, unmodifiedSince, tags header.ID }
 
 func parse(s *header.Set, n *names) (c Conditions, err error) {
 	if c.match, err = parseList(s, n.match); err != nil {
@@ -60,14 +61,23 @@ func parse(s *header.Set, n *names) (c Conditions, err error) {
 	if err = c.parseDates(s, n); err != nil {
 		return Conditions{}, err
 	}
-	if s.Has(header.XMsIfTags) {
-		if c.tags, err = tagexpr.ParseCondition(s.String(header.XMsIfTags)); err != nil {
-			e := azerr.BadHeader(header.XMsIfTags.String(), s.String(header.XMsIfTags))
-			e.Cause = err
-			return Conditions{}, e
-		}
+	if err = c.parseTags(s, n.tags); err != nil {
+		return Conditions{}, err
 	}
 	return c, nil
+}
+
+// parseTags reads a condition on tags.
+func (c *Conditions) parseTags(s *header.Set, id header.ID) (err error) {
+	if !s.Has(id) {
+		return nil
+	}
+	if c.tags, err = tagexpr.ParseCondition(s.String(id)); err != nil {
+		e := azerr.BadHeader(id.String(), s.String(id))
+		e.Cause = err
+		return e
+	}
+	return nil
 }
 
 // ParseDates reads the two dates, which is what container operations take. An If-Match or If-None-Match is
@@ -81,6 +91,12 @@ func ParseDates(s *header.Set) (Conditions, error) {
 		return Conditions{}, err
 	}
 	return c, nil
+}
+
+// ParseSource reads the conditions on the source of a copy: the same five with x-ms-source- before their names.
+func ParseSource(s *header.Set) (Conditions, error) {
+	return parse(s, &names{header.XMsSourceIfMatch, header.XMsSourceIfNoneMatch, header.XMsSourceIfModifiedSince,
+		header.XMsSourceIfUnmodifiedSince, header.XMsSourceIfTags})
 }
 
 // Empty reports whether there are no conditions.

@@ -15,7 +15,7 @@ type Refusal struct {
 	Query  string     // or this
 	Code   azerr.Code // what the client gets
 	Rows   []ID       // the operations it means something to; nil for all
-	But    []ID       // operations that honour it
+	But    []ID       // and those of them that do honour it
 	Except string     // a value, in lower case, that asks for what we do anyway
 	Note   string
 }
@@ -35,7 +35,7 @@ var Refusals = []Refusal{
 	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
 	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, Except: "false", Note: "write-once storage"},
 	{Header: header.XMsBlobPublicAccess, Code: azerr.UnsupportedHeader, But: []ID{CreateContainer, SetContainerACL}, Note: "this operation does not say who may read a container"},
-	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob}, Note: "page blobs of a standard account have no tier"},
+	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob, CopyBlob}, Note: "page blobs of a standard account have no tier"},
 	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
 	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsAccessTierIfUnmodifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
@@ -43,13 +43,23 @@ var Refusals = []Refusal{
 	{Header: header.XMsExpiryTime, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
 	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, Note: "append blobs"},
 	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, Note: "append blobs"},
-	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, Note: "this operation does not copy"},
+	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: copying, Note: "this operation does not copy"},
+	{Header: header.XMsSourceLeaseID, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on the source's lease"},
+	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tokens"},
+	{Header: header.XMsCopySourceTagOption, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tags of the source, which are never copied"},
+	{Header: header.XMsSealBlob, Code: azerr.UnsupportedHeader, Rows: copying, Except: "false", Note: "append blobs"},
+	{Header: header.XMsSourceEncryptionKey, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
+	{Header: header.XMsSourceEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
+	{Header: header.XMsSourceEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, Note: "blob versions"},
 	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, Note: "soft delete"},
 	{Query: "showonly", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "hierarchical accounts"},
 	{Query: "startfrom", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing from a name"},
 	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},
 }
+
+// copying are the operations that read a source.
+var copying = []ID{CopyBlob, PutPageFromURL}
 
 // applies reports whether the refusal is meant for the operation.
 func (f *Refusal) applies(id ID) bool {

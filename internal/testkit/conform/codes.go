@@ -90,6 +90,10 @@ var Codes = []CodeStatus{
 	{"InvalidPageRange", 416},
 	{"SequenceNumberIncrementTooLarge", 409},
 	{"BlobOverwritten", 409},
+	{"CannotVerifyCopySource", 404},
+	{"CopyAcrossAccountsNotSupported", 400},
+	{"SourceConditionNotMet", 412},
+	{"NoPendingCopyOperation", 409},
 	{"PreviousSnapshotNotFound", 409},
 	{"PreviousSnapshotCannotBeNewer", 400},
 

@@ -21,12 +21,12 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.AppendPositionConditionNotMet, azerr.BlobIsSealed, azerr.BlockCountExceedsLimit, azerr.BlockListTooLong,
 		azerr.InvalidBlobOrBlock, azerr.InvalidBlockId, azerr.InvalidBlockList, azerr.MaxBlobSizeConditionNotMet,
 		azerr.InvalidBlobType}, // page blobs are the only type there is
-	"is for copies and other sources": {
-		azerr.CannotVerifyCopySource, azerr.CopyAcrossAccountsNotSupported, azerr.CopyIdMismatch, azerr.IncrementalCopyBlobMismatch,
+	"is for pending and incremental copies": {
+		azerr.CopyIdMismatch, azerr.IncrementalCopyBlobMismatch,
 		azerr.IncrementalCopyOfEarlierSnapshotNotAllowed, azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed,
 		azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed, azerr.IncrementalCopySourceMustBeSnapshot,
-		azerr.InfiniteLeaseDurationRequired, azerr.InvalidSourceBlobType, azerr.InvalidSourceBlobUrl, azerr.NoPendingCopyOperation,
-		azerr.OperationNotAllowedOnIncrementalCopyBlob, azerr.PendingCopyOperation, azerr.SourceConditionNotMet,
+		azerr.InfiniteLeaseDurationRequired, azerr.InvalidSourceBlobType, azerr.InvalidSourceBlobUrl,
+		azerr.OperationNotAllowedOnIncrementalCopyBlob, azerr.PendingCopyOperation,
 		azerr.TargetConditionNotMet},
 	"is for tiers and premium accounts": {
 		azerr.BlobAccessTierNotSupportedForAccountType, azerr.BlobArchived, azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
