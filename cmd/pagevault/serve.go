@@ -44,8 +44,7 @@ type serveFlags struct {
 	admin       string
 	accounts    []string
 	allowKnown  bool
-	tlsCert     string
-	tlsKey      string
+	tls         tlsFlags
 	maxPageBlob string
 	limits      []string
 	maintenance maintenanceFlags
@@ -87,8 +86,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics, and of what account, member, scrub, compact and check --online ask; port 0 picks a free one, empty is none")
 	flags.StringArrayVar(&f.accounts, "account", nil, "NAME:KEY or NAME:KEY:KEY2, keys in base64; may be repeated")
 	flags.BoolVar(&f.allowKnown, "allow-well-known-key", false, "serve the emulators' key on an address that is not loopback")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "file of the certificate chain, PEM; serves https")
-	flags.StringVar(&f.tlsKey, "tls-key", "", "file of the certificate's key, PEM")
+	f.tls.register(flags)
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
 	f.maintenance.register(flags)
@@ -140,11 +138,20 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 			err = errors.Join(err, service.Close())
 		}
 	}()
+	var config *tls.Config
+	certs, err := plan.startTLS(home)
+	if err != nil {
+		return err
+	}
+	if certs != nil {
+		config = certs.config()
+		defer certs.watch()()
+	}
 	srv, err := server.New(server.Options{
 		Service:     service,
 		Log:         plan.log,
 		Product:     "Pagevault/" + version,
-		TLS:         plan.tls,
+		TLS:         config,
 		NoHostStyle: f.pathOnly,
 		MemberDir:   home.moveMember,
 		MemberMoved: home.memberMoved,
@@ -163,7 +170,7 @@ type plan struct {
 	flags       *serveFlags
 	accounts    []blobstore.AccountOptions
 	maxPageBlob int64
-	tls         *tls.Config
+	devCA       string // file of the authority behind the development certificate, once there is one
 	log         *slog.Logger
 }
 
@@ -173,14 +180,15 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	switch {
 	case f.memory && (f.given("data") || f.given("replica")):
 		return nil, usagef("--memory goes with neither --data nor --replica")
-	case (f.tlsCert == "") != (f.tlsKey == ""):
-		return nil, usagef("--tls-cert and --tls-key go together")
 	case f.data == "":
 		return nil, usagef("--data is empty")
 	case f.memory && f.keyFile != "":
 		return nil, usagef("--memory has a key of its own: it does not go with --master-key-file")
 	case f.encryption != "on" && f.encryption != "off":
 		return nil, usagef("--encryption: %q is not on or off", f.encryption)
+	}
+	if err := f.tls.check(f.memory); err != nil {
+		return nil, err
 	}
 	if p.log, err = newLog(f.logLevel, f.logFormat, stderr); err != nil {
 		return nil, err
@@ -210,12 +218,8 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	if err := errors.Join(checkAddress("--listen", f.listen), checkAddress("--admin", f.admin)); err != nil {
 		return nil, err
 	}
-	if f.tlsCert != "" {
-		cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
-		}
-		p.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if err := f.tls.readable(); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -362,7 +366,7 @@ func exitOnSecond(signals <-chan os.Signal, log *slog.Logger) {
 
 // scheme returns the scheme of the blob service's URL.
 func (p *plan) scheme() string {
-	if p.tls != nil {
+	if p.flags.tls.on() {
 		return "https"
 	}
 	return "http"
