@@ -56,9 +56,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if !admitted {
 		admitted = r.try((*request).admit)
 	}
-	if admitted {
+	if admitted && r.try((*request).stepUp) {
 		r.try(s.handlers[r.row.ID].serve)
 	}
+	r.stepAside()
 	r.settle()
 	r.record()
 }

@@ -37,7 +37,9 @@ type Options struct {
 
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 
-	MaxConns    int           // open connections; more are told 503. 0: 4096
+	MaxConns    int           // open connections; for more, such as wait for a request are closed, or the new ones told 503. 0: 4096
+	MaxConnsPer int           // of them, from one address. 0: half of MaxConns
+	MaxRequests int           // carried out at once; more wait, and are told 503 if that takes long. 0: 1024
 	UploadBytes int64         // request bodies in memory at once; more wait. 0: 256 MiB
 	ReplyBytes  int64         // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 256 MiB
 	ReadTimeout time.Duration // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
@@ -59,6 +61,15 @@ func (o *Options) fill() error {
 	}
 	if o.MaxConns == 0 {
 		o.MaxConns = 4096
+	}
+	if o.MaxConnsPer == 0 {
+		o.MaxConnsPer = max(o.MaxConns/2, 1)
+	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = 1024
+	}
+	if o.MaxConns < 0 || o.MaxConnsPer < 0 || o.MaxRequests < 0 {
+		return fmt.Errorf("server: options MaxConns, MaxConnsPer and MaxRequests are %d, %d and %d: want none below 0", o.MaxConns, o.MaxConnsPer, o.MaxRequests)
 	}
 	if o.UploadBytes == 0 {
 		o.UploadBytes = 256 << 20
@@ -106,7 +117,9 @@ type Server struct {
 	http       *fasthttp.Server
 	buffers    *buffers
 	uploads    *budget
+	openings   *budget // for the beginnings of long bodies: half of what all of them may take, in addition
 	replies    *budget
+	slots      *budget // of requests that are carried out
 	requests   sync.Pool
 	downloads  sync.Pool
 	metrics    *metrics
@@ -134,7 +147,8 @@ func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes)}
+	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes),
+		openings: newBudget(o.UploadBytes / 2), slots: newBudget(int64(o.MaxRequests))}
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
@@ -158,7 +172,7 @@ func (s *Server) fasthttp() *fasthttp.Server {
 		Logger:        httpLog{s.o.Log},
 		Name:          s.o.Product,
 
-		Concurrency:     s.o.MaxConns + 1, // the listener turns away first, in the protocol's words
+		Concurrency:     2 * (s.o.MaxConns + 1), // the listener turns away first, in the protocol's words; evicted ones end soon
 		ReadBufferSize:  headersMax,
 		WriteBufferSize: writeBuffer,
 		ReadTimeout:     s.o.ReadTimeout,
@@ -178,7 +192,7 @@ func (s *Server) fasthttp() *fasthttp.Server {
 
 // Serve accepts connections from ln until Shutdown, then returns nil. It may be called for several listeners.
 func (s *Server) Serve(ln net.Listener) error {
-	l := newListener(ln, s.o.MaxConns, s.turnAway)
+	l := newListener(ln, s.o.MaxConns, s.o.MaxConnsPer, s.turnAway)
 	s.mu.Lock()
 	if s.mu.stopping {
 		s.mu.Unlock()
@@ -186,6 +200,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.mu.listeners = append(s.mu.listeners, l)
 	s.mu.Unlock()
+	defer s.watch(l)()
 	var accept net.Listener = l
 	if s.o.TLS != nil {
 		accept = tls.NewListener(l, s.o.TLS)
@@ -202,9 +217,13 @@ func (s *Server) stopping() bool {
 	return s.mu.stopping
 }
 
-// connState counts connections that are being served.
-func (s *Server) connState(_ net.Conn, state fasthttp.ConnState) {
+// connState counts connections that are being served, and learns when they wait for the next request.
+func (s *Server) connState(nc net.Conn, state fasthttp.ConnState) {
 	switch state {
+	case fasthttp.StateIdle:
+		if c := connOf(nc); c != nil {
+			c.rest()
+		}
 	case fasthttp.StateNew:
 		s.serving.Add(1)
 	case fasthttp.StateClosed:
@@ -275,6 +294,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	r := s.acquire(ctx)
 	if r.try((*request).admit) {
 		ctx.SetUserValue(admittedKey, r)
+		r.conn.enter(receiving)
 		return fasthttp.StatusContinue
 	}
 	defer r.release()
@@ -286,6 +306,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 // resume returns the request that expect has admitted, or a new one.
 func (s *Server) resume(ctx *fasthttp.RequestCtx) (r *request, admitted bool) {
 	if r, ok := ctx.UserValue(admittedKey).(*request); ok {
+		r.conn.enter(working)
 		return r, true
 	}
 	return s.acquire(ctx), false
