@@ -61,6 +61,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 	r.stepAside()
 	r.settle()
+	r.payRate()
 	r.record()
 }
 
@@ -98,6 +99,9 @@ func (r *request) admit() error {
 		return err
 	}
 	if err := r.authenticate(); err != nil {
+		return err
+	}
+	if err := r.checkRate(); err != nil {
 		return err
 	}
 	if err := op.CheckSupported(r.row, &r.headers, &r.query); err != nil {

@@ -73,6 +73,9 @@ const busyEvery = 10 * time.Second
 
 // worthTelling reports whether the log must have a line for a request that failed.
 func (r *request) worthTelling() bool {
+	if r.late || r.wait > 0 {
+		return false // the client's doing, and as often as it likes
+	}
 	if r.err.Code != azerr.ServerBusy {
 		return true
 	}

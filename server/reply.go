@@ -95,7 +95,10 @@ func (r *request) failWith(status int, e *azerr.Error) {
 	r.err = e
 	r.begin(status)
 	r.setString("x-ms-error-code", e.Code.Wire())
-	if e.Code == azerr.ServerBusy {
+	switch {
+	case r.wait > 0:
+		r.setInt("Retry-After", r.wait)
+	case e.Code == azerr.ServerBusy:
 		r.setString("Retry-After", retryAfter)
 	}
 	if status == fasthttp.StatusUnauthorized {

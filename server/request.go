@@ -41,6 +41,9 @@ type request struct {
 	late   bool   // its body did not come in time
 	broken bool   // the connection must not be used again
 
+	meter *meter // of the account, if it is held to a rate
+	wait  int64  // seconds until it may ask again, when it asked for too much
+
 	status int
 	err    *azerr.Error // of a failed request, for the log
 	out    []byte       // scratch for values and bodies of the reply

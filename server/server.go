@@ -37,13 +37,14 @@ type Options struct {
 
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 
-	MaxConns    int           // open connections; for more, such as wait for a request are closed, or the new ones told 503. 0: 4096
-	MaxConnsPer int           // of them, from one address. 0: half of MaxConns
-	MaxRequests int           // carried out at once; more wait, and are told 503 if that takes long. 0: 1024
-	UploadBytes int64         // request bodies in memory at once; more wait. 0: 256 MiB
-	ReplyBytes  int64         // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 256 MiB
-	ReadTimeout time.Duration // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
-	IdleTimeout time.Duration // between the requests of a connection. 0: three minutes, more than any SDK keeps one idle
+	MaxConns    int             // open connections; for more, such as wait for a request are closed, or the new ones told 503. 0: 4096
+	MaxConnsPer int             // of them, from one address. 0: half of MaxConns
+	MaxRequests int             // carried out at once; more wait, and are told 503 if that takes long. 0: 1024
+	Rates       map[string]Rate // what accounts may ask for, by name; "": those that are not named. nil: as much as they like
+	UploadBytes int64           // request bodies in memory at once; more wait. 0: 256 MiB
+	ReplyBytes  int64           // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 256 MiB
+	ReadTimeout time.Duration   // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
+	IdleTimeout time.Duration   // between the requests of a connection. 0: three minutes, more than any SDK keeps one idle
 }
 
 func (o *Options) fill() error {
@@ -119,6 +120,7 @@ type Server struct {
 	uploads    *budget
 	openings   *budget // for the beginnings of long bodies: half of what all of them may take, in addition
 	replies    *budget
+	meters     *meters
 	slots      *budget // of requests that are carried out
 	requests   sync.Pool
 	downloads  sync.Pool
@@ -156,6 +158,7 @@ func New(o Options) (*Server, error) {
 		_, ok := o.Service.Account(string(name))
 		return ok
 	}}
+	s.meters = newMeters(o.Rates)
 	s.metrics = newMetrics(s)
 	s.date.clock = o.Clock
 	s.http = s.fasthttp()
