@@ -98,6 +98,9 @@ func (r *request) record() {
 	}
 	took := r.s.o.Clock.Now().Sub(r.start)
 	r.s.metrics.count(id, r.status, took)
+	if r.s.o.Audit != nil {
+		r.audit(operationName(id))
+	}
 	log := r.s.o.Log
 	if r.err != nil && r.status >= 500 && r.status != 501 && r.worthTelling() { // what is not built is the client's to know
 		log.Error("request failed", "request", string(r.id[:]), "operation", operationName(id), "status", r.status,

@@ -34,6 +34,8 @@ type request struct {
 	row     *op.Row            // nil until the operation is known
 	account *blobstore.Account // nil until the address is known to name one
 
+	authorised string // how it was let in, for the audit log
+
 	body   []byte // of the buffers, once read
 	budget int64  // bytes taken from the budget
 	slot   bool   // it is one of the requests that are carried out

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +27,7 @@ type Options struct {
 	Service *blobstore.Service
 	Clock   clock.Clock  // for signatures, log and replies. nil: the machine's
 	Log     *slog.Logger // nil: nothing is logged
+	Audit   io.Writer    // gets a line of JSON for each request, with one call. nil: nobody does
 	Product string       // how the server calls itself, with its version. "": Pagevault
 	TLS     *tls.Config  // nil: plain HTTP
 
@@ -128,6 +131,7 @@ type Server struct {
 	date       dater
 	serving    atomic.Int64 // connections with a goroutine of fasthttp
 	busyTold   atomic.Int64 // when the log was last told that a request was refused for now, nanoseconds since 1970
+	auditTold  atomic.Int64 // when the log was last told that the audit log cannot be written
 	checking   sync.Mutex   // held while an account is checked: one at a time
 	scrubbing  sync.Mutex   // held while accounts are scrubbed because somebody asked for it
 	changing   sync.Mutex   // held while members are changed: one change at a time
@@ -351,7 +355,39 @@ func unreadableError(err error) (status int, e *azerr.Error) {
 // httpLog passes on what fasthttp has to say about connections.
 type httpLog struct{ log *slog.Logger }
 
-// Printf logs at debug: nearly all of it is clients that went away.
-func (l httpLog) Printf(format string, args ...any) {
-	l.log.Debug("connection", "error", fmt.Sprintf(format, args...))
+// Printf logs at debug: nearly all of it is clients that went away. The errors of fasthttp quote what they could not read,
+// which may be a signature that was sent in a broken line, so only those of the connection itself are told.
+func (l httpLog) Printf(_ string, args ...any) {
+	what, remote := "a request that cannot be read", ""
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case net.Addr:
+			if i > 0 { // the first is ours
+				remote = v.String()
+			}
+		case error:
+			what = cmp.Or(connectionError(v), what)
+		}
+	}
+	l.log.Debug("connection", "remote", remote, "error", what)
+}
+
+// connectionError returns what an error says of the connection, "" if it is about what came over it.
+func connectionError(err error) string {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if oe, ok := e.(*net.OpError); ok {
+			return oe.Error()
+		}
+		if text := e.Error(); strings.HasPrefix(text, "tls: ") {
+			return text
+		}
+	}
+	var ne net.Error
+	switch {
+	case errors.As(err, &ne) && ne.Timeout():
+		return "timeout"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the client went away"
+	}
+	return ""
 }
