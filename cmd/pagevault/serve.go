@@ -47,6 +47,7 @@ type serveFlags struct {
 	tls         tlsFlags
 	maxPageBlob string
 	limits      []string
+	door        doorFlags
 	maintenance maintenanceFlags
 	replication replicationFlags
 	pathOnly    bool
@@ -89,6 +90,7 @@ func newServe() *cobra.Command {
 	f.tls.register(flags)
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
+	f.door.register(flags)
 	f.maintenance.register(flags)
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
@@ -124,6 +126,15 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		}
 		defer admin.Close()
 	}
+	if f.door.audit != "" {
+		audit, err := openAudit(f.door.audit)
+		if err != nil {
+			return fmt.Errorf("--audit-log: %w", err)
+		}
+		defer audit.Close()
+		defer audit.reopenOnHangUp(plan.log)()
+		plan.server.Audit = audit
+	}
 	home, err := plan.home()
 	if err != nil {
 		return err
@@ -147,15 +158,10 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		config = certs.config()
 		defer certs.watch()()
 	}
-	srv, err := server.New(server.Options{
-		Service:     service,
-		Log:         plan.log,
-		Product:     "Pagevault/" + version,
-		TLS:         config,
-		NoHostStyle: f.pathOnly,
-		MemberDir:   home.moveMember,
-		MemberMoved: home.memberMoved,
-	})
+	o := plan.server
+	o.Service, o.Log, o.Product, o.TLS, o.NoHostStyle = service, plan.log, "Pagevault/"+version, config, f.pathOnly
+	o.MemberDir, o.MemberMoved = home.moveMember, home.memberMoved
+	srv, err := server.New(o)
 	if err != nil {
 		return err
 	}
@@ -170,7 +176,8 @@ type plan struct {
 	flags       *serveFlags
 	accounts    []blobstore.AccountOptions
 	maxPageBlob int64
-	devCA       string // file of the authority behind the development certificate, once there is one
+	server      server.Options // what the flags say of it
+	devCA       string         // file of the authority behind the development certificate, once there is one
 	log         *slog.Logger
 }
 
@@ -211,6 +218,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	}
 	if err := setLimits(p.accounts, f.limits); err != nil {
 		return nil, usagef("--limits: %w", err)
+	}
+	if err := f.door.set(&p.server, p.accounts); err != nil {
+		return nil, err
 	}
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
