@@ -18,7 +18,7 @@ func (r *request) anonymous() error {
 	case public && !r.s.o.AllowPublicAccess:
 		return azerr.PublicAccessNotPermitted
 	case public:
-		return nil
+		return r.letIn(byAnybody, nil)
 	case string(r.version) < challengeVersion || !r.versioned():
 		return azerr.ResourceNotFound // what older clients know
 	}

@@ -29,12 +29,22 @@ func (r *request) authenticate() error {
 	}
 	scheme, _, _ := bytes.Cut(v, []byte{' '})
 	switch {
-	case header.EqualFold(scheme, "sharedkey"), header.EqualFold(scheme, "sharedkeylite"):
-		return r.verifySharedKey()
+	case header.EqualFold(scheme, "sharedkey"):
+		return r.letIn(bySharedKey, r.verifySharedKey())
+	case header.EqualFold(scheme, "sharedkeylite"):
+		return r.letIn(bySharedKeyLite, r.verifySharedKey())
 	case header.EqualFold(scheme, "bearer"):
 		return unsupportedToken
 	}
 	return azerr.InvalidAuthenticationInfo
+}
+
+// letIn notes how a request was let in, unless err says that it was not, and returns err.
+func (r *request) letIn(how string, err error) error {
+	if err == nil {
+		r.authorised = how
+	}
+	return err
 }
 
 var unsupportedToken = azerr.InvalidAuthenticationInfo.With("AuthenticationErrorDetail",

@@ -117,10 +117,14 @@ func (r *request) readSource(ref blobstore.BlobRef, from header.Range) (body []b
 	if from.End > source.Info().Size {
 		return nil, azerr.InvalidRange
 	}
+	r.stepAside() // first the memory, then the place, as for a body that is sent
 	if !r.s.uploads.Acquire(from.Len(), uploadPatience) {
 		return nil, azerr.ServerBusy
 	}
 	r.budget = from.Len()
+	if err := r.stepUp(); err != nil {
+		return nil, err
+	}
 	r.body = r.s.buffers.Get(int(from.Len()))
 	_, err = source.ReadAt(r.body, from.Start)
 	if errors.Is(err, io.EOF) { // after the last byte

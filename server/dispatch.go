@@ -70,10 +70,12 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if !admitted {
 		admitted = r.try((*request).admit)
 	}
-	if admitted {
+	if admitted && r.try((*request).stepUp) {
 		r.try(s.handlers[r.row.ID].serve)
 	}
+	r.stepAside()
 	r.settle()
+	r.payRate()
 	r.record()
 }
 
@@ -111,6 +113,9 @@ func (r *request) admit() error {
 		return err
 	}
 	if err := r.authenticate(); err != nil {
+		return err
+	}
+	if err := r.checkRate(); err != nil {
 		return err
 	}
 	if err := op.CheckSupported(r.row, &r.headers, &r.query); err != nil {

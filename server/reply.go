@@ -86,7 +86,11 @@ func (r *request) xml(write func(dst []byte) []byte) {
 // that were set before stay: those that go with the error.
 func (r *request) fail(err error) {
 	e := azerr.From(err)
-	r.failWith(e.Code.Status(), e)
+	status := e.Code.Status()
+	if r.late {
+		status = fasthttp.StatusRequestTimeout // the code's own, 500, would say that it is our fault
+	}
+	r.failWith(status, e)
 }
 
 // failWith is fail under a status of HTTP's own that the code does not have.
@@ -95,7 +99,10 @@ func (r *request) failWith(status int, e *azerr.Error) {
 	r.err = e
 	r.begin(status)
 	r.setString("x-ms-error-code", e.Code.Wire())
-	if e.Code == azerr.ServerBusy {
+	switch {
+	case r.wait > 0:
+		r.setInt("Retry-After", r.wait)
+	case e.Code == azerr.ServerBusy:
 		r.setString("Retry-After", retryAfter)
 	}
 	if status == fasthttp.StatusUnauthorized {

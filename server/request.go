@@ -38,11 +38,17 @@ type request struct {
 
 	createOnly bool            // who asks may make a blob and not overwrite one
 	overrides  [5]sas.Override // headers of a read that the token of the request replaces
+	authorised string          // how it was let in, for the audit log
 
 	body   []byte // of the buffers, once read
 	budget int64  // bytes taken from the budget
+	slot   bool   // it is one of the requests that are carried out
 	read   bool   // the body has been taken from the connection, to its end
+	late   bool   // its body did not come in time
 	broken bool   // the connection must not be used again
+
+	meter *meter // of the account, if it is held to a rate
+	wait  int64  // seconds until it may ask again, when it asked for too much
 
 	status int
 	err    *azerr.Error // of a failed request, for the log
@@ -62,15 +68,18 @@ func (s *Server) acquire(ctx *fasthttp.RequestCtx) *request {
 	r.s, r.ctx = s, ctx
 	s.keepPristine(&ctx.Response)
 	r.conn = connOf(ctx.Conn())
+	r.conn.enter(working)
 	r.start = s.o.Clock.Now()
 	r.version = newestVersion
 	r.id = newGUID()
 	return r
 }
 
-// release ends the use of r and of everything it borrows.
+// release ends the use of r and of everything it borrows. What is left is to send the reply.
 func (r *request) release() {
 	s := r.s
+	r.conn.enter(sending)
+	r.stepAside()
 	if r.body != nil {
 		s.buffers.Put(r.body)
 	}

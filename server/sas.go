@@ -17,6 +17,11 @@ func (r *request) authorizeToken() error {
 	if err != nil {
 		return err
 	}
+	return r.letIn(bySAS[token.Kind], r.checkToken(token))
+}
+
+// checkToken takes from the token what it says of the reply, if it is good for the request.
+func (r *request) checkToken(token *sas.Token) error {
 	if err := r.verifyToken(token); err != nil {
 		return err
 	}
