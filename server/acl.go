@@ -27,7 +27,7 @@ func (r *request) anonymous() error {
 
 // public reports whether the request reads something that the container's access level gives to everybody.
 func (r *request) public() (bool, error) {
-	audience := r.row.Audience(&r.query)
+	audience := r.row.Audience(&r.query, &r.headers)
 	if audience == op.Nobody {
 		return false, nil
 	}

@@ -104,10 +104,25 @@ func (r *Row) Needs(q *query.Set, h *header.Set) []string {
 	case DeleteBlob:
 		needs[0] = deleteNeeds(q)
 	}
-	if h.Has(header.XMsTags) || h.Has(header.XMsIfTags) {
+	if h.Has(header.XMsTags) || h.Has(header.XMsIfTags) || r.ID == ListBlobs && listsTags(q) {
 		needs = append(needs, "t")
 	}
 	return needs
+}
+
+// listsTags reports whether a list is to include tags.
+func listsTags(q *query.Set) bool {
+	for _, p := range q.Params() {
+		if string(p.Name) != "include" {
+			continue
+		}
+		for v := range strings.SplitSeq(string(p.Value), ",") {
+			if strings.EqualFold(strings.TrimSpace(v), "tags") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // deleteNeeds tells the ways of deleting a blob apart.
@@ -121,9 +136,12 @@ func deleteNeeds(q *query.Set) string {
 	return "d"
 }
 
-// Audience returns who may do the operation without credentials, for this request. Blocks that are not committed are
-// nobody's business.
-func (r *Row) Audience(q *query.Set) Audience {
+// Audience returns who may do the operation without credentials, for this request. Blocks that are not committed, and
+// tags, are nobody's business.
+func (r *Row) Audience(q *query.Set, h *header.Set) Audience {
+	if len(r.Needs(q, h)) > 1 {
+		return Nobody
+	}
 	if list := q.String("blocklisttype"); r.ID == GetBlockList && list != "" && !strings.EqualFold(list, "committed") {
 		return Nobody
 	}

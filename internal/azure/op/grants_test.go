@@ -46,10 +46,11 @@ func TestGrants(t *testing.T) {
 }
 
 func TestNeeds(t *testing.T) {
+	level := Blob
 	f := func(want string, line string, headers ...string) {
 		t.Helper()
 		method, q, h := request(t, line, headers...)
-		r, err := Match(Blob, method, q, h)
+		r, err := Match(level, method, q, h)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -69,17 +70,20 @@ func TestNeeds(t *testing.T) {
 	f("wd", "PUT ?comp=lease", "x-ms-lease-action: Break")
 	f("w", "PUT ?comp=lease")
 	f("t", "PUT ?comp=tags")
+	level = Container
+	f("l", "GET ?restype=container&comp=list&include=metadata")
+	f("l t", "GET ?restype=container&comp=list&include=metadata&include=copy,%20TAGS")
 }
 
 func TestAudience(t *testing.T) {
-	f := func(want Audience, level Level, line string) {
+	f := func(want Audience, level Level, line string, headers ...string) {
 		t.Helper()
-		method, q, h := request(t, line)
+		method, q, h := request(t, line, headers...)
 		r, err := Match(level, method, q, h)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := r.Audience(q); got != want {
+		if got := r.Audience(q, h); got != want {
 			t.Errorf("%s: got %v, want %v", line, got, want)
 		}
 	}
@@ -91,5 +95,7 @@ func TestAudience(t *testing.T) {
 	f(Nobody, Blob, "DELETE")
 	f(ReadersOfContainer, Container, "GET ?restype=container&comp=list")
 	f(Nobody, Container, "GET ?restype=container&comp=acl")
+	f(Nobody, Container, "GET ?restype=container&comp=list&include=metadata,Tags")
+	f(Nobody, Blob, "GET", "x-ms-if-tags: a='b'")
 	f(Nobody, Service, "GET ?comp=list")
 }

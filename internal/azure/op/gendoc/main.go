@@ -125,8 +125,9 @@ func grants(b *strings.Builder) {
 ## Authorization
 
 What a token must permit. Operations that are not here take a key of the account and nothing else: 403
-AuthorizationFailure. Breaking a lease takes w or d; deleting a version x, permanently y; tags and conditions on tags take
-t besides. A token with c and without w makes blobs and does not overwrite any: 403 UnauthorizedBlobOverwrite.
+AuthorizationFailure. Breaking a lease takes w or d; deleting a version x, permanently y; tags, lists
+of them and conditions on them take t besides, and are not public. A token with c and without w makes blobs and does not
+overwrite any: 403 UnauthorizedBlobOverwrite.
 
 | Operation | Account SAS: resource type | One permission of | Service SAS | Without credentials, if public |
 |---|---|---|---|---|
