@@ -43,6 +43,9 @@ func TestRate(t *testing.T) {
 	ts.makeBlob(t, 8<<20) // two requests
 	list := call{method: "GET", path: "?comp=list"}
 	ts.do(t, list).want(t, 200, "")
+	for range 5 { // anybody can send these
+		ts.do(t, call{method: "OPTIONS", path: "disks/b", unsigned: true, header: []string{"Origin: http://a", "Access-Control-Request-Method: GET"}}).want(t, 403, "CorsPreflightFailure")
+	}
 	ts.do(t, list).want(t, 200, "")
 	a := ts.do(t, list)
 	a.want(t, 503, "ServerBusy")
