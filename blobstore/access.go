@@ -23,6 +23,7 @@ type BlobRef struct {
 type Access struct {
 	LeaseID    string // in lower case, as header.ParseLeaseID returns it; "" is none
 	Conditions cond.Conditions
+	CreateOnly bool // the request may make a blob, and not overwrite one that exists
 }
 
 // Int64 is a number that a request may leave out.
@@ -114,8 +115,16 @@ func (acc *Access) checkWrite(row *blobRow, now time.Time) error {
 	if err := row.lease.CheckWrite(lease.Blob, acc.LeaseID, now); err != nil {
 		return err
 	}
-	stamp := row.etag.stamp()
-	return acc.Conditions.CheckWrite(stamp.ETag, stamp.LastModified)
+	return row.checkConditions(&acc.Conditions)
+}
+
+// checkConditions decides the conditions of a change of an existing blob.
+func (r *blobRow) checkConditions(c *cond.Conditions) error {
+	stamp := r.etag.stamp()
+	if err := c.CheckWrite(stamp.ETag, stamp.LastModified); err != nil {
+		return err
+	}
+	return r.checkTags(c)
 }
 
 // checkRead decides a read of an existing blob. A lease id is then a condition like the others. A 304 is a *NotModified.
@@ -125,6 +134,11 @@ func (acc *Access) checkRead(row *blobRow, now time.Time) error {
 	}
 	stamp := row.etag.stamp()
 	err := acc.Conditions.CheckRead(stamp.ETag, stamp.LastModified)
+	if err == nil || errors.Is(err, azerr.NotModified) {
+		if err := row.checkTags(&acc.Conditions); err != nil {
+			return err // 412 comes before 304
+		}
+	}
 	if errors.Is(err, azerr.NotModified) {
 		return &NotModified{stamp}
 	}
@@ -188,7 +202,7 @@ func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *
 		c.keep()
 		return nil
 	})
-	c.row.props = nil
+	c.row.props, c.row.tags, c.row.copy = nil, nil, nil
 	return c.row, err
 }
 

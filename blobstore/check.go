@@ -137,6 +137,8 @@ type checker struct {
 	blobIDs    containerID         // the id of the next container, as the rows have it
 	claimed    volumeSet           // volumes that some blob has
 	counted    volumeSet           // of these, such as have a row that counts snapshots
+	copies     volumeSet           // volumes that copies fill
+	held       map[copyRow]bool    // generations that are kept for them
 	totals     Totals              // counted
 	totalsRow  bool                // there is a row of them
 	group      blobGroup           // the blob whose rows are being read

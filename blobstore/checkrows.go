@@ -18,7 +18,7 @@ const phaseBlobs = "blobs"
 
 // rows checks all rows of this layer.
 func (c *checker) rows() error {
-	c.claimed, c.counted = volumeSet{}, volumeSet{}
+	c.claimed, c.counted, c.copies, c.held = volumeSet{}, volumeSet{}, volumeSet{}, map[copyRow]bool{}
 	if err := c.loadContainers(); err != nil {
 		return err
 	}
@@ -30,7 +30,9 @@ func (c *checker) rows() error {
 		{tableNextID, c.checkNextID},
 		{tableTomb, c.checkTomb},
 		{tableProperties, c.checkProperties},
+		{tableCopy, c.checkCopy}, // before blobs: it says what is kept for a copy
 		{tableBlob, c.checkBlob},
+		{tableTag, c.checkTag},
 		{tableVolume, c.checkCounter},
 		{tableTotals, c.checkTotals}, // last: it compares what was counted before
 	}
@@ -143,6 +145,9 @@ func (c *checker) checkContainer(key, value []byte) {
 	if err == nil {
 		_, err = decodeMetadata(row.meta)
 	}
+	if err == nil {
+		_, err = decodePolicies(row.policies)
+	}
 	if err != nil {
 		c.damagedRow(key, err)
 		return
@@ -216,6 +221,20 @@ func (c *checker) checkCounter(key, value []byte) {
 	}
 }
 
+// checkCopy takes the row of a copy that is under way, or that a crash has left.
+func (c *checker) checkCopy(key, value []byte) {
+	row, err := decodeCopyRow(value)
+	if err == nil && len(key) != 9 {
+		err = badKey(key)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+		return
+	}
+	c.copies.add(pagestore.VolumeID(binary.BigEndian.Uint64(key[1:])))
+	c.held[row] = true
+}
+
 // blobGroup is a blob with its snapshots.
 type blobGroup struct {
 	at      blobName
@@ -261,6 +280,9 @@ func (c *checker) checkBlob(key, value []byte) {
 	if err == nil {
 		_, _, err = decodeProps(row.props)
 	}
+	if err == nil {
+		_, err = decodeCopyInfo(row.copy)
+	}
 	if err == nil && (row.gen == pagestore.GenHead) != (at.snapshot == 0) {
 		err = badRow("blob (a generation that does not go with the key)", value)
 	}
@@ -272,7 +294,15 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.damagedRow(key, err)
 		return
 	}
-	row.props = nil
+	if at.snapshot == 0 {
+		err = c.checkTags(&at, row.tags)
+	} else {
+		_, err = decodeTags(row.tags)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+	}
+	row.props, row.tags, row.copy = nil, nil, nil
 	if v := g.volume(row.volume); at.snapshot != 0 {
 		c.summary.Snapshots++
 		c.totals.Snapshots++
@@ -284,6 +314,47 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.totals.ProvisionedBytes += uint64(row.size)
 		g.base, v.head = &row, true
 	}
+}
+
+// checkTags checks that a search finds the blob by each of its tags.
+func (c *checker) checkTags(at *blobName, encoded []byte) error {
+	tags, err := decodeTags(encoded)
+	for _, t := range tags {
+		value, ok, err := c.view.Get(appendTagKey(nil, t.Name, t.Value, at.container, at.name))
+		if err != nil {
+			return err
+		}
+		if container, err := decodeTagRow(value); !ok || err == nil && container != c.containers[at.container].name {
+			c.report(c.blobProblem(pagestore.SeverityError, KindTagMissing, at, 0,
+				"a search for its tag %q = %q does not find it", t.Name, t.Value))
+		}
+	}
+	return err
+}
+
+// checkTag checks that the blob of a row of a tag is there and has the tag.
+func (c *checker) checkTag(key, value []byte) {
+	t, err := parseTagKey(key)
+	if err == nil {
+		_, err = decodeTagRow(value)
+	}
+	if err != nil {
+		c.damagedRow(key, err)
+		return
+	}
+	row, ok, err := c.view.Get(appendBlobKey(nil, t.container, t.name, 0))
+	if err == nil && ok {
+		blob, e := decodeBlobRow(row)
+		tags, e2 := decodeTags(blob.tags)
+		if e != nil || e2 != nil {
+			return // reported with the blob
+		}
+		if v, has := tagSet(tags).Get(t.key); has && v == t.value {
+			return
+		}
+	}
+	c.report(c.blobProblem(pagestore.SeverityError, KindTagStale, &blobName{container: t.container, name: t.name}, 0,
+		"a search for the tag %q = %q finds it, and it does not have that", t.key, t.value))
 }
 
 // endGroup checks the group that was read last and forgets it.
@@ -376,7 +447,7 @@ func (c *checker) compareGenerations(g *blobGroup, v *groupVolume, tomb bool) {
 		}
 		if len(want) > 0 && want[0] == gen {
 			want = want[1:]
-		} else if !tomb {
+		} else if !tomb && !c.held[copyRow{v.id, gen}] {
 			c.report(c.blobProblem(pagestore.SeverityWarning, KindGenLeaked, &g.at, v.id, "generation %d of volume %d is kept for no snapshot", gen, v.id))
 		}
 		return true
@@ -405,7 +476,7 @@ func (c *checker) checkSize(g *blobGroup, v pagestore.VolumeID, gen pagestore.Ge
 // leaks reports volumes that no blob has.
 func (c *checker) leaks() error {
 	return c.view.Volumes(func(v pagestore.VolumeID) bool {
-		if !c.claimed.has(v) {
+		if !c.claimed.has(v) && !c.copies.has(v) {
 			c.report(Problem{Severity: pagestore.SeverityWarning, Kind: KindVolumeLeaked, Account: c.account, Volume: uint64(v),
 				Text: "its pages belong to no blob and no snapshot"})
 		}

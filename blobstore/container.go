@@ -17,14 +17,21 @@ type ContainerInfo struct {
 	Stamp
 	Metadata []header.Pair
 	Lease    lease.Info
+	Public   PublicAccess
 }
 
-// CreateContainer makes an empty container. A container of that name that was just deleted is no obstacle.
+// CreateContainer makes an empty container, for nobody but the account. A container of that name that was just deleted
+// is no obstacle.
 func (a *Account) CreateContainer(name string, meta []header.Pair) (Stamp, error) {
+	return a.CreatePublicContainer(name, Private, meta)
+}
+
+// CreatePublicContainer is CreateContainer for one that anybody may read.
+func (a *Account) CreatePublicContainer(name string, public PublicAccess, meta []header.Pair) (Stamp, error) {
 	if err := checkNewContainerName(name); err != nil {
 		return Stamp{}, err
 	}
-	row := containerRow{meta: appendMetadata(nil, meta)}
+	row := containerRow{public: public, meta: appendMetadata(nil, meta)}
 	err := a.update(func(tx *pagestore.Tx) (err error) {
 		var s scratch
 		if _, err = s.findContainer(tx, name); !errors.Is(err, azerr.ContainerNotFound) {
@@ -83,7 +90,7 @@ func (a *Account) ContainerInfo(name, leaseID string) (info ContainerInfo, err e
 
 func (r *containerRow) info(name string, now time.Time) (ContainerInfo, error) {
 	meta, err := decodeMetadata(r.meta)
-	return ContainerInfo{Name: name, Stamp: r.etag.stamp(), Metadata: meta, Lease: r.lease.Info(now)}, err
+	return ContainerInfo{Name: name, Stamp: r.etag.stamp(), Metadata: meta, Lease: r.lease.Info(now), Public: r.public}, err
 }
 
 // containerChange is a change of one existing container while it is made: within Update only.

@@ -15,8 +15,9 @@ type CreatePageBlob struct {
 	Access
 	HTTPHeaders
 	Metadata []header.Pair
-	Size     int64 // bytes, a multiple of 512
-	Sequence int64 // 0 to 2^63-1
+	Tags     []header.Pair // in any order, as header.CheckTags takes them
+	Size     int64         // bytes, a multiple of 512
+	Sequence int64         // 0 to 2^63-1
 }
 
 // defaultContentType is what a blob made without a type is said to be.
@@ -33,6 +34,7 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 	if headers.ContentType == "" {
 		headers.ContentType = defaultContentType
 	}
+	tags := appendTags(nil, req.Tags)
 	c := takeChange()
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
@@ -45,6 +47,9 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 		if exists {
 			counted = tally{bytes: req.Size - c.row.size}
 		}
+		if err := c.retag(&ref, tags); err != nil {
+			return err
+		}
 		stamp := a.nextTicks(c.row.etag)
 		c.row = blobRow{
 			typ:      PageBlob,
@@ -55,6 +60,7 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 			created:  stamp,
 			lease:    c.row.lease.Written(c.now),
 			snaps:    c.row.snaps,
+			tags:     tags,
 			props:    appendProps(nil, &headers, req.Metadata),
 		}
 		c.keep()
@@ -69,6 +75,9 @@ func (a *Account) checkCreate(ref *BlobRef, req *CreatePageBlob) error {
 	}
 	if req.Sequence < 0 {
 		return azerr.BadHeader("x-ms-blob-sequence-number", strconv.FormatInt(req.Sequence, 10))
+	}
+	if err := header.CheckTags(req.Tags); err != nil {
+		return err
 	}
 	return a.checkSize(req.Size)
 }
@@ -86,11 +95,15 @@ func (a *Account) checkSize(size int64) error {
 }
 
 // findForCreate finds the blob that is about to be replaced, if there is one, checks whether it may be, and lets go of
-// its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots.
+// its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, and the
+// tags, whose rows are still there.
 func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err error) {
 	c.id, c.row, err = c.findBlob(c.tx, ref, 0)
 	exists = !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
+		return false, err
+	}
+	if err := acc.checkOverwrite(exists); err != nil {
 		return false, err
 	}
 	if err := c.row.lease.CheckWrite(lease.Blob, acc.LeaseID, c.now); err != nil {
@@ -98,6 +111,9 @@ func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err 
 	}
 	stamp := c.row.etag.stamp()
 	if err := acc.Conditions.CheckCreate(exists, stamp.ETag, stamp.LastModified); err != nil {
+		return false, err
+	}
+	if err := c.row.checkTags(&acc.Conditions); err != nil {
 		return false, err
 	}
 	if exists {

@@ -83,6 +83,9 @@ func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots) (do
 		return true, nil
 	}
 	c.tx.Delete(c.key)
+	if err := c.retag(ref, nil); err != nil {
+		return false, err
+	}
 	counted.blobs, counted.bytes = -1, -c.row.size
 	return true, firstError(count(c.tx, counted), c.tx.Drop(c.row.volume))
 }
@@ -98,7 +101,7 @@ func (c *blobChange) dropSnapshots(name string) error {
 	from, to := snapshotRows(c.id, name)
 	err := c.tx.Scan(from, to, func(key, value []byte) bool {
 		row, err := decodeBlobRow(value)
-		row.props = nil
+		row.props, row.tags, row.copy = nil, nil, nil
 		bad = err
 		snaps = append(snaps, found{bytes.Clone(key), row})
 		return err == nil && len(snaps) < snapshotsPerUpdate
@@ -133,8 +136,7 @@ func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Acce
 	if err := c.row.lease.CheckRead(lease.Blob, acc.LeaseID, c.now); err != nil {
 		return err
 	}
-	stamp := snap.etag.stamp()
-	if err := acc.Conditions.CheckWrite(stamp.ETag, stamp.LastModified); err != nil {
+	if err := snap.checkConditions(&acc.Conditions); err != nil {
 		return err
 	}
 	if err := dropSnapshot(c.tx, key, &snap, &c.row); err != nil {

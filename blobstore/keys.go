@@ -16,6 +16,8 @@ import (
 //	next id     'n'
 //	properties  'p'
 //	totals      'a'
+//	tag         'i' key of the tag · 00 · its value · 00 · container id (8) · name of the blob
+//	copy        'k' volume id (8)
 //
 // In an escaped name each 00 is 00 FF; so 00 01 ends the name, and keys sort as names do, byte by byte, whatever bytes
 // these are. The snapshot is its id (8 bytes, ticks), or FF for the blob itself: ids begin with a byte below 80, so
@@ -28,6 +30,8 @@ const (
 	tableNextID     = 'n'
 	tableProperties = 'p'
 	tableTotals     = 'a'
+	tableTag        = 'i'
+	tableCopy       = 'k'
 )
 
 // containerID tells containers apart, also those of one name at different times: it is never used again. Zero is none.
@@ -55,6 +59,11 @@ func appendTombKey(dst []byte, id containerID) []byte {
 
 func appendVolumeKey(dst []byte, v pagestore.VolumeID) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tableVolume), uint64(v))
+}
+
+// appendCopyKey appends the key of a copy that is under way, by the volume that it fills.
+func appendCopyKey(dst []byte, v pagestore.VolumeID) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, tableCopy), uint64(v))
 }
 
 // appendContainerBlobs appends what the keys of all blobs of a container begin with.

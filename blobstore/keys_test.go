@@ -49,11 +49,13 @@ func TestKeysGolden(t *testing.T) {
 	line("container logs-1", appendContainerKey(nil, "logs-1"))
 	line("tomb 258", appendTombKey(nil, 258))
 	line("volume 259", appendVolumeKey(nil, 259))
+	line("copy into 259", appendCopyKey(nil, 259))
 	line("blobs of 1", appendContainerBlobs(nil, 1))
 	line("prefix a/ of 1", appendNamePrefix(nil, 1, "a/"))
 	line("blob a/b of 1", appendBlobKey(nil, 1, "a/b", 0))
 	line("its snapshot", appendBlobKey(nil, 1, "a/b", snap))
 	line(`blob "\x00\x01\xff" of 1`, appendBlobKey(nil, 1, "\x00\x01\xff", 0))
+	line("tag k = v of a/b in 1", appendTagKey(nil, "k", "v", 1, "a/b"))
 	golden(t, "keys.golden", b.String())
 }
 

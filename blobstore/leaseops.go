@@ -27,8 +27,7 @@ func (a *Account) LeaseBlob(ref BlobRef, req lease.Request, conditions cond.Cond
 		if c.id, c.row, err = c.findBlob(tx, &ref, 0); err != nil {
 			return err
 		}
-		stamp := c.row.etag.stamp()
-		if err := conditions.CheckWrite(stamp.ETag, stamp.LastModified); err != nil {
+		if err := c.row.checkConditions(&conditions); err != nil {
 			return err
 		}
 		if c.row.lease, result, err = lease.Apply(c.row.lease, req, c.now); err != nil {
@@ -72,6 +71,10 @@ func newGUID(random io.Reader) (string, error) {
 		return "", err
 	}
 	b[6], b[8] = b[6]&0x0F|0x40, b[8]&0x3F|0x80
+	return formatGUID(b), nil
+}
+
+func formatGUID(b [16]byte) string {
 	var text [36]byte
 	hex.Encode(text[0:8], b[0:4])
 	hex.Encode(text[9:13], b[4:6])
@@ -79,5 +82,5 @@ func newGUID(random io.Reader) (string, error) {
 	hex.Encode(text[19:23], b[8:10])
 	hex.Encode(text[24:36], b[10:16])
 	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	return string(text[:]), nil
+	return string(text[:])
 }

@@ -73,6 +73,7 @@ type modelState struct {
 	sequence int64
 	headers  HTTPHeaders
 	meta     []header.Pair
+	copied   *CopyInfo // nil unless it says so
 }
 
 type modelBlob struct {
@@ -158,7 +159,7 @@ func (m *model) step() {
 		weight int
 		do     func(name string, b *modelBlob)
 	}{
-		{400, m.put}, {120, m.clear}, {60, m.resize}, {50, m.snapshot}, {40, m.deleteSnapshot}, {12, m.delete},
+		{400, m.put}, {120, m.clear}, {60, m.resize}, {50, m.snapshot}, {25, m.copy}, {40, m.deleteSnapshot}, {12, m.delete},
 		{12, m.create}, {30, m.setSequence}, {30, m.setMetadata}, {30, m.setHeaders},
 		{2, m.reopen}, {2, m.crash}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
 	}
@@ -309,6 +310,7 @@ func (m *model) resize(name string, b *modelBlob) {
 	m.tracef("resize %q from %d to %d pages", name, len(b.valid), n)
 	got, err := m.f.SetBlobProperties(ref(name), &SetProperties{Size: Given(int64(n) * PageSize)})
 	m.outcome("resize", err, nil)
+	b.copied = nil
 	m.written(b, got.ETag)
 	for len(b.valid) < n {
 		b.valid, b.touched, b.data = append(b.valid, false), append(b.touched, m.now), append(b.data, make([]byte, PageSize)...)
@@ -434,6 +436,7 @@ func (m *model) setSequence(name string, b *modelBlob) {
 		return
 	}
 	b.sequence = next
+	b.copied = nil
 	m.written(b, got.ETag)
 }
 
@@ -446,6 +449,7 @@ func (m *model) setMetadata(name string, b *modelBlob) {
 	got, err := m.f.SetBlobMetadata(ref(name), &Access{}, meta)
 	m.outcome("metadata", err, nil)
 	b.meta = meta
+	b.copied = nil
 	m.written(b, got.ETag)
 }
 
@@ -458,6 +462,7 @@ func (m *model) setHeaders(name string, b *modelBlob) {
 	got, err := m.f.SetBlobProperties(ref(name), &SetProperties{Headers: &h})
 	m.outcome("headers", err, nil)
 	b.headers = h
+	b.copied = nil
 	m.written(b, got.ETag)
 }
 
@@ -546,7 +551,7 @@ func (m *model) checkInfo(name string, s *modelState) {
 func (s *modelState) info(name string) BlobInfo {
 	info := BlobInfo{
 		Name: name, Snapshot: s.id, Type: PageBlob, Stamp: Stamp{ETag: s.etag, LastModified: s.etag.Time()},
-		Created: s.created.Time(), Size: int64(len(s.data)), Sequence: s.sequence, HTTPHeaders: s.headers, Metadata: s.meta,
+		Created: s.created.Time(), Size: int64(len(s.data)), Sequence: s.sequence, HTTPHeaders: s.headers, Metadata: s.meta, Copy: s.copied,
 	}
 	if len(s.meta) == 0 {
 		info.Metadata = nil

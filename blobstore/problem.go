@@ -43,6 +43,8 @@ const (
 	KindGenMissing       pagestore.Kind = "generation-missing" // a snapshot whose pages are not there
 	KindGenLeaked        pagestore.Kind = "generation-leaked"  // pages of no snapshot
 	KindPagesBeyond      pagestore.Kind = "pages-beyond-size"  // valid pages behind the end of a blob
+	KindTagMissing       pagestore.Kind = "tag-missing"        // a blob that a search by one of its tags would not find
+	KindTagStale         pagestore.Kind = "tag-stale"          // a search by a tag would find a blob that does not have it
 	KindTotalsWrong      pagestore.Kind = "totals-wrong"       // what the account is said to have is not what a recount gives
 )
 

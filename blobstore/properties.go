@@ -22,7 +22,9 @@ type BlobInfo struct {
 	Sequence int64 // of page blobs
 	HTTPHeaders
 	Metadata []header.Pair
-	Lease    lease.Info // of the blob itself; a snapshot has none and nothing is said of it
+	Tags     []header.Pair // in the order of their keys
+	Lease    lease.Info    // of the blob itself; a snapshot has none and nothing is said of it
+	Copy     *CopyInfo     // nil unless it was made by a copy and not changed since, but for its pages
 }
 
 // SequenceAction is what a request does to the sequence number of a page blob.
@@ -82,6 +84,14 @@ func (a *Account) BlobInfo(ref BlobRef, acc *Access) (info BlobInfo, err error) 
 // info returns what clients are told about the row.
 func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInfo, error) {
 	headers, meta, err := decodeProps(r.props)
+	if err != nil {
+		return BlobInfo{}, err
+	}
+	tags, err := decodeTags(r.tags)
+	if err != nil {
+		return BlobInfo{}, err
+	}
+	copied, err := decodeCopyInfo(r.copy)
 	return BlobInfo{
 		Name:        name,
 		Snapshot:    snapshot.String(),
@@ -92,7 +102,9 @@ func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInf
 		Sequence:    r.sequence,
 		HTTPHeaders: headers,
 		Metadata:    meta,
+		Tags:        tags,
 		Lease:       r.lease.Info(now),
+		Copy:        copied,
 	}, err
 }
 
@@ -102,6 +114,7 @@ func (a *Account) SetBlobMetadata(ref BlobRef, acc *Access, meta []header.Pair) 
 		return Stamp{}, err
 	}
 	row, err := a.change(&ref, acc, false, func(c *blobChange) error {
+		c.row.copy = nil
 		headers, _, err := splitProps(c.row.props)
 		c.row.props = appendMetadata(headers, meta) // headers has no room behind it, so this copies
 		return firstError(err, a.store.CheckMetadata())
@@ -117,6 +130,7 @@ func (a *Account) SetBlobProperties(ref BlobRef, req *SetProperties) (SetPropert
 	}
 	aboutPages := req.Size.Given || req.Action != SequenceKeep
 	row, err := a.change(&ref, &req.Access, aboutPages, func(c *blobChange) error {
+		c.row.copy = nil
 		if err := c.setSequence(req.Action, req.Sequence.Value); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 
+	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
 )
 
@@ -71,12 +72,15 @@ func (r *reaper) stop() {
 
 func (r *reaper) stopping() bool { return r.ctx.Err() != nil }
 
-// reapBatch bounds how many rows one change removes: with the longest names its record is about 1 MiB, and requests wait
+// reapBatch bounds how many rows one change removes, those of tags too: with the longest names its record is about 1 MiB, and requests wait
 // for a few milliseconds at most.
 const reapBatch = 256
 
-// reap empties all tombs there are.
+// reap empties all tombs there are, and takes away what copies have left that were not finished.
 func (a *Account) reap() error {
+	if err := a.dropCopies(); err != nil {
+		return err
+	}
 	tombs, err := a.tombs()
 	if err != nil {
 		return err
@@ -164,11 +168,16 @@ type doomedRow struct {
 // doomed returns the first rows in [from, to). Nothing can be missing from the picture it looks at: the container was gone
 // before its tomb appeared, and nobody else touches rows of a container that is gone.
 func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
+	rows := 0
 	err = a.scan(from, to, func(it *pagestore.Iter) (bool, error) {
 		row, err := decodeBlobRow(it.Value())
-		row.props = nil
+		row.props, row.copy, row.tags = nil, nil, bytes.Clone(row.tags)
 		batch = append(batch, doomedRow{bytes.Clone(it.Key()), row})
-		return len(batch) < reapBatch && it.Next(), err
+		rows++
+		if row.gen == pagestore.GenHead && len(row.tags) > 0 {
+			rows += header.MaxTags
+		}
+		return rows < reapBatch && it.Next(), err
 	})
 	return batch, err
 }
@@ -178,7 +187,7 @@ func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
 func bury(tx *pagestore.Tx, d *doomedRow) error {
 	tx.Delete(d.key)
 	if d.row.gen == pagestore.GenHead {
-		return tx.Drop(d.row.volume)
+		return firstError(buryTags(tx, d), tx.Drop(d.row.volume))
 	}
 	counter := appendVolumeKey(nil, d.row.volume)
 	_, ok, err := tx.Get(counter)

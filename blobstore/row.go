@@ -20,13 +20,15 @@ const rowVersion = 1
 
 // containerRow is what is stored about a container.
 //
-//	version (1) · id · flags (1) · etag (8) · created (8) · [lease] · metadata
+//	version (1) · id · flags (1) · etag (8) · created (8) · [lease] · [access: public (1) · policies text] · metadata
 type containerRow struct {
-	id      containerID
-	etag    ticks
-	created ticks
-	lease   lease.State
-	meta    []byte // encoded metadata. Borrowed from the row it was read from
+	id       containerID
+	etag     ticks
+	created  ticks
+	lease    lease.State
+	public   PublicAccess
+	policies []byte // encoded stored access policies (see acl.go). Borrowed from the row it was read from
+	meta     []byte // encoded metadata. Borrowed from the row it was read from
 }
 
 // Flags of both kinds of row.
@@ -34,12 +36,18 @@ const (
 	flagLease     = 1 << 0 // a lease follows: it is not merely available
 	flagSnapshots = 1 << 1 // blobs: the count of snapshots follows
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
+	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
+	flagTags      = 1 << 4 // blobs: tags follow
+	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
 )
 
 func (r *containerRow) append(dst []byte) []byte {
 	flags := byte(0)
 	if r.lease.Phase != lease.PhaseNone {
 		flags |= flagLease
+	}
+	if r.public != Private || len(r.policies) > 0 {
+		flags |= flagAccess
 	}
 	dst = append(dst, rowVersion)
 	dst = binary.AppendUvarint(dst, uint64(r.id))
@@ -49,6 +57,11 @@ func (r *containerRow) append(dst []byte) []byte {
 	if flags&flagLease != 0 {
 		dst = appendLease(dst, &r.lease)
 	}
+	if flags&flagAccess != 0 {
+		dst = append(dst, byte(r.public))
+		dst = binary.AppendUvarint(dst, uint64(len(r.policies)))
+		dst = append(dst, r.policies...)
+	}
 	return append(dst, r.meta...)
 }
 
@@ -57,10 +70,15 @@ func decodeContainerRow(p []byte) (containerRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := containerRow{id: containerID(d.uvarint())}
-	flags := d.flags(flagLease)
+	flags := d.flags(flagLease | flagAccess)
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
 	if flags&flagLease != 0 {
 		r.lease = d.lease()
+	}
+	if flags&flagAccess != 0 {
+		r.public = PublicAccess(d.byte())
+		r.policies = d.bytes()
+		d.must(r.public <= PublicContainer && (r.public != Private || len(r.policies) > 0))
 	}
 	r.meta = d.p
 	if d.bad || r.id == 0 {
@@ -87,7 +105,7 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 // blobRow is what is stored about a blob or a snapshot.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
-//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · properties
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -100,6 +118,8 @@ type blobRow struct {
 	created  ticks
 	lease    lease.State
 	snaps    snapshotCount
+	tags     []byte // encoded tags; none: no tags. Borrowed as props are
+	copy     []byte // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
 	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
 }
 
@@ -121,6 +141,12 @@ func (r *blobRow) append(dst []byte) []byte {
 	if r.gen != pagestore.GenHead {
 		flags |= flagFrozen
 	}
+	if len(r.tags) > 0 {
+		flags |= flagTags
+	}
+	if len(r.copy) > 0 {
+		flags |= flagCopy
+	}
 	dst = append(dst, rowVersion, byte(r.typ), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
 	dst = binary.AppendUvarint(dst, uint64(r.size))
@@ -138,6 +164,14 @@ func (r *blobRow) append(dst []byte) []byte {
 	if flags&flagFrozen != 0 {
 		dst = binary.AppendUvarint(dst, uint64(r.gen))
 	}
+	if flags&flagTags != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(r.tags)))
+		dst = append(dst, r.tags...)
+	}
+	if flags&flagCopy != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(r.copy)))
+		dst = append(dst, r.copy...)
+	}
 	return append(dst, r.props...)
 }
 
@@ -146,7 +180,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -162,6 +196,14 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 		gen := d.uvarint()
 		r.gen = pagestore.Gen(gen)
 		d.must(gen != uint64(pagestore.GenHead) && gen <= math.MaxUint32)
+	}
+	if flags&flagTags != 0 {
+		r.tags = d.bytes()
+		d.must(len(r.tags) > 0)
+	}
+	if flags&flagCopy != 0 {
+		r.copy = d.bytes()
+		d.must(len(r.copy) > 0)
 	}
 	r.props = d.p
 	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)
@@ -294,13 +336,16 @@ func (d *rowReader) uint64() uint64 {
 	return binary.LittleEndian.Uint64(q)
 }
 
-func (d *rowReader) text() string {
+func (d *rowReader) text() string { return string(d.bytes()) }
+
+// bytes reads a text and borrows it.
+func (d *rowReader) bytes() []byte {
 	n := d.uvarint()
 	if n > uint64(len(d.p)) {
 		d.p, d.bad = nil, true
-		return ""
+		return nil
 	}
-	return string(d.take(int(n)))
+	return d.take(int(n))
 }
 
 func (d *rowReader) lease() lease.State {

@@ -11,6 +11,7 @@ import (
 
 	"pagevault/blobstore/lease"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/sas"
 	"pagevault/pagestore"
 )
 
@@ -38,6 +39,12 @@ func exampleBlobRows() map[string]blobRow {
 	snapped.snaps = snapshotCount{all: 300, volume: 2, last: snapshotID(ticksAt(goldenTime))}
 	snapshot := plain
 	snapshot.gen = 5
+	tagged := plain
+	tagged.tags = appendTags(nil, []header.Pair{{Name: "z", Value: ""}, {Name: "a", Value: "1"}})
+	copied := plain
+	copied.copy = (&CopyInfo{ID: guidA, Source: "http://a/b", Bytes: 1 << 30, Completed: goldenTime}).append(nil)
+	both := copied
+	both.gen, both.tags = 5, tagged.tags
 	full := leased
 	full.snaps = snapped.snaps
 	full.size, full.sequence = math.MaxInt64, math.MaxInt64
@@ -46,7 +53,8 @@ func exampleBlobRows() map[string]blobRow {
 		ContentMD5: []byte("0123456789abcdef"),
 	}, []header.Pair{{Name: "Name", Value: "Value"}, {Name: "empty"}})
 	return map[string]blobRow{"plain": plain, "leased": leased, "infinite lease": infinite, "breaking lease": breaking,
-		"with snapshots": snapped, "snapshot": snapshot, "everything": full}
+		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "snapshot, all three": both,
+		"everything": full}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -54,23 +62,30 @@ func exampleContainerRows() map[string]containerRow {
 	full := plain
 	full.lease = lease.State{Phase: lease.PhaseHeld, ID: "a", Seconds: lease.Infinite}
 	full.meta = appendMetadata(nil, []header.Pair{{Name: "k", Value: "v"}})
-	return map[string]containerRow{"plain": plain, "everything": full}
+	public := plain
+	public.public, public.policies = PublicBlobs, []byte{}
+	shared := full
+	shared.public = PublicContainer
+	shared.policies = appendPolicies(nil, []sas.Policy{{ID: "p", Expiry: "2030-01-01T00:00:00.0000000Z", Permissions: "r"}, {ID: "q"}})
+	return map[string]containerRow{"plain": plain, "everything": full, "public": public, "shared": shared}
 }
 
 func TestRowsGolden(t *testing.T) {
 	var b strings.Builder
 	blobs, containers := exampleBlobRows(), exampleContainerRows()
-	for _, name := range []string{"plain", "everything"} {
+	for _, name := range []string{"plain", "everything", "public", "shared"} {
 		row := containers[name]
 		fmt.Fprintf(&b, "container, %-20s %x\n", name, row.append(nil))
 	}
-	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "everything"} {
+	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}
 	fmt.Fprintf(&b, "tomb of logs-1                  %x\n", appendTombRow(nil, "logs-1"))
 	fmt.Fprintf(&b, "number 300                      %x\n", appendNumberRow(nil, 300))
+	fmt.Fprintf(&b, "copy of generation 5 of 259     %x\n", (&copyRow{259, 5}).append(nil))
 	fmt.Fprintf(&b, "totals                          %x\n", appendTotalsRow(nil, &Totals{1, 2, 300, 1 << 30}))
+	fmt.Fprintf(&b, "tag in logs-1                   %x\n", appendTagRow(nil, "logs-1"))
 	golden(t, "rows.golden", b.String())
 }
 
@@ -160,6 +175,9 @@ func FuzzRows(f *testing.F) {
 				t.Errorf("container: %+v, then %+v, %v", row, again, err)
 			}
 			decodeMetadata(row.meta)
+			if policies, err := decodePolicies(row.policies); err == nil && string(appendPolicies(nil, policies)) != string(row.policies) {
+				t.Errorf("policies: %x, then %+v", row.policies, policies)
+			}
 		}
 		decodeNumberRow(p)
 	})

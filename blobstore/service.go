@@ -124,6 +124,7 @@ type Account struct {
 	sizeMax int64 // of a page blob, bytes
 	limits  Limits
 	reaper  *reaper
+	copies  copies
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
 	// pagestore.Store.Update, whose functions run one at a time.

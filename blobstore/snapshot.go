@@ -12,7 +12,7 @@ type SnapshotResult struct {
 	Stamp           // the snapshot's: the blob's own if it has the blob's metadata, else new
 }
 
-// SnapshotBlob keeps the blob as it is now. The snapshot has the blob's properties; its metadata too, unless meta is
+// SnapshotBlob keeps the blob as it is now. The snapshot has the blob's properties and tags; its metadata too, unless meta is
 // given in its place. The blob's entity tag does not change, its lease is not needed: a lease id is only a condition.
 // It takes the same time however large the blob is.
 func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (SnapshotResult, error) {
@@ -48,8 +48,7 @@ func (c *blobChange) findForSnapshot(ref *BlobRef, acc *Access) (err error) {
 	if err := c.row.lease.CheckRead(lease.Blob, acc.LeaseID, c.now); err != nil {
 		return err
 	}
-	stamp := c.row.etag.stamp()
-	return acc.Conditions.CheckWrite(stamp.ETag, stamp.LastModified)
+	return c.row.checkConditions(&acc.Conditions)
 }
 
 // freeze ends the generation of the blob's volume and returns the row of the snapshot that shows it. The blob's row

@@ -91,7 +91,7 @@ type applier struct {
 	volumes map[VolumeID]*volumeState
 	regions map[regionKey]*regionState
 	changes map[changeKey]pagemap.Bitmap
-	reaping bool // the record is a step of a pass
+	alone   bool // the record is a batch of its own: a step of a pass or of a copy
 	passDue bool // a pass row was written since somebody was told
 	flushes flushes
 	decoder commitDecoder
@@ -143,10 +143,10 @@ func (a *applier) record(r *replication.Record) (err error) {
 	if r.LSN != a.state.applied+1 {
 		return fmt.Errorf("%w: record %d after record %d", ErrCorrupt, r.LSN, a.state.applied)
 	}
-	// A step of a pass looks at rows as they are in the database, so it is a batch of its own. Where batches end makes
-	// no difference to the rows.
-	a.reaping = isReap(r.Meta)
-	if a.reaping {
+	// A step of a pass or of a copy looks at rows as they are in the database, so it is a batch of its own. Where batches
+	// end makes no difference to the rows.
+	a.alone = isAlone(r.Meta)
+	if a.alone {
 		if err := a.commit(); err != nil {
 			return err
 		}
@@ -166,7 +166,7 @@ func (a *applier) record(r *replication.Record) (err error) {
 	a.state.applied = r.LSN
 	a.state.Records++
 	a.flushes.applied(r.At)
-	if a.reaping {
+	if a.alone {
 		return a.commit()
 	}
 	return nil
@@ -233,6 +233,8 @@ func (a *applier) operation(o *op) error {
 		return a.free(&o.frame)
 	case opFold:
 		return a.fold(o)
+	case opCopy:
+		return a.copy(o)
 	}
 	v, err := a.volume(o.volume)
 	if err != nil {

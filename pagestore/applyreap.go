@@ -10,15 +10,15 @@ import (
 	"pagevault/replication"
 )
 
-// isReap reports whether a record is a step of a pass: such an operation is the only one of its record.
-func isReap(meta []byte) bool {
-	return len(meta) > 1 && meta[0] == recordCommit && opKind(meta[1]) == opReap
+// isAlone reports whether a record is a step of a pass or of a copy: such an operation is the only one of its record.
+func isAlone(meta []byte) bool {
+	return len(meta) > 1 && meta[0] == recordCommit && (opKind(meta[1]) == opReap || opKind(meta[1]) == opCopy)
 }
 
 // reap carries out one step of a pass over a volume. The batch is empty before it, so that the rows are those in the
 // database. The volume may have been dropped, or be gone: then the step is one too many, and does nothing.
 func (a *applier) reap(o *op) error {
-	if !a.reaping || len(a.decoder.p) > 0 {
+	if !a.alone || len(a.decoder.p) > 0 {
 		return fmt.Errorf("%w: reap beside other operations", ErrCorrupt)
 	}
 	var row volumeRow

@@ -29,6 +29,8 @@ type stormPicture struct {
 type stormVolume struct {
 	head   *stormPicture
 	frozen map[Gen]*stormPicture
+
+	copying *stormPicture // of which regions may be there already
 }
 
 // stormState is all that a store holds after some number of updates.
@@ -114,7 +116,7 @@ func (w *storm) step() {
 				frozen = make(map[Gen]*stormPicture)
 			}
 			frozen[g] = v.head
-			next[id] = stormVolume{v.head, frozen}
+			next[id] = stormVolume{head: v.head, frozen: frozen}
 			return err
 		})
 	case n < 76 && len(v.frozen) > 0:
@@ -123,9 +125,11 @@ func (w *storm) step() {
 		g := gens[w.rng.IntN(len(gens))]
 		frozen := maps.Clone(v.frozen)
 		delete(frozen, g)
-		next[id] = stormVolume{v.head, frozen}
+		next[id] = stormVolume{head: v.head, frozen: frozen}
 		w.update(next, func(tx *Tx) error { return tx.Thaw(id, g) })
-	case n < 80:
+	case n < 79 && len(ids) < 5:
+		w.copy(next, id, v)
+	case n < 82:
 		w.count("drop")
 		delete(next, id)
 		w.update(next, func(tx *Tx) error { return tx.Drop(id) })
@@ -163,7 +167,7 @@ func (w *storm) write(next stormState, id VolumeID, v stormVolume) {
 			fillPage(p, seed)
 		}
 	}
-	next[id] = stormVolume{&head, v.frozen}
+	next[id] = stormVolume{head: &head, frozen: v.frozen}
 	c, err := w.s.Prepare(PageNo(from), head.data[from*PageSize:to*PageSize])
 	if err != nil {
 		w.t.Error(err)
@@ -187,7 +191,7 @@ func (w *storm) clear(next stormState, id VolumeID, v stormVolume) {
 		head.valid[no] = false
 		clear(head.data[no*PageSize:][:PageSize])
 	}
-	next[id] = stormVolume{&head, v.frozen}
+	next[id] = stormVolume{head: &head, frozen: v.frozen}
 	w.update(next, func(tx *Tx) error {
 		if truncate {
 			return tx.Truncate(id, PageNo(from))
@@ -249,6 +253,18 @@ func wantStorm(t *testing.T, s *Store, what string, want stormState) {
 			}
 		}
 		for id, vol := range want {
+			if vol.copying != nil {
+				got := &stormPicture{}
+				if err := v.Ranges(id, GenHead, AllPages, func(r Range) bool {
+					for no := r.Start; no < r.End; no++ {
+						got.valid[no] = true
+					}
+					return true
+				}); err != nil {
+					t.Fatalf("%s: volume %d: %v", what, id, err)
+				}
+				vol.head = vol.copying.soFar(got)
+			}
 			check(id, GenHead, vol.head)
 			for g, p := range vol.frozen {
 				check(id, g, p)

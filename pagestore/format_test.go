@@ -68,6 +68,7 @@ func samples() map[string][]byte {
 		"op fold":               appendFoldOp(nil, 5, 0x010203, 9, scattered, pagemap.Entry{{First: 0, Pages: 16, Frame: 301}}),
 		"op thaw":               appendVolumeOp(nil, opThaw, 5, 9),
 		"op reap":               appendReapOp(nil, 5, 0x010203, 0x010300, 300),
+		"op copy":               appendCopyOp(nil, 6, 5, 9, 0x010203, 0x010300),
 		"op write":              write,
 		"op clear":              appendVolumeOp(nil, opClear, 5, 128, 1<<40),
 		"op truncate":           appendVolumeOp(nil, opTruncate, 5, 128),
@@ -182,6 +183,8 @@ func TestRoundTrip(t *testing.T) {
 	want("thaw", decode("op thaw").gen, Gen(9))
 	o = decode("op reap")
 	want("reap", []any{o.volume, o.region, o.end, o.due}, []any{VolumeID(5), uint64(0x010203), uint64(0x010300), replication.LSN(300)})
+	o = decode("op copy")
+	want("copy", []any{o.volume, o.source, o.gen, o.region, o.end}, []any{VolumeID(6), VolumeID(5), Gen(9), uint64(0x010203), uint64(0x010300)})
 	o = decode("op fold")
 	want("fold", []any{o.volume, o.region, o.gen, o.old, o.runs}, []any{VolumeID(5), uint64(0x010203), Gen(9),
 		pagemap.Entry{{First: 0, Pages: 8, Frame: 300, Off: 8}, {First: 8, Pages: 8, Frame: 300}}, pagemap.Entry{{First: 0, Pages: 16, Frame: 301}}})

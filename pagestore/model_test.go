@@ -161,6 +161,7 @@ func runModel(t *testing.T, rng *rand.Rand, ops int) {
 	m.o.MemTableBytes = (64 << 10) << rng.IntN(6)
 	m.o.passive = true // or rows would change between two looks at them
 	m.o.limits = limits{direct: 1 << rng.IntN(7), erasures: rng.Uint32N(8)}
+	m.o.copyWork = 1 << rng.IntN(6)
 	m.o.Compression, m.o.framePages = Compression(rng.IntN(2)), 8<<rng.IntN(5)
 	if rng.IntN(2) == 0 {
 		m.o.MasterKey = testMasterKey(1)
@@ -203,6 +204,7 @@ func (m *modelTest) step() {
 		{5, "reap", m.reap},
 		{6, "scatter", m.scatter},
 		{6, "fold", func() { foldAll(m.t, m.s) }},
+		{6, "copy", m.copy},
 		{2, "drop", m.drop},
 		{3, "create", m.create},
 		{60, "rows", m.setRows},

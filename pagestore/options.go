@@ -42,6 +42,7 @@ type Options struct {
 	// Tests vary these.
 	limits           limits                            // of a store that is created
 	framePages       int                               // most pages of a frame, 8 to 128. 0: 128
+	copyWork         int                               // entries that one record of a copy writes at most. 0: copyWork
 	replayBatchBytes int                               // of rows at which a replay commits its batch
 	minSavedNames    uint64                            // fingerprints that are worth a file. 0: minSavedNames
 	progress         func(done, total replication.LSN) // of a replay
@@ -141,6 +142,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits
+	}
+	if o.copyWork == 0 {
+		o.copyWork = copyWork
 	}
 	if o.framePages == 0 {
 		o.framePages = framing.MaxPages

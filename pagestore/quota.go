@@ -302,7 +302,7 @@ func (s *Store) measureMetadata() int64 {
 	return bytes
 }
 
-// effect says what the operations of the transaction do to the space it takes: whether it writes pages, makes volumes or
+// effect says what the operations of the transaction do to the space it takes: whether it writes or copies pages, makes volumes or
 // freezes them, and whether it takes anything away.
 func (tx *Tx) effect() (grows, frees bool) {
 	for i := range tx.ops {
@@ -312,7 +312,7 @@ func (tx *Tx) effect() (grows, frees bool) {
 			continue
 		}
 		switch opKind(tx.buf[o.from]) {
-		case opCreate, opFreeze:
+		case opCreate, opFreeze, opCopy:
 			grows = true
 		case opDelete, opClear, opTruncate, opDrop:
 			frees = true

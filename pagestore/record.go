@@ -54,6 +54,8 @@ import (
 //	thaw      0x0e  volume uvarint · generation uvarint
 //	reap      0x0f  volume uvarint · from region uvarint · to region uvarint (> from) · due uvarint, an LSN. It is the
 //	                only operation of its record
+//	copy      0x10  volume uvarint · source volume uvarint · generation uvarint · from region uvarint
+//	                · to region uvarint (> from). It is the only operation of its record
 //
 // The Data of the record is the stored bytes of its frames and moves, one after the other in the order of their
 // operations. A frame comes before the writes that refer to it. For frames see frame.
@@ -82,6 +84,7 @@ const (
 	opFold
 	opThaw
 	opReap
+	opCopy
 )
 
 // maxPages bounds page numbers: every byte of a volume has an address that fits an int64.
@@ -183,6 +186,12 @@ func appendVolumeOp(dst []byte, kind opKind, v VolumeID, args ...uint64) []byte 
 // record due made necessary. The step with to == maxRegions is the last.
 func appendReapOp(dst []byte, v VolumeID, from, to uint64, due replication.LSN) []byte {
 	return appendVolumeOp(dst, opReap, v, from, to, uint64(due))
+}
+
+// appendCopyOp appends one step of a copy: what generation g of volume src shows in the regions [from, to) becomes what
+// volume v holds there, where that is anything at all.
+func appendCopyOp(dst []byte, v, src VolumeID, g Gen, from, to uint64) []byte {
+	return appendVolumeOp(dst, opCopy, v, uint64(src), uint64(g), from, to)
 }
 
 // appendFoldOp appends the replacement of the entry old of a region by runs, which show the same pages with the same

@@ -14,15 +14,16 @@ import (
 type op struct {
 	kind       opKind
 	volume     VolumeID
-	gen        Gen
-	pages      Range // write, clear; truncate: [from, maxPages)
+	source     VolumeID // copy
+	gen        Gen      // freeze, thaw, fold; copy: of source
+	pages      Range    // write, clear; truncate: [from, maxPages)
 	key, value []byte
 	frame      frame // frame, move, free; its slices are reused by the next of the same decoder
 
-	region  uint64          // fold; reap: the first
+	region  uint64          // fold; reap, copy: the first
 	old     pagemap.Entry   // fold; reused by the next of the same decoder
 	runs    pagemap.Entry   // fold; the same
-	end     uint64          // reap: after the last
+	end     uint64          // reap, copy: after the last
 	due     replication.LSN // reap
 	session uint32
 	salt    [32]byte
@@ -144,6 +145,12 @@ func (d *commitDecoder) next() bool {
 		d.op.due = replication.LSN(d.uvarint())
 		if d.op.region >= d.op.end || d.op.end > maxRegions {
 			d.fail("reap of regions [%d,%d)", d.op.region, d.op.end)
+		}
+	case opCopy:
+		d.op.volume, d.op.source, d.op.gen = VolumeID(d.uvarint()), VolumeID(d.uvarint()), d.generation()
+		d.op.region, d.op.end = d.uvarint(), d.uvarint()
+		if d.op.region >= d.op.end || d.op.end > maxRegions || d.op.volume == d.op.source {
+			d.fail("copy of regions [%d,%d) of volume %d to volume %d", d.op.region, d.op.end, d.op.source, d.op.volume)
 		}
 	default:
 		d.fail("operation of unknown kind %d", d.op.kind)

@@ -140,6 +140,7 @@ func newFigure(name, help string, kind prometheus.ValueType, read func(a *blobst
 type stateCollector struct {
 	s                                    *Server
 	connections, refused, received, sent *prometheus.Desc
+	evicted, slow                        *prometheus.Desc
 	figures                              []figure
 	usage                                []usageFigure
 	members                              []memberFigure
@@ -151,6 +152,8 @@ func newStateCollector(s *Server) *stateCollector {
 		s:           s,
 		connections: desc("connections", "Open connections."),
 		refused:     desc("connections_refused_total", "Connections turned away because there were too many."),
+		evicted:     desc("connections_evicted_total", "Connections closed while they waited for a request, to make room for others."),
+		slow:        desc("connections_slow_total", "Connections cut off because the client was too slow in sending or taking a body."),
 		received:    desc("received_bytes_total", "Bytes received from clients, headers and TLS included."),
 		sent:        desc("sent_bytes_total", "Bytes sent to clients, headers and TLS included."),
 		figures:     storeFigures(),
@@ -161,7 +164,7 @@ func newStateCollector(s *Server) *stateCollector {
 
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.connections, c.refused, c.received, c.sent} {
+	for _, d := range []*prometheus.Desc{c.connections, c.refused, c.evicted, c.slow, c.received, c.sent} {
 		ch <- d
 	}
 	for _, f := range c.figures {
@@ -180,18 +183,22 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
-	var open, refused, in, out float64
+	var open, refused, evicted, slow, in, out float64
 	c.s.mu.Lock()
 	listeners := c.s.mu.listeners
 	c.s.mu.Unlock()
 	for _, l := range listeners {
 		open += float64(l.open())
 		refused += float64(l.refused.Load())
+		evicted += float64(l.evicted.Load())
+		slow += float64(l.slow.Load())
 		in += float64(l.in.Load())
 		out += float64(l.out.Load())
 	}
 	ch <- prometheus.MustNewConstMetric(c.connections, prometheus.GaugeValue, open)
 	ch <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, refused)
+	ch <- prometheus.MustNewConstMetric(c.evicted, prometheus.CounterValue, evicted)
+	ch <- prometheus.MustNewConstMetric(c.slow, prometheus.CounterValue, slow)
 	ch <- prometheus.MustNewConstMetric(c.received, prometheus.CounterValue, in)
 	ch <- prometheus.MustNewConstMetric(c.sent, prometheus.CounterValue, out)
 	for _, f := range c.figures {

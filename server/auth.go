@@ -12,42 +12,43 @@ import (
 // challenge answers a request without credentials in the form SDKs parse. The tenant is nobody's: tokens are not taken.
 var challenge = []byte("Bearer authorization_uri=https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/oauth2/authorize resource_id=https://storage.azure.com")
 
-// authenticate finds out who is asking. There is one answer that lets the request pass: the account's own signature.
+// authenticate finds out who is asking, and whether that may be: whoever has a key of the account, a token that permits
+// the operation (sas.go), or nothing, to read what is public (acl.go). An Authorization header is what counts where there
+// is one, whatever else the request has.
 func (r *request) authenticate() error {
 	if r.row.ID == op.CORSPreflight {
-		return nil // browsers send no credentials with it; it is refused later
+		return nil // browsers send no credentials with it
 	}
 	v := r.headers.Get(header.Authorization)
-	if !r.headers.Has(header.Authorization) {
+	switch {
+	case r.headers.Has(header.Authorization):
+	case r.query.Has("sig"):
+		return r.authorizeToken()
+	default:
 		return r.anonymous()
 	}
 	scheme, _, _ := bytes.Cut(v, []byte{' '})
 	switch {
-	case header.EqualFold(scheme, "sharedkey"), header.EqualFold(scheme, "sharedkeylite"):
-		return r.verifySharedKey()
+	case header.EqualFold(scheme, "sharedkey"):
+		return r.letIn(bySharedKey, r.verifySharedKey())
+	case header.EqualFold(scheme, "sharedkeylite"):
+		return r.letIn(bySharedKeyLite, r.verifySharedKey())
 	case header.EqualFold(scheme, "bearer"):
 		return unsupportedToken
 	}
 	return azerr.InvalidAuthenticationInfo
 }
 
-var (
-	unsupportedToken = azerr.InvalidAuthenticationInfo.With("AuthenticationErrorDetail",
-		"Bearer tokens are not supported. Sign the request with an account key (SharedKey or SharedKeyLite).")
-	unsupportedSAS = azerr.AuthenticationFailed.With("AuthenticationErrorDetail",
-		"Shared access signatures are not supported. Sign the request with an account key (SharedKey or SharedKeyLite).")
-)
-
-// anonymous refuses a request without an Authorization header.
-func (r *request) anonymous() error {
-	switch {
-	case r.query.Has("sig"):
-		return unsupportedSAS
-	case string(r.version) < challengeVersion || !r.versioned():
-		return azerr.ResourceNotFound // what older clients know
+// letIn notes how a request was let in, unless err says that it was not, and returns err.
+func (r *request) letIn(how string, err error) error {
+	if err == nil {
+		r.authorised = how
 	}
-	return azerr.NoAuthenticationInformation
+	return err
 }
+
+var unsupportedToken = azerr.InvalidAuthenticationInfo.With("AuthenticationErrorDetail",
+	"Bearer tokens are not supported. Sign the request with an account key (SharedKey or SharedKeyLite), or send a shared access signature.")
 
 func (r *request) verifySharedKey() error {
 	inPath := "" // as sent, with -secondary if so

@@ -43,7 +43,7 @@ func TestAuthentication(t *testing.T) {
 		t.Errorf("not said why:\n%s", a.body)
 	}
 	a = f(403, "AuthenticationFailed", call{unsigned: true, path: "disks/b?sv=2026-12-06&sig=AAAA&sr=b&sp=r"})
-	if !strings.Contains(string(a.body), "Shared access signatures are not supported") {
+	if !strings.Contains(string(a.body), "Signature is not well formed") {
 		t.Errorf("not said why:\n%s", a.body)
 	}
 	f(400, "InvalidAuthenticationInfo", h("Authorization: Basic YTpi"))

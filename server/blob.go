@@ -25,6 +25,7 @@ func (r *request) access() (acc blobstore.Access, err error) {
 	if acc.LeaseID, err = header.LeaseID(&r.headers, header.XMsLeaseID); err != nil {
 		return acc, err
 	}
+	acc.CreateOnly = r.createOnly
 	acc.Conditions, err = cond.Parse(&r.headers)
 	return acc, err
 }
@@ -80,6 +81,11 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 		{"Content-Disposition", b.ContentDisposition},
 		{"Cache-Control", b.CacheControl},
 	} {
+		for _, o := range r.overrides {
+			if o.Name == h.name && o.Value != "" {
+				h.value = o.Value
+			}
+		}
 		if h.value != "" {
 			r.setString(h.name, h.value)
 		}
@@ -92,7 +98,11 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 	if b.Snapshot == "" {
 		r.setLease(b.Lease)
 	}
+	r.setCopy(b.Copy)
 	r.setEncrypted("x-ms-server-encrypted")
+	if len(b.Tags) > 0 {
+		r.setInt("x-ms-tag-count", int64(len(b.Tags)))
+	}
 	r.setMetadata(b.Metadata)
 }
 

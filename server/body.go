@@ -28,7 +28,11 @@ const (
 	// prefetched is how much of a body fasthttp reads before it calls the handler.
 	prefetched = 8 << 10
 
-	// uploadPatience is how long a body waits for memory that others hold before the client is told to slow down.
+	// openingBytes is what of a long body comes before memory is set aside for the rest.
+	openingBytes = 128 << 10
+
+	// uploadPatience is how long a body waits for memory that others hold, and a request for the end of others, before the
+	// client is told to slow down.
 	uploadPatience = 10 * time.Second
 )
 
@@ -58,20 +62,74 @@ func (r *request) readBody(most int64) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	if !r.s.uploads.Acquire(n, uploadPatience) {
-		return nil, azerr.ServerBusy
-	}
-	r.budget = n
-	r.body = r.s.buffers.Get(int(n))
-	r.read = true // or broken
+	r.stepAside() // however long the client takes, it is not our work
 	if n > prefetched {
 		r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
 	}
-	if _, err := io.ReadFull(r.ctx.RequestBodyStream(), r.body); err != nil {
-		r.broken = true
-		return nil, bodyError(err)
+	if err := r.takeBody(n); err != nil {
+		return nil, err
 	}
 	return r.body, nil
+}
+
+// takeBody reads the body, of n bytes, into memory that it takes from the budget. A long body gets a little at first, so
+// that clients which send nothing, or a few bytes now and then, are not in the way of those that do.
+func (r *request) takeBody(n int64) error {
+	var first []byte
+	if n > openingBytes {
+		if !r.s.openings.Acquire(openingBytes, uploadPatience) {
+			return azerr.ServerBusy
+		}
+		defer r.s.openings.Release(openingBytes)
+		first = r.s.buffers.Get(openingBytes)
+		defer r.s.buffers.Put(first)
+		if err := r.receive(first); err != nil {
+			return err
+		}
+	}
+	if !r.s.uploads.Acquire(n, uploadPatience) {
+		r.broken = len(first) > 0
+		return azerr.ServerBusy
+	}
+	r.budget = n
+	r.body = r.s.buffers.Get(int(n))
+	copy(r.body, first)
+	if err := r.receive(r.body[len(first):]); err != nil {
+		return err
+	}
+	return r.stepUp()
+}
+
+// receive reads the next bytes of the body, as many as p has.
+func (r *request) receive(p []byte) error {
+	r.read = true // or broken
+	r.conn.enter(receiving)
+	_, err := io.ReadFull(r.ctx.RequestBodyStream(), p)
+	r.conn.enter(working)
+	if err == nil {
+		return nil
+	}
+	r.broken = true
+	err = bodyError(err)
+	r.late = errors.Is(err, azerr.OperationTimedOut)
+	return err
+}
+
+// stepUp makes r one of the requests that are carried out, of which there is a limited number.
+func (r *request) stepUp() error {
+	if !r.slot && !r.s.slots.Acquire(1, uploadPatience) {
+		return azerr.ServerBusy
+	}
+	r.slot = true
+	return nil
+}
+
+// stepAside lets another request take the place of r.
+func (r *request) stepAside() {
+	if r.slot {
+		r.s.slots.Release(1)
+		r.slot = false
+	}
 }
 
 // patience sets the time until which bytes of this request may come. fasthttp sets it for every request, to what a
@@ -109,6 +167,8 @@ func (r *request) drain() bool {
 	}
 	r.read = true
 	r.patience(r.s.o.ReadTimeout)
+	r.conn.enter(receiving)
+	defer r.conn.enter(working)
 	p := r.s.buffers.Get(bufferSizes[0])
 	defer r.s.buffers.Put(p)
 	for left := r.framing.length; left > 0; {

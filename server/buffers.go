@@ -131,6 +131,13 @@ func (b *budget) Acquire(n int64, patience time.Duration) bool {
 	return true // granted at the last moment
 }
 
+// Scarce reports whether somebody waits.
+func (b *budget) Scarce() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.mu.waiting) > 0
+}
+
 // Release gives back n bytes.
 func (b *budget) Release(n int64) {
 	b.mu.Lock()

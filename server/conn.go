@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -26,36 +27,46 @@ const (
 	// acceptRetryMin and acceptRetryMax bound the wait before Accept is tried again when there are no descriptors left.
 	acceptRetryMin = 5 * time.Millisecond
 	acceptRetryMax = time.Second
+
+	// writeSlice is what is handed to the kernel at a time: a second's worth at the pace that is asked for when memory is
+	// scarce, and still few calls for a large reply.
+	writeSlice = 64 << 10
 )
 
 // listener hands out connections that are counted, limited in number, and closed with care. Its goroutines are the
 // refusals in progress, each bounded by lingerTimeout.
 type listener struct {
 	net.Listener
-	max    int            // open connections
-	refuse func(net.Conn) // writes the reply of a server that is full
+	max     int            // open connections
+	maxFrom int            // of them, from one address
+	refuse  func(net.Conn) // writes the reply of a server that is full
 
 	refusing chan struct{} // slots
 	in, out  atomic.Uint64 // bytes over all connections, as on the wire
 	refused  atomic.Uint64
+	evicted  atomic.Uint64 // see crowd.go
+	slow     atomic.Uint64 // see pace.go
 	stopped  chan struct{}
 
 	mu struct {
 		sync.Mutex
 		stopping bool
 		conns    map[*conn]struct{}
+		from     map[netip.Addr]int // how many of them are from where
 	}
 }
 
-func newListener(ln net.Listener, limit int, refuse func(net.Conn)) *listener {
+func newListener(ln net.Listener, limit, limitFrom int, refuse func(net.Conn)) *listener {
 	l := &listener{
 		Listener: ln,
 		max:      limit,
+		maxFrom:  limitFrom,
 		refuse:   refuse,
 		refusing: make(chan struct{}, refusals),
 		stopped:  make(chan struct{}),
 	}
 	l.mu.conns = make(map[*conn]struct{})
+	l.mu.from = make(map[netip.Addr]int)
 	return l
 }
 
@@ -68,6 +79,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		if err != nil {
 			if !transient(err) {
 				return nil, err
+			}
+			if errors.Is(err, syscall.EMFILE) {
+				l.evict()
 			}
 			select {
 			case <-l.stopped:
@@ -94,20 +108,26 @@ func transient(err error) bool {
 	return false
 }
 
-// admit registers nc, or gets rid of it and returns nil.
+// admit registers nc, for which another connection may have to go, or gets rid of it and returns nil.
 func (l *listener) admit(nc net.Conn) *conn {
-	c := &conn{Conn: nc, l: l}
+	c := &conn{Conn: nc, l: l, addr: addressOf(nc.RemoteAddr())}
 	l.mu.Lock()
-	stopping, full := l.mu.stopping, len(l.mu.conns) >= l.max
-	if !stopping && !full {
+	stopping := l.mu.stopping
+	victim, room := l.makeRoomLocked(c.addr)
+	if !stopping && room {
 		l.mu.conns[c] = struct{}{}
+		l.mu.from[c.addr]++
+		c.rest()
 	}
 	l.mu.Unlock()
+	if victim != nil {
+		victim.Conn.Close()
+	}
 	switch {
 	case stopping:
 		nc.Close()
 		return nil
-	case full:
+	case !room:
 		l.refused.Add(1)
 		l.turnAway(c)
 		return nil
@@ -171,8 +191,18 @@ func (l *listener) abort() {
 // forget makes room for another connection.
 func (l *listener) forget(c *conn) {
 	l.mu.Lock()
-	delete(l.mu.conns, c)
+	l.forgetLocked(c)
 	l.mu.Unlock()
+}
+
+func (l *listener) forgetLocked(c *conn) {
+	if _, ok := l.mu.conns[c]; !ok {
+		return
+	}
+	delete(l.mu.conns, c)
+	if l.mu.from[c.addr]--; l.mu.from[c.addr] == 0 {
+		delete(l.mu.from, c.addr)
+	}
 }
 
 // open returns the number of connections being served.
@@ -186,9 +216,15 @@ func (l *listener) open() int {
 type conn struct {
 	net.Conn
 	l      *listener
+	addr   netip.Addr  // whose share of the connections it is of
 	heard  atomic.Bool // a byte has been received
 	linger atomic.Bool
 	closed atomic.Bool
+
+	state   atomic.Uint64 // turn and phase, see pace.go
+	since   atomic.Int64  // when it began to wait for a request, nanoseconds since 1970
+	in, out atomic.Uint64 // bytes, as on the wire
+	watched watch         // under the listener's lock
 }
 
 // connOf returns the connection under nc, through TLS if need be; nil if nc was not accepted by a listener of ours.
@@ -211,6 +247,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 {
 		c.l.in.Add(uint64(n))
+		c.in.Add(uint64(n))
 		if !c.heard.Load() {
 			c.heard.Store(true)
 		}
@@ -218,10 +255,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (c *conn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.l.out.Add(uint64(n))
-	return n, err
+// Write hands p over in slices, so that it can be seen how fast the client takes them.
+func (c *conn) Write(p []byte) (written int, err error) {
+	for {
+		slice := p[written:min(len(p), written+writeSlice)]
+		n, err := c.Conn.Write(slice)
+		c.l.out.Add(uint64(n))
+		c.out.Add(uint64(n))
+		written += n
+		if err != nil || written == len(p) {
+			return written, err
+		}
+	}
 }
 
 // Close releases the connection. After Linger it first ends our direction and takes in what the client still sends,

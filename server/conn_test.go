@@ -31,7 +31,7 @@ func TestAcceptWaitsForDescriptors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
-		l := newListener(&tiredListener{fails: 10, err: syscall.EMFILE, conn: ours}, 1, nil)
+		l := newListener(&tiredListener{fails: 10, err: syscall.EMFILE, conn: ours}, 1, 1, nil)
 		before := time.Now()
 		c, err := l.Accept()
 		if err != nil {
@@ -49,17 +49,17 @@ func TestAcceptWaitsForDescriptors(t *testing.T) {
 }
 
 func TestAcceptEnds(t *testing.T) {
-	l := newListener(&tiredListener{fails: 1, err: syscall.EBADF}, 1, nil)
+	l := newListener(&tiredListener{fails: 1, err: syscall.EBADF}, 1, 1, nil)
 	if _, err := l.Accept(); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("got %v, want EBADF", err)
 	}
-	l = newListener(&tiredListener{fails: 1, err: syscall.EMFILE}, 1, nil)
+	l = newListener(&tiredListener{fails: 1, err: syscall.EMFILE}, 1, 1, nil)
 	l.stop()
 	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("after stop: got %v, want ErrClosed", err)
 	}
 	ours, theirs := net.Pipe()
-	l = newListener(nil, 1, nil)
+	l = newListener(nil, 1, 1, nil)
 	l.stop()
 	if c := l.admit(ours); c != nil {
 		t.Error("admitted after stop")

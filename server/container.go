@@ -12,7 +12,11 @@ func (r *request) createContainer() error {
 	if err != nil {
 		return err
 	}
-	stamp, err := r.account.CreateContainer(r.target.container, meta)
+	public, err := r.publicAccess()
+	if err != nil {
+		return err
+	}
+	stamp, err := r.account.CreatePublicContainer(r.target.container, public, meta)
 	if err != nil {
 		return err
 	}
@@ -31,6 +35,7 @@ func (r *request) getContainerProperties() error {
 	r.begin(200)
 	r.setStamp(info.Stamp)
 	r.setLease(info.Lease)
+	r.setPublicAccess(info.Public)
 	r.setString("x-ms-has-immutability-policy", "false")
 	r.setString("x-ms-has-legal-hold", "false")
 	r.setString("x-ms-immutable-storage-with-versioning-enabled", "false")

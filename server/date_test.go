@@ -96,10 +96,14 @@ func TestDateOfEveryReply(t *testing.T) {
 		c.Advance(900 * time.Millisecond)
 	}
 
-	ts = start(t, func(o *Options) { o.Clock, o.MaxConns = c, 2 })
+	ts = newServer(t, func(o *Options) { o.Clock, o.MaxConns, o.MaxConnsPer = c, 2, 2 })
+	g := ts.gated(op.ListContainers)
+	ts.serve(t)
 	for range 2 {
 		w := ts.dial(t)
-		w.send([]byte("GET / HTTP/1.1\r\n"))
+		w.send(call{method: "GET", path: "?comp=list"}.bytes(t))
+		<-g.arrived
 	}
 	want("full", ts.dial(t).recv("GET"), 503)
+	close(g.open)
 }

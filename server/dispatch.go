@@ -8,6 +8,7 @@ import (
 
 	"pagevault/blobstore"
 	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/batch"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
 )
@@ -24,14 +25,22 @@ var handlers = [256]handler{
 	op.GetServiceProperties:  {serve: (*request).getServiceProperties},
 	op.SetServiceProperties:  {serve: (*request).setServiceProperties, body: xmlBodyMax},
 	op.GetAccountInformation: {serve: (*request).getAccountInformation},
+	op.CORSPreflight:         {serve: (*request).corsPreflight},
+	op.FindBlobsByTags:       {serve: (*request).findBlobsByTags},
+	op.ServiceBatch:          {serve: (*request).blobBatch, body: batch.BodyMax},
 
 	op.CreateContainer:        {serve: (*request).createContainer},
 	op.GetContainerProperties: {serve: (*request).getContainerProperties},
 	op.GetContainerMetadata:   {serve: (*request).getContainerMetadata},
 	op.SetContainerMetadata:   {serve: (*request).setContainerMetadata},
+	op.GetContainerACL:        {serve: (*request).getContainerACL},
+	op.SetContainerACL:        {serve: (*request).setContainerACL, body: xmlBodyMax},
 	op.DeleteContainer:        {serve: (*request).deleteContainer},
 	op.LeaseContainer:         {serve: (*request).leaseContainer},
 	op.ListBlobs:              {serve: (*request).listBlobs},
+
+	op.FindBlobsByTagsInContainer: {serve: (*request).findBlobsByTags},
+	op.ContainerBatch:             {serve: (*request).blobBatch, body: batch.BodyMax},
 
 	op.PutPageBlob:       {serve: (*request).putPageBlob},
 	op.GetBlob:           {serve: (*request).getBlob},
@@ -42,9 +51,14 @@ var handlers = [256]handler{
 	op.SetBlobMetadata:   {serve: (*request).setBlobMetadata},
 	op.LeaseBlob:         {serve: (*request).leaseBlob},
 	op.SnapshotBlob:      {serve: (*request).snapshotBlob},
+	op.GetBlobTags:       {serve: (*request).getBlobTags},
+	op.SetBlobTags:       {serve: (*request).setBlobTags, body: xmlBodyMax},
+	op.CopyBlob:          {serve: (*request).copyBlob},
+	op.AbortCopyBlob:     {serve: (*request).abortCopyBlob},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},
+	op.PutPageFromURL:    {serve: (*request).putPageFromURL},
 	op.GetPageRanges:     {serve: (*request).getPageRanges},
 	op.GetPageRangesDiff: {serve: (*request).getPageRangesDiff},
 }
@@ -56,10 +70,12 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	if !admitted {
 		admitted = r.try((*request).admit)
 	}
-	if admitted {
+	if admitted && r.try((*request).stepUp) {
 		r.try(s.handlers[r.row.ID].serve)
 	}
+	r.stepAside()
 	r.settle()
+	r.payRate()
 	r.record()
 }
 
@@ -97,6 +113,9 @@ func (r *request) admit() error {
 		return err
 	}
 	if err := r.authenticate(); err != nil {
+		return err
+	}
+	if err := r.checkRate(); err != nil {
 		return err
 	}
 	if err := op.CheckSupported(r.row, &r.headers, &r.query); err != nil {

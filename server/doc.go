@@ -4,17 +4,21 @@
 // # The way of a request
 //
 //	conn.go      a connection is accepted, counted, and later closed so that the client gets the last reply
+//	  crowd.go     which one makes room when there are too many
+//	  pace.go      which one is too slow
 //	dispatch.go  handle: admit, then the handler of the operation, then the end of the body
 //	  framing.go   the headers, as they came over the wire
 //	  target.go    the address: account, container, blob
 //	  version.go   which service version the request wants
 //	  (op)         which operation of the table it names
 //	  auth.go      who is asking
+//	  rate.go      whether that one asks for too much
 //	  (op)         whether it asks for anything we do not do
 //	body.go      the body, whole or not at all
 //	service.go, container.go, list.go, blob.go, page.go, lease.go   the handlers, by noun
 //	reply.go     the reply; the one place where an error becomes bytes
 //	download.go  the body of a large reply
+//	audit.go     the line that tells of it
 //
 // # What it promises
 //

@@ -95,7 +95,11 @@ func (d *download) WriteTo(w io.Writer) (sent int64, err error) {
 		if err != nil || d.rest.Len() == 0 {
 			return sent, err
 		}
-		if err := d.read(); err != nil {
+		c := connOf(d.conn)
+		c.enter(working)
+		err = d.read()
+		c.enter(sending)
+		if err != nil {
 			d.s.o.Log.Error("a download broke off", "request", string(d.id[:]), "error", err)
 			return sent, err
 		}

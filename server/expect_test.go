@@ -5,6 +5,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"pagevault/internal/azure/op"
 )
 
 const expect = "Expect: 100-continue"
@@ -127,17 +129,19 @@ func TestSilentClient(t *testing.T) {
 	w.closed()
 }
 
-// TestFull shows what the clients beyond the last connection are told, and that room is made again.
+// TestFull shows what the clients beyond the last connection are told while requests are carried out on all others, and
+// that room is made again.
 func TestFull(t *testing.T) {
-	ts := start(t, func(o *Options) { o.MaxConns = 2 })
+	ts := newServer(t, func(o *Options) { o.MaxConns, o.MaxConnsPer = 2, 2 })
+	g := ts.gated(op.GetBlobProperties)
+	ts.serve(t)
 	ts.makeBlob(t, 4096)
 	head := call{method: "HEAD", path: "disks/b"}
-	eventually(t, "the connections so far to end", func() bool { return ts.mu.listeners[0].open() == 0 })
 	var held []*wire
 	for range 2 {
 		w := ts.dial(t)
 		w.send(head.bytes(t))
-		w.recv("HEAD").want(t, 200, "")
+		<-g.arrived
 		held = append(held, w)
 	}
 	w := ts.dial(t)
@@ -148,18 +152,16 @@ func TestFull(t *testing.T) {
 		t.Errorf("not a whole reply:\n%s%s", a.raw, a.body)
 	}
 	w.closed()
-	held[0].Close()
-	eventually(t, "room for another connection", func() bool {
-		w := ts.dial(t)
-		defer w.Close()
-		w.send((call{method: "GET", path: "?comp=list"}).bytes(t))
-		return w.recv("GET").StatusCode == 200
-	})
+	close(g.open)
+	for _, w := range held {
+		w.recv("HEAD").want(t, 200, "")
+	}
+	ts.do(t, call{method: "GET", path: "?comp=list"}).want(t, 200, "")
 }
 
 // TestRefusalsAreBounded fills even the room for those who are turned away.
 func TestRefusalsAreBounded(t *testing.T) {
-	l := newListener(nil, 0, func(c net.Conn) { t.Error("refused one that should have been dropped") })
+	l := newListener(nil, 0, 0, func(c net.Conn) { t.Error("refused one that should have been dropped") })
 	for range refusals {
 		l.refusing <- struct{}{}
 	}

@@ -18,10 +18,10 @@ type listing struct {
 }
 
 // include says what a listing shows beyond names and properties.
-type include struct{ metadata, snapshots bool }
+type include struct{ metadata, snapshots, tags, copy bool }
 
 // Things that a listing can be asked to include. What we do not have is included by showing nothing: no blob here is
-// uncommitted, deleted, tagged, held, or of an older version.
+// uncommitted, deleted, held, or of an older version.
 var (
 	includeContainers = [...]string{"metadata", "deleted", "system"}
 	includeBlobs      = [...]string{"metadata", "snapshots", "uncommittedblobs", "copy", "deleted", "versions", "tags",
@@ -80,7 +80,9 @@ func (r *request) include(known []string) (in include, err error) {
 				return in, azerr.BadQuery("include", string(p.Value), "nothing that can be included")
 			}
 			in.metadata = in.metadata || string(v) == "metadata"
+			in.copy = in.copy || string(v) == "copy"
 			in.snapshots = in.snapshots || string(v) == "snapshots"
+			in.tags = in.tags || string(v) == "tags"
 		}
 	}
 	return in, nil
@@ -124,7 +126,7 @@ func (r *request) listContainers() error {
 		for i := range list.Containers {
 			c := &list.Containers[i]
 			dst = xmlbody.AppendContainer(dst, &xmlbody.Container{
-				Name: c.Name, LastModified: c.LastModified, ETag: c.ETag, Lease: listedLease(c.Lease),
+				Name: c.Name, LastModified: c.LastModified, ETag: c.ETag, Lease: listedLease(c.Lease), PublicAccess: c.Public.String(),
 				WithMetadata: l.include.metadata, Metadata: c.Metadata,
 			})
 		}
@@ -155,6 +157,12 @@ func (r *request) listBlobs() error {
 			} else {
 				b := listedBlob(&item.Blob, l.include.metadata)
 				b.Encrypted = r.account.Encrypted()
+				if l.include.tags {
+					b.Tags = item.Blob.Tags
+				}
+				if c := item.Blob.Copy; c != nil && l.include.copy {
+					b.Copy = &xmlbody.Copy{ID: c.ID, Source: c.Source, Bytes: c.Bytes, Completed: c.Completed}
+				}
 				dst = xmlbody.AppendBlob(dst, &b)
 			}
 		}
@@ -170,7 +178,7 @@ func listedBlob(b *blobstore.BlobInfo, metadata bool) xmlbody.Blob {
 		Size: b.Size, Type: b.Type.String(), Sequence: b.Sequence,
 		ContentType: b.ContentType, ContentEncoding: b.ContentEncoding, ContentLanguage: b.ContentLanguage,
 		ContentMD5: b.ContentMD5, CacheControl: b.CacheControl, ContentDisposition: b.ContentDisposition,
-		WithMetadata: metadata, Metadata: b.Metadata,
+		WithMetadata: metadata, Metadata: b.Metadata, TagCount: len(b.Tags),
 	}
 	if b.Snapshot == "" {
 		x.Lease = listedLease(b.Lease)

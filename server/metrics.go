@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/op"
+	"pagevault/internal/azure/sas"
 )
 
 // metrics counts what happens. Counters of requests are found by index, not by label, since there is one on every
@@ -73,6 +75,9 @@ const busyEvery = 10 * time.Second
 
 // worthTelling reports whether the log must have a line for a request that failed.
 func (r *request) worthTelling() bool {
+	if r.late || r.wait > 0 {
+		return false // the client's doing, and as often as it likes
+	}
 	if r.err.Code != azerr.ServerBusy {
 		return true
 	}
@@ -95,10 +100,13 @@ func (r *request) record() {
 	}
 	took := r.s.o.Clock.Now().Sub(r.start)
 	r.s.metrics.count(id, r.status, took)
+	if r.s.o.Audit != nil {
+		r.audit(operationName(id))
+	}
 	log := r.s.o.Log
 	if r.err != nil && r.status >= 500 && r.status != 501 && r.worthTelling() { // what is not built is the client's to know
 		log.Error("request failed", "request", string(r.id[:]), "operation", operationName(id), "status", r.status,
-			"code", r.err.Code.Wire(), "error", r.err.Cause)
+			"code", r.err.Code.Wire(), "error", sas.Redact(fmt.Sprint(r.err.Cause)))
 	}
 	if !log.Enabled(context.Background(), slog.LevelDebug) {
 		return

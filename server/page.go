@@ -42,6 +42,9 @@ func (r *request) putPageBlob() error {
 	if req.Metadata, err = header.ParseMetadata(&r.headers); err != nil {
 		return err
 	}
+	if req.Tags, err = header.Tags(&r.headers); err != nil {
+		return err
+	}
 	stamp, err := r.account.CreatePageBlob(ref, &req)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/sas"
 )
 
 // echoMax is the longest x-ms-client-request-id that is sent back.
@@ -28,6 +30,7 @@ func (r *request) begin(status int) {
 	if id := r.headers.Get(header.XMsClientRequestID); len(id) > 0 && len(id) <= echoMax && visible(id) {
 		r.set("x-ms-client-request-id", id) // .NET fails a call when a byte of it differs
 	}
+	r.setCORS()
 }
 
 // visible reports whether v is printable ASCII.
@@ -83,15 +86,23 @@ func (r *request) xml(write func(dst []byte) []byte) {
 // that were set before stay: those that go with the error.
 func (r *request) fail(err error) {
 	e := azerr.From(err)
-	r.failWith(e.Code.Status(), e)
+	status := e.Code.Status()
+	if r.late {
+		status = fasthttp.StatusRequestTimeout // the code's own, 500, would say that it is our fault
+	}
+	r.failWith(status, e)
 }
 
 // failWith is fail under a status of HTTP's own that the code does not have.
 func (r *request) failWith(status int, e *azerr.Error) {
+	e = redacted(e)
 	r.err = e
 	r.begin(status)
 	r.setString("x-ms-error-code", e.Code.Wire())
-	if e.Code == azerr.ServerBusy {
+	switch {
+	case r.wait > 0:
+		r.setInt("Retry-After", r.wait)
+	case e.Code == azerr.ServerBusy:
 		r.setString("Retry-After", retryAfter)
 	}
 	if status == fasthttp.StatusUnauthorized {
@@ -103,6 +114,17 @@ func (r *request) failWith(status int, e *azerr.Error) {
 	r.xml(func(dst []byte) []byte {
 		return azerr.AppendXML(dst, e, string(r.id[:]), r.s.o.Clock.Now())
 	})
+}
+
+// redacted returns e without the signatures that URLs in it may have: error bodies end up in logs.
+func redacted(e *azerr.Error) *azerr.Error {
+	clean := *e
+	clean.Text = sas.Redact(e.Text)
+	clean.Details = slices.Clone(e.Details)
+	for i := range clean.Details {
+		clean.Details[i].Value = sas.Redact(clean.Details[i].Value)
+	}
+	return &clean
 }
 
 // hangUp makes this the last reply on the connection.

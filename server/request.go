@@ -14,6 +14,7 @@ import (
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
 	"pagevault/internal/azure/query"
+	"pagevault/internal/azure/sas"
 )
 
 // request is one request on its way through the server: what was asked, and what the reply will say. It is pooled with
@@ -31,13 +32,23 @@ type request struct {
 	framing framing
 	version []byte // the service version to echo
 
+	batch   *request           // the batch that it is a part of; nil: it came alone
 	row     *op.Row            // nil until the operation is known
 	account *blobstore.Account // nil until the address is known to name one
 
+	createOnly bool            // who asks may make a blob and not overwrite one
+	overrides  [5]sas.Override // headers of a read that the token of the request replaces
+	authorised string          // how it was let in, for the audit log
+
 	body   []byte // of the buffers, once read
 	budget int64  // bytes taken from the budget
+	slot   bool   // it is one of the requests that are carried out
 	read   bool   // the body has been taken from the connection, to its end
+	late   bool   // its body did not come in time
 	broken bool   // the connection must not be used again
+
+	meter *meter // of the account, if it is held to a rate
+	wait  int64  // seconds until it may ask again, when it asked for too much
 
 	status int
 	err    *azerr.Error // of a failed request, for the log
@@ -57,15 +68,18 @@ func (s *Server) acquire(ctx *fasthttp.RequestCtx) *request {
 	r.s, r.ctx = s, ctx
 	s.keepPristine(&ctx.Response)
 	r.conn = connOf(ctx.Conn())
+	r.conn.enter(working)
 	r.start = s.o.Clock.Now()
 	r.version = newestVersion
 	r.id = newGUID()
 	return r
 }
 
-// release ends the use of r and of everything it borrows.
+// release ends the use of r and of everything it borrows. What is left is to send the reply.
 func (r *request) release() {
 	s := r.s
+	r.conn.enter(sending)
+	r.stepAside()
 	if r.body != nil {
 		s.buffers.Put(r.body)
 	}
@@ -100,6 +114,9 @@ func newGUID() (text [36]byte) {
 
 // tls reports whether the request came over TLS.
 func (r *request) tls() bool {
+	if r.batch != nil {
+		return r.batch.tls() // a part came as its batch did
+	}
 	_, ok := r.ctx.Conn().(*tls.Conn)
 	return ok
 }

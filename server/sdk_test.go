@@ -18,9 +18,14 @@ import (
 // this is the path that must never break.
 func TestSDK(t *testing.T) {
 	ts := start(t, nil)
+	useDisk(t, ts, "http", nil)
+}
+
+// useDisk makes, writes, reads and deletes a disk.
+func useDisk(t *testing.T, ts *testServer, scheme string, o *service.ClientOptions) {
 	ctx := t.Context()
-	client, err := service.NewClientFromConnectionString("DefaultEndpointsProtocol=http;AccountName="+testAccount+";AccountKey="+testKey+
-		";BlobEndpoint=http://"+ts.addr+"/"+testAccount+";", nil)
+	client, err := service.NewClientFromConnectionString("DefaultEndpointsProtocol="+scheme+";AccountName="+testAccount+";AccountKey="+testKey+
+		";BlobEndpoint="+scheme+"://"+ts.addr+"/"+testAccount+";", o)
 	ok := func(err error) {
 		t.Helper()
 		if err != nil {

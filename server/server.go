@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +27,7 @@ type Options struct {
 	Service *blobstore.Service
 	Clock   clock.Clock  // for signatures, log and replies. nil: the machine's
 	Log     *slog.Logger // nil: nothing is logged
+	Audit   io.Writer    // gets a line of JSON for each request, with one call. nil: nobody does
 	Product string       // how the server calls itself, with its version. "": Pagevault
 	TLS     *tls.Config  // nil: plain HTTP
 
@@ -35,13 +38,18 @@ type Options struct {
 	// to: it is gone. It is not called at the same time as itself or MemberDir. nil: nobody wants to know.
 	MemberMoved func(from, to string)
 
+	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
+
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 
-	MaxConns    int           // open connections; more are told 503. 0: 4096
-	UploadBytes int64         // request bodies in memory at once; more wait. 0: 256 MiB
-	ReplyBytes  int64         // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 256 MiB
-	ReadTimeout time.Duration // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
-	IdleTimeout time.Duration // between the requests of a connection. 0: three minutes, more than any SDK keeps one idle
+	MaxConns    int             // open connections; for more, such as wait for a request are closed, or the new ones told 503. 0: 4096
+	MaxConnsPer int             // of them, from one address. 0: half of MaxConns
+	MaxRequests int             // carried out at once; more wait, and are told 503 if that takes long. 0: 1024
+	Rates       map[string]Rate // what accounts may ask for, by name; "": those that are not named. nil: as much as they like
+	UploadBytes int64           // request bodies in memory at once; more wait. 0: 256 MiB
+	ReplyBytes  int64           // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 256 MiB
+	ReadTimeout time.Duration   // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
+	IdleTimeout time.Duration   // between the requests of a connection. 0: three minutes, more than any SDK keeps one idle
 }
 
 func (o *Options) fill() error {
@@ -59,6 +67,15 @@ func (o *Options) fill() error {
 	}
 	if o.MaxConns == 0 {
 		o.MaxConns = 4096
+	}
+	if o.MaxConnsPer == 0 {
+		o.MaxConnsPer = max(o.MaxConns/2, 1)
+	}
+	if o.MaxRequests == 0 {
+		o.MaxRequests = 1024
+	}
+	if o.MaxConns < 0 || o.MaxConnsPer < 0 || o.MaxRequests < 0 {
+		return fmt.Errorf("server: options MaxConns, MaxConnsPer and MaxRequests are %d, %d and %d: want none below 0", o.MaxConns, o.MaxConnsPer, o.MaxRequests)
 	}
 	if o.UploadBytes == 0 {
 		o.UploadBytes = 256 << 20
@@ -106,13 +123,17 @@ type Server struct {
 	http       *fasthttp.Server
 	buffers    *buffers
 	uploads    *budget
+	openings   *budget // for the beginnings of long bodies: half of what all of them may take, in addition
 	replies    *budget
+	meters     *meters
+	slots      *budget // of requests that are carried out
 	requests   sync.Pool
 	downloads  sync.Pool
 	metrics    *metrics
 	date       dater
 	serving    atomic.Int64 // connections with a goroutine of fasthttp
 	busyTold   atomic.Int64 // when the log was last told that a request was refused for now, nanoseconds since 1970
+	auditTold  atomic.Int64 // when the log was last told that the audit log cannot be written
 	checking   sync.Mutex   // held while an account is checked: one at a time
 	scrubbing  sync.Mutex   // held while accounts are scrubbed because somebody asked for it
 	changing   sync.Mutex   // held while members are changed: one change at a time
@@ -134,7 +155,8 @@ func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes)}
+	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes),
+		openings: newBudget(o.UploadBytes / 2), slots: newBudget(int64(o.MaxRequests))}
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
@@ -142,6 +164,7 @@ func New(o Options) (*Server, error) {
 		_, ok := o.Service.Account(string(name))
 		return ok
 	}}
+	s.meters = newMeters(o.Rates)
 	s.metrics = newMetrics(s)
 	s.date.clock = o.Clock
 	s.http = s.fasthttp()
@@ -158,7 +181,7 @@ func (s *Server) fasthttp() *fasthttp.Server {
 		Logger:        httpLog{s.o.Log},
 		Name:          s.o.Product,
 
-		Concurrency:     s.o.MaxConns + 1, // the listener turns away first, in the protocol's words
+		Concurrency:     2 * (s.o.MaxConns + 1), // the listener turns away first, in the protocol's words; evicted ones end soon
 		ReadBufferSize:  headersMax,
 		WriteBufferSize: writeBuffer,
 		ReadTimeout:     s.o.ReadTimeout,
@@ -178,7 +201,7 @@ func (s *Server) fasthttp() *fasthttp.Server {
 
 // Serve accepts connections from ln until Shutdown, then returns nil. It may be called for several listeners.
 func (s *Server) Serve(ln net.Listener) error {
-	l := newListener(ln, s.o.MaxConns, s.turnAway)
+	l := newListener(ln, s.o.MaxConns, s.o.MaxConnsPer, s.turnAway)
 	s.mu.Lock()
 	if s.mu.stopping {
 		s.mu.Unlock()
@@ -186,6 +209,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.mu.listeners = append(s.mu.listeners, l)
 	s.mu.Unlock()
+	defer s.watch(l)()
 	var accept net.Listener = l
 	if s.o.TLS != nil {
 		accept = tls.NewListener(l, s.o.TLS)
@@ -202,9 +226,13 @@ func (s *Server) stopping() bool {
 	return s.mu.stopping
 }
 
-// connState counts connections that are being served.
-func (s *Server) connState(_ net.Conn, state fasthttp.ConnState) {
+// connState counts connections that are being served, and learns when they wait for the next request.
+func (s *Server) connState(nc net.Conn, state fasthttp.ConnState) {
 	switch state {
+	case fasthttp.StateIdle:
+		if c := connOf(nc); c != nil {
+			c.rest()
+		}
 	case fasthttp.StateNew:
 		s.serving.Add(1)
 	case fasthttp.StateClosed:
@@ -275,6 +303,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	r := s.acquire(ctx)
 	if r.try((*request).admit) {
 		ctx.SetUserValue(admittedKey, r)
+		r.conn.enter(receiving)
 		return fasthttp.StatusContinue
 	}
 	defer r.release()
@@ -286,6 +315,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 // resume returns the request that expect has admitted, or a new one.
 func (s *Server) resume(ctx *fasthttp.RequestCtx) (r *request, admitted bool) {
 	if r, ok := ctx.UserValue(admittedKey).(*request); ok {
+		r.conn.enter(working)
 		return r, true
 	}
 	return s.acquire(ctx), false
@@ -327,7 +357,39 @@ func unreadableError(err error) (status int, e *azerr.Error) {
 // httpLog passes on what fasthttp has to say about connections.
 type httpLog struct{ log *slog.Logger }
 
-// Printf logs at debug: nearly all of it is clients that went away.
-func (l httpLog) Printf(format string, args ...any) {
-	l.log.Debug("connection", "error", fmt.Sprintf(format, args...))
+// Printf logs at debug: nearly all of it is clients that went away. The errors of fasthttp quote what they could not read,
+// which may be a signature that was sent in a broken line, so only those of the connection itself are told.
+func (l httpLog) Printf(_ string, args ...any) {
+	what, remote := "a request that cannot be read", ""
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case net.Addr:
+			if i > 0 { // the first is ours
+				remote = v.String()
+			}
+		case error:
+			what = cmp.Or(connectionError(v), what)
+		}
+	}
+	l.log.Debug("connection", "remote", remote, "error", what)
+}
+
+// connectionError returns what an error says of the connection, "" if it is about what came over it.
+func connectionError(err error) string {
+	for e := err; e != nil; e = errors.Unwrap(e) {
+		if oe, ok := e.(*net.OpError); ok {
+			return oe.Error()
+		}
+		if text := e.Error(); strings.HasPrefix(text, "tls: ") {
+			return text
+		}
+	}
+	var ne net.Error
+	switch {
+	case errors.As(err, &ne) && ne.Timeout():
+		return "timeout"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the client went away"
+	}
+	return ""
 }

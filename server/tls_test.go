@@ -7,6 +7,8 @@ import (
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/service"
 )
 
 // borrowedTLS returns the certificate that net/http/httptest has for its tests.
@@ -62,6 +64,17 @@ func TestTLS(t *testing.T) {
 	if a := f(206, "", get); !bytes.Equal(a.body[:len(p)], p) {
 		t.Error("a body that was cut off was written")
 	}
+}
+
+// TestTLSSDK takes Azure's own client through the life of a disk over https, checking the certificate.
+func TestTLSSDK(t *testing.T) {
+	ts := start(t, func(o *Options) { o.TLS = borrowedTLS(t) })
+	lender := httptest.NewTLSServer(nil)
+	defer lender.Close()
+	o := &service.ClientOptions{}
+	o.Transport = lender.Client() // which trusts the certificate that was borrowed
+	o.Retry.MaxRetries = -1
+	useDisk(t, ts, "https", o)
 }
 
 // TestTLSPlain shows that a client which speaks plain HTTP to a TLS port hangs nobody up but itself.

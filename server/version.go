@@ -32,9 +32,9 @@ func (r *request) negotiate() error {
 	return nil
 }
 
-// versioned reports whether the request said which version it wants.
+// versioned reports whether the request said which version it wants. A part of a batch has that of the batch.
 func (r *request) versioned() bool {
-	return r.headers.Has(header.XMsVersion) || r.query.Has("api-version")
+	return r.batch != nil || r.headers.Has(header.XMsVersion) || r.query.Has("api-version")
 }
 
 // validVersion reports whether v has the form of a date: yyyy-mm-dd.

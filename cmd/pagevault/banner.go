@@ -41,6 +41,9 @@ func printBanner(w io.Writer, b *banner) {
 		}
 		line("connect", "DefaultEndpointsProtocol=%s;AccountName=%s;AccountKey=%s;BlobEndpoint=%s;", scheme, a.Name, key, url)
 	}
+	if ca := b.plan.devCA; ca != "" {
+		line("tls", "a certificate for development; clients trust it with SSL_CERT_FILE=%s", ca)
+	}
 	if b.home.fs != nil {
 		line("data", "in memory: nothing survives the process")
 	} else {

@@ -39,6 +39,8 @@ const patience = 30 * time.Second
 //	server NAME [args]   starts pagevault serve with these arguments and free ports, waits until it serves, and sets
 //	                     $NAME_url, $NAME_admin, $NAME_port; what it prints goes to the files NAME.out and NAME.err
 //	end NAME [SIGNAL]    sends it the signal, TERM if none, and waits; it must end with status 0 (KILL: by the signal)
+//	hangup NAME          sends it SIGHUP
+//	await FILE TEXT      waits until the text is in the file
 //	busy VARIABLE        takes a port for the length of the script
 //	get URL              GETs it; status and body are stdout; with ! anything but 200 is expected
 //	failure ARGS         runs pagevault, which must end with 1 and one line on stderr
@@ -48,7 +50,7 @@ const patience = 30 * time.Second
 // and those of checkCommands and memberCommands.
 func TestScript(t *testing.T) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
-		"server": startServer, "end": stopServer, "busy": takePort, "get": get, "certificate": makeCertificate,
+		"server": startServer, "end": stopServer, "hangup": hangUp, "await": awaitText, "busy": takePort, "get": get, "certificate": makeCertificate,
 		"failure": expectExit(exitFailure), "usage": expectExit(exitUsage),
 	}
 	maps.Copy(commands, checkCommands)
@@ -180,6 +182,33 @@ func stopServer(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if (p.failed != nil) != (sig == syscall.SIGKILL) {
 		ts.Fatalf("server %s ended with %v after %v\n%s", args[0], p.failed, sig, ts.ReadFile(args[0]+".err"))
+	}
+}
+
+func hangUp(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: hangup NAME")
+	}
+	ts.Check(processes(ts)[args[0]].cmd.Process.Signal(syscall.SIGHUP))
+}
+
+func awaitText(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await FILE TEXT")
+	}
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := os.ReadFile(ts.MkAbs(args[0]))
+		if err == nil && strings.Contains(string(text), args[1]) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("waited %v in vain for %q in %s: %v\n%s", patience, args[1], args[0], err, text)
+		}
 	}
 }
 

@@ -44,13 +44,14 @@ type serveFlags struct {
 	admin       string
 	accounts    []string
 	allowKnown  bool
-	tlsCert     string
-	tlsKey      string
+	tls         tlsFlags
 	maxPageBlob string
 	limits      []string
+	door        doorFlags
 	maintenance maintenanceFlags
 	replication replicationFlags
 	pathOnly    bool
+	public      bool
 	logLevel    string
 	logFormat   string
 	given       func(flag string) bool // whether it is on the command line
@@ -87,13 +88,14 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics, and of what account, member, scrub, compact and check --online ask; port 0 picks a free one, empty is none")
 	flags.StringArrayVar(&f.accounts, "account", nil, "NAME:KEY or NAME:KEY:KEY2, keys in base64; may be repeated")
 	flags.BoolVar(&f.allowKnown, "allow-well-known-key", false, "serve the emulators' key on an address that is not loopback")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "file of the certificate chain, PEM; serves https")
-	flags.StringVar(&f.tlsKey, "tls-key", "", "file of the certificate's key, PEM")
+	f.tls.register(flags)
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
+	f.door.register(flags)
 	f.maintenance.register(flags)
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
+	flags.BoolVar(&f.public, "allow-public-access", false, "let containers be made public, to be read without credentials")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
@@ -126,6 +128,15 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		}
 		defer admin.Close()
 	}
+	if f.door.audit != "" {
+		audit, err := openAudit(f.door.audit)
+		if err != nil {
+			return fmt.Errorf("--audit-log: %w", err)
+		}
+		defer audit.Close()
+		defer audit.reopenOnHangUp(plan.log)()
+		plan.server.Audit = audit
+	}
 	home, err := plan.home()
 	if err != nil {
 		return err
@@ -140,15 +151,19 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 			err = errors.Join(err, service.Close())
 		}
 	}()
-	srv, err := server.New(server.Options{
-		Service:     service,
-		Log:         plan.log,
-		Product:     "Pagevault/" + version,
-		TLS:         plan.tls,
-		NoHostStyle: f.pathOnly,
-		MemberDir:   home.moveMember,
-		MemberMoved: home.memberMoved,
-	})
+	var config *tls.Config
+	certs, err := plan.startTLS(home)
+	if err != nil {
+		return err
+	}
+	if certs != nil {
+		config = certs.config()
+		defer certs.watch()()
+	}
+	o := plan.server
+	o.Service, o.Log, o.Product, o.TLS, o.NoHostStyle = service, plan.log, "Pagevault/"+version, config, f.pathOnly
+	o.MemberDir, o.MemberMoved = home.moveMember, home.memberMoved
+	srv, err := server.New(o)
 	if err != nil {
 		return err
 	}
@@ -163,7 +178,8 @@ type plan struct {
 	flags       *serveFlags
 	accounts    []blobstore.AccountOptions
 	maxPageBlob int64
-	tls         *tls.Config
+	server      server.Options // what the flags say of it
+	devCA       string         // file of the authority behind the development certificate, once there is one
 	log         *slog.Logger
 }
 
@@ -173,14 +189,15 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	switch {
 	case f.memory && (f.given("data") || f.given("replica")):
 		return nil, usagef("--memory goes with neither --data nor --replica")
-	case (f.tlsCert == "") != (f.tlsKey == ""):
-		return nil, usagef("--tls-cert and --tls-key go together")
 	case f.data == "":
 		return nil, usagef("--data is empty")
 	case f.memory && f.keyFile != "":
 		return nil, usagef("--memory has a key of its own: it does not go with --master-key-file")
 	case f.encryption != "on" && f.encryption != "off":
 		return nil, usagef("--encryption: %q is not on or off", f.encryption)
+	}
+	if err := f.tls.check(f.memory); err != nil {
+		return nil, err
 	}
 	if p.log, err = newLog(f.logLevel, f.logFormat, stderr); err != nil {
 		return nil, err
@@ -204,18 +221,18 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	if err := setLimits(p.accounts, f.limits); err != nil {
 		return nil, usagef("--limits: %w", err)
 	}
+	if err := f.door.set(&p.server, p.accounts); err != nil {
+		return nil, err
+	}
+	p.server.AllowPublicAccess = f.public
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
 	}
 	if err := errors.Join(checkAddress("--listen", f.listen), checkAddress("--admin", f.admin)); err != nil {
 		return nil, err
 	}
-	if f.tlsCert != "" {
-		cert, err := tls.LoadX509KeyPair(f.tlsCert, f.tlsKey)
-		if err != nil {
-			return nil, fmt.Errorf("--tls-cert %s, --tls-key %s: %w", f.tlsCert, f.tlsKey, err)
-		}
-		p.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if err := f.tls.readable(); err != nil {
+		return nil, err
 	}
 	return p, nil
 }
@@ -362,7 +379,7 @@ func exitOnSecond(signals <-chan os.Signal, log *slog.Logger) {
 
 // scheme returns the scheme of the blob service's URL.
 func (p *plan) scheme() string {
-	if p.tls != nil {
+	if p.flags.tls.on() {
 		return "https"
 	}
 	return "http"

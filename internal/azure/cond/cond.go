@@ -10,12 +10,14 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/tagexpr"
 )
 
 // Conditions are the conditional headers of one request. The zero value has none.
 type Conditions struct {
 	match, noneMatch               list
 	modifiedSince, unmodifiedSince date
+	tags                           *tagexpr.Condition // nil: none
 }
 
 // list is If-Match or If-None-Match.
@@ -33,21 +35,49 @@ type date struct {
 	unix  int64
 }
 
-// Parse reads If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since, as blob operations take them. A
-// header that cannot be read is InvalidHeaderValue, an empty one too.
+// Parse reads If-Match, If-None-Match, If-Modified-Since, If-Unmodified-Since and x-ms-if-tags, as blob operations take
+// them. A header that cannot be read is InvalidHeaderValue, an empty one too.
 func Parse(s *header.Set) (Conditions, error) {
-	var c Conditions
-	var err error
-	if c.match, err = parseList(s, header.IfMatch); err != nil {
+	return parse(s, &names{header.IfMatch, header.IfNoneMatch, header.IfModifiedSince, header.IfUnmodifiedSince, header.XMsIfTags})
+}
+
+// ParseBlob reads the same conditions under the names that operations on a blob's tags have for them, x-ms-blob-if-match
+// and so on.
+func ParseBlob(s *header.Set) (Conditions, error) {
+	return parse(s, &names{header.XMsBlobIfMatch, header.XMsBlobIfNoneMatch, header.XMsBlobIfModifiedSince,
+		header.XMsBlobIfUnmodifiedSince, header.XMsIfTags})
+}
+
+// names are the headers that hold the conditions.
+type names struct{ match, noneMatch, modifiedSince, unmodifiedSince, tags header.ID }
+
+func parse(s *header.Set, n *names) (c Conditions, err error) {
+	if c.match, err = parseList(s, n.match); err != nil {
 		return Conditions{}, err
 	}
-	if c.noneMatch, err = parseList(s, header.IfNoneMatch); err != nil {
+	if c.noneMatch, err = parseList(s, n.noneMatch); err != nil {
 		return Conditions{}, err
 	}
-	if err = c.parseDates(s); err != nil {
+	if err = c.parseDates(s, n); err != nil {
+		return Conditions{}, err
+	}
+	if err = c.parseTags(s, n.tags); err != nil {
 		return Conditions{}, err
 	}
 	return c, nil
+}
+
+// parseTags reads a condition on tags.
+func (c *Conditions) parseTags(s *header.Set, id header.ID) (err error) {
+	if !s.Has(id) {
+		return nil
+	}
+	if c.tags, err = tagexpr.ParseCondition(s.String(id)); err != nil {
+		e := azerr.BadHeader(id.String(), s.String(id))
+		e.Cause = err
+		return e
+	}
+	return nil
 }
 
 // ParseDates reads the two dates, which is what container operations take. An If-Match or If-None-Match is
@@ -57,15 +87,33 @@ func ParseDates(s *header.Set) (Conditions, error) {
 		return Conditions{}, azerr.ConditionHeadersNotSupported
 	}
 	var c Conditions
-	if err := c.parseDates(s); err != nil {
+	if err := c.parseDates(s, &names{modifiedSince: header.IfModifiedSince, unmodifiedSince: header.IfUnmodifiedSince}); err != nil {
 		return Conditions{}, err
 	}
 	return c, nil
 }
 
+// ParseSource reads the conditions on the source of a copy: the same five with x-ms-source- before their names.
+func ParseSource(s *header.Set) (Conditions, error) {
+	return parse(s, &names{header.XMsSourceIfMatch, header.XMsSourceIfNoneMatch, header.XMsSourceIfModifiedSince,
+		header.XMsSourceIfUnmodifiedSince, header.XMsSourceIfTags})
+}
+
 // Empty reports whether there are no conditions.
 func (c *Conditions) Empty() bool {
-	return !c.match.given && !c.noneMatch.given && !c.modifiedSince.given && !c.unmodifiedSince.given
+	return !c.match.given && !c.noneMatch.given && !c.modifiedSince.given && !c.unmodifiedSince.given && c.tags == nil
+}
+
+// HasTags reports whether there is a condition on tags.
+func (c *Conditions) HasTags() bool { return c.tags != nil }
+
+// CheckTags decides the condition on tags, which is asked after the others. A blob that does not exist has none. It
+// returns nil or ConditionNotMet (412), for reads too.
+func (c *Conditions) CheckTags(tags tagexpr.Tags) error {
+	if c.tags != nil && !c.tags.Holds(tags) {
+		return azerr.ConditionNotMet
+	}
+	return nil
 }
 
 // CheckRead decides a read of a resource that exists. All terms given must hold, but for If-None-Match and
@@ -165,13 +213,13 @@ func (d date) unmodified(lastModified time.Time) bool {
 // modified reports whether the resource changed after the date.
 func (d date) modified(lastModified time.Time) bool { return lastModified.Unix() > d.unix }
 
-func (c *Conditions) parseDates(s *header.Set) error {
-	t, given, err := header.Time(s, header.IfModifiedSince)
+func (c *Conditions) parseDates(s *header.Set, n *names) error {
+	t, given, err := header.Time(s, n.modifiedSince)
 	if err != nil {
 		return err
 	}
 	c.modifiedSince = date{given, t.Unix()}
-	t, given, err = header.Time(s, header.IfUnmodifiedSince)
+	t, given, err = header.Time(s, n.unmodifiedSince)
 	if err != nil {
 		return err
 	}

@@ -24,23 +24,31 @@ type Checksum struct {
 
 // ParseChecksum reads Content-MD5 and x-ms-content-crc64. Errors are InvalidMd5 for what is not 16 bytes of base64,
 // InvalidHeaderValue for a CRC64 that is not 8, and BothCrc64AndMd5HeaderPresent.
-func ParseChecksum(s *Set) (Checksum, error) {
+func ParseChecksum(s *Set) (Checksum, error) { return parseChecksum(s, ContentMD5, XMsContentCRC64) }
+
+// ParseSourceChecksum reads x-ms-source-content-md5 and x-ms-source-content-crc64, which are of what is read from the
+// source of a copy. Errors are those of ParseChecksum.
+func ParseSourceChecksum(s *Set) (Checksum, error) {
+	return parseChecksum(s, XMsSourceContentMD5, XMsSourceContentCRC64)
+}
+
+func parseChecksum(s *Set, md5, crc ID) (Checksum, error) {
 	var c Checksum
-	if s.Has(ContentMD5) && s.Has(XMsContentCRC64) {
+	if s.Has(md5) && s.Has(crc) {
 		return c, azerr.BothCrc64AndMd5HeaderPresent
 	}
-	if s.Has(ContentMD5) {
-		sum, err := ParseMD5(s.Get(ContentMD5))
+	if s.Has(md5) {
+		sum, err := ParseMD5(s.Get(md5))
 		if err != nil {
 			return Checksum{}, err
 		}
 		c.hasMD5, c.md5 = true, sum
 		c.crcToo = string(s.Get(XMsVersion)) >= bothSince
 	}
-	if s.Has(XMsContentCRC64) {
+	if s.Has(crc) {
 		var sum [8]byte
-		if !decodeSum(sum[:], s.Get(XMsContentCRC64)) {
-			return Checksum{}, azerr.BadHeader(XMsContentCRC64.String(), s.String(XMsContentCRC64))
+		if !decodeSum(sum[:], s.Get(crc)) {
+			return Checksum{}, azerr.BadHeader(crc.String(), s.String(crc))
 		}
 		c.hasCRC, c.crc = true, binary.LittleEndian.Uint64(sum[:])
 	}

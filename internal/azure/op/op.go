@@ -44,16 +44,19 @@ func (s State) String() string { return [...]string{"refused", "partial", "done"
 // Conditions is the set of conditional headers an operation takes.
 type Conditions uint8
 
-// The conditional headers; IfSequence stands for x-ms-if-sequence-number-le, -lt and -eq.
+// The conditional headers; IfSequence stands for x-ms-if-sequence-number-le, -lt and -eq, IfBlob for x-ms-blob-if-match,
+// -none-match, -modified-since and -unmodified-since.
 const (
 	IfMatch Conditions = 1 << iota
 	IfNoneMatch
 	IfModifiedSince
 	IfUnmodifiedSince
 	IfSequence
+	IfTags
+	IfBlob
 
 	dates = IfModifiedSince | IfUnmodifiedSince
-	all   = IfMatch | IfNoneMatch | dates
+	all   = IfMatch | IfNoneMatch | dates | IfTags
 )
 
 // Row is one operation.

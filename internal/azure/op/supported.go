@@ -1,6 +1,8 @@
 package op
 
 import (
+	"slices"
+
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/query"
@@ -13,14 +15,13 @@ type Refusal struct {
 	Query  string     // or this
 	Code   azerr.Code // what the client gets
 	Rows   []ID       // the operations it means something to; nil for all
+	But    []ID       // and those of them that do honour it
 	Except string     // a value, in lower case, that asks for what we do anyway
 	Note   string
 }
 
 // Refusals lists what we do not honour, for the operations that are done. It is not to be modified.
 var Refusals = []Refusal{
-	{Header: header.XMsTags, Code: azerr.UnsupportedHeader, Note: "blob index tags"},
-	{Header: header.XMsIfTags, Code: azerr.UnsupportedHeader, Note: "conditions on tags"},
 	{Header: header.XMsEncryptionKey, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
 	{Header: header.XMsEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
 	{Header: header.XMsEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Note: "keys that come with the request"},
@@ -33,8 +34,8 @@ var Refusals = []Refusal{
 	{Header: header.XMsImmutabilityPolicyUntilDate, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
 	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, Note: "write-once storage"},
 	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, Except: "false", Note: "write-once storage"},
-	{Header: header.XMsBlobPublicAccess, Code: azerr.PublicAccessNotPermitted, Note: "containers are private"},
-	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob}, Note: "page blobs of a standard account have no tier"},
+	{Header: header.XMsBlobPublicAccess, Code: azerr.UnsupportedHeader, But: []ID{CreateContainer, SetContainerACL}, Note: "this operation does not say who may read a container"},
+	{Header: header.XMsAccessTier, Code: azerr.AccessTierNotSupportedForBlobType, Rows: []ID{PutPageBlob, CopyBlob}, Note: "page blobs of a standard account have no tier"},
 	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
 	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsAccessTierIfUnmodifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
@@ -42,7 +43,14 @@ var Refusals = []Refusal{
 	{Header: header.XMsExpiryTime, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
 	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, Note: "append blobs"},
 	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, Note: "append blobs"},
-	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, Note: "this operation does not copy"},
+	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: copying, Note: "this operation does not copy"},
+	{Header: header.XMsSourceLeaseID, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on the source's lease"},
+	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tokens"},
+	{Header: header.XMsCopySourceTagOption, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tags of the source, which are never copied"},
+	{Header: header.XMsSealBlob, Code: azerr.UnsupportedHeader, Rows: copying, Except: "false", Note: "append blobs"},
+	{Header: header.XMsSourceEncryptionKey, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
+	{Header: header.XMsSourceEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
+	{Header: header.XMsSourceEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, Note: "blob versions"},
 	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, Note: "soft delete"},
 	{Query: "showonly", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "hierarchical accounts"},
@@ -50,14 +58,12 @@ var Refusals = []Refusal{
 	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},
 }
 
+// copying are the operations that read a source.
+var copying = []ID{CopyBlob, PutPageFromURL}
+
 // applies reports whether the refusal is meant for the operation.
 func (f *Refusal) applies(id ID) bool {
-	for _, r := range f.Rows {
-		if r == id {
-			return true
-		}
-	}
-	return f.Rows == nil
+	return (f.Rows == nil || slices.Contains(f.Rows, id)) && !slices.Contains(f.But, id)
 }
 
 // refusedHeader holds, by header, 1 + the index in Refusals; 0 for headers that are honoured or mean nothing.
@@ -71,13 +77,18 @@ var refusedHeader = func() (at [256]uint8) {
 
 // conditionOf maps the conditional headers to their bits.
 var conditionOf = [256]Conditions{
-	header.IfMatch:               IfMatch,
-	header.IfNoneMatch:           IfNoneMatch,
-	header.IfModifiedSince:       IfModifiedSince,
-	header.IfUnmodifiedSince:     IfUnmodifiedSince,
-	header.XMsIfSequenceNumberLE: IfSequence,
-	header.XMsIfSequenceNumberLT: IfSequence,
-	header.XMsIfSequenceNumberEQ: IfSequence,
+	header.IfMatch:                  IfMatch,
+	header.IfNoneMatch:              IfNoneMatch,
+	header.IfModifiedSince:          IfModifiedSince,
+	header.IfUnmodifiedSince:        IfUnmodifiedSince,
+	header.XMsIfSequenceNumberLE:    IfSequence,
+	header.XMsIfSequenceNumberLT:    IfSequence,
+	header.XMsIfSequenceNumberEQ:    IfSequence,
+	header.XMsIfTags:                IfTags,
+	header.XMsBlobIfMatch:           IfBlob,
+	header.XMsBlobIfNoneMatch:       IfBlob,
+	header.XMsBlobIfModifiedSince:   IfBlob,
+	header.XMsBlobIfUnmodifiedSince: IfBlob,
 }
 
 // CheckSupported returns nil when the operation is one we do and the request asks for nothing about it that we do not

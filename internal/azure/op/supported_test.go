@@ -33,7 +33,7 @@ func TestCheckSupported(t *testing.T) {
 	// Refused operations say which they are.
 	f(azerr.APINotImplemented, "Operation=Put Blob (block)", Blob, "PUT", "x-ms-blob-type: BlockBlob")
 	f(azerr.InvalidQueryParameterValue, "QueryParameterName=comp QueryParameterValue=stats", Service, "GET ?restype=service&comp=stats")
-	f(azerr.CorsPreflightFailure, "", Blob, "OPTIONS")
+	f(0, "", Blob, "OPTIONS")
 	// Conditions an operation does not take.
 	f(azerr.ConditionHeadersNotSupported, "HeaderName=If-Match", Container, "DELETE ?restype=container", "If-Match: x")
 	f(azerr.ConditionHeadersNotSupported, "HeaderName=If-Unmodified-Since", Container, "PUT ?restype=container&comp=metadata", "If-Unmodified-Since: x")
@@ -42,7 +42,9 @@ func TestCheckSupported(t *testing.T) {
 	// Tiers.
 	f(azerr.AccessTierNotSupportedForBlobType, "HeaderName=x-ms-access-tier HeaderValue=P10", Blob, "PUT", pageBlob, "x-ms-access-tier: P10")
 	// Who may read.
-	f(azerr.PublicAccessNotPermitted, "HeaderValue=blob", Container, "PUT ?restype=container", "x-ms-blob-public-access: blob")
+	f(0, "", Container, "PUT ?restype=container", "x-ms-blob-public-access: blob")
+	f(0, "", Container, "PUT ?restype=container&comp=acl", "x-ms-blob-public-access: blob")
+	f(azerr.UnsupportedHeader, "HeaderValue=blob", Container, "PUT ?restype=container&comp=metadata", "x-ms-blob-public-access: blob")
 	// What asks for what we do anyway.
 	f(0, "", Container, "PUT ?restype=container", "x-ms-default-encryption-scope: $account-encryption-key", "x-ms-deny-encryption-scope-override: False")
 	f(azerr.UnsupportedHeader, "HeaderName=x-ms-default-encryption-scope HeaderValue=mine", Container, "PUT ?restype=container", "x-ms-default-encryption-scope: mine")
@@ -104,7 +106,7 @@ func anyRow(f *Refusal) ID {
 // TestRefusalsAreWhole lists the headers that change what is stored or who may read it, and that Put Blob must not
 // ignore.
 func TestRefusalsAreWhole(t *testing.T) {
-	for _, id := range []header.ID{header.XMsTags, header.XMsIfTags, header.XMsEncryptionKey, header.XMsEncryptionKeySHA256,
+	for _, id := range []header.ID{header.XMsEncryptionKey, header.XMsEncryptionKeySHA256,
 		header.XMsEncryptionAlgorithm, header.XMsEncryptionScope, header.XMsStructuredBody, header.XMsAccessTier,
 		header.XMsImmutabilityPolicyMode, header.XMsImmutabilityPolicyUntilDate, header.XMsLegalHold, header.XMsBlobPublicAccess,
 		header.XMsExpiryOption, header.XMsExpiryTime} {

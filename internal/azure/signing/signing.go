@@ -82,7 +82,7 @@ func authorization(r *Request) (credentials, error) {
 	v := r.Headers.Get(header.Authorization)
 	if !r.Headers.Has(header.Authorization) {
 		if r.Query.Has("sig") {
-			return credentials{}, failed("Shared access signatures are not supported by this server.")
+			return credentials{}, failed("The request has a shared access signature and no Authorization header.")
 		}
 		return credentials{}, azerr.NoAuthenticationInformation
 	}
@@ -195,6 +195,11 @@ func (s *scratch) shown(r *Request, account string, lite bool) string {
 	for i := range s.headers {
 		if header.Lookup(s.headers[i].name).Secret() {
 			s.headers[i].value = []byte("(not shown)")
+		}
+	}
+	for i := range s.params {
+		if string(s.params[i].Name) == "sig" { // a token beside the signature of the request
+			s.params[i].Value = []byte("(not shown)")
 		}
 	}
 	s.sort(false)

@@ -242,7 +242,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	const good = "Authorization: SharedKey devstoreaccount1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-	f(azerr.AuthenticationFailed, "Shared access signatures")
+	f(azerr.AuthenticationFailed, "shared access signature")
 	f(azerr.AuthenticationFailed, "Bearer", "Authorization: Bearer abc")
 	f(azerr.InvalidAuthenticationInfo, "", "Authorization: Basic abc")
 	f(azerr.InvalidAuthenticationInfo, "", "Authorization:")

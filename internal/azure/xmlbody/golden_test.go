@@ -58,7 +58,7 @@ func containers() []byte {
 	b = AppendContainer(b, &Container{Name: "a", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"unlocked", "available", ""}})
 	b = AppendContainer(b, &Container{Name: "b", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"locked", "leased", "infinite"},
 		WithMetadata: true, Metadata: []header.Pair{{Name: "Key", Value: "<value>"}, {Name: "empty", Value: ""}}})
-	b = AppendContainer(b, &Container{Name: "c", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"unlocked", "broken", ""}, WithMetadata: true})
+	b = AppendContainer(b, &Container{Name: "c", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"unlocked", "broken", ""}, PublicAccess: "blob", WithMetadata: true})
 	return EndContainers(b, EncodeMarker("d"))
 }
 

@@ -78,7 +78,8 @@ type Container struct {
 	LastModified time.Time
 	ETag         cond.ETag
 	Lease        Lease
-	WithMetadata bool // the client asked for it
+	PublicAccess string // blob or container; "" for private ones
+	WithMetadata bool   // the client asked for it
 	Metadata     []header.Pair
 }
 
@@ -93,6 +94,9 @@ func AppendContainer(dst []byte, c *Container) []byte {
 	dst = c.ETag.Append(dst)
 	dst = append(dst, "</Etag>"...)
 	dst = appendLease(dst, c.Lease)
+	if c.PublicAccess != "" {
+		dst = xmltext.AppendElement(dst, "PublicAccess", c.PublicAccess)
+	}
 	dst = append(dst, "<DefaultEncryptionScope>$account-encryption-key</DefaultEncryptionScope>"+
 		"<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"+
 		"<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"+
@@ -123,8 +127,29 @@ type Blob struct {
 	Sequence           int64  // shown for page blobs
 	Lease              Lease  // the zero Lease for snapshots, which cannot have one
 	Encrypted          bool   // on the disks of the server
+	TagCount           int    // shown unless there are none
+	Copy               *Copy  // nil for a blob that is no copy, or if the client did not ask for it
 	WithMetadata       bool   // the client asked for it
 	Metadata           []header.Pair
+	Tags               []header.Pair // shown if there are any: only for a client that asked
+}
+
+// Copy is what a listing says of the copy that a blob was made by.
+type Copy struct {
+	ID        string
+	Source    string
+	Bytes     int64
+	Completed time.Time
+}
+
+// appendCopy appends what is said of a copy, which is complete.
+func appendCopy(dst []byte, c *Copy) []byte {
+	dst = xmltext.AppendElement(dst, "CopyId", c.ID)
+	dst = xmltext.AppendElement(dst, "CopySource", c.Source)
+	dst = append(dst, "<CopyStatus>success</CopyStatus>"...)
+	n := strconv.FormatInt(c.Bytes, 10)
+	dst = xmltext.AppendElement(dst, "CopyProgress", n+"/"+n)
+	return appendTime(dst, "CopyCompletionTime", c.Completed)
 }
 
 // AppendBlob appends one blob. Empty properties are empty elements, and the Etag has no quotes, as the service has it.
@@ -153,11 +178,21 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	}
 	dst = xmltext.AppendElement(dst, "BlobType", b.Type)
 	dst = appendLease(dst, b.Lease)
+	if b.Copy != nil {
+		dst = appendCopy(dst, b.Copy)
+	}
 	dst = append(dst, "<ServerEncrypted>"...)
 	dst = strconv.AppendBool(dst, b.Encrypted)
-	dst = append(dst, "</ServerEncrypted></Properties>"...)
+	dst = append(dst, "</ServerEncrypted>"...)
+	if b.TagCount > 0 {
+		dst = appendInt(dst, "TagCount", int64(b.TagCount))
+	}
+	dst = append(dst, "</Properties>"...)
 	if b.WithMetadata {
 		dst = appendMetadata(dst, b.Metadata)
+	}
+	if len(b.Tags) > 0 {
+		dst = appendTags(dst, b.Tags)
 	}
 	return append(dst, "<OrMetadata /></Blob>"...)
 }

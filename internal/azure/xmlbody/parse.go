@@ -22,6 +22,7 @@ const (
 type node struct {
 	name string
 	text string // white space at the ends cut off
+	raw  string // the same with it
 	kids []*node
 }
 
@@ -88,7 +89,8 @@ func parseInto(d *xml.Decoder, n *node, depth int) error {
 		}
 		break
 	}
-	n.text = strings.Trim(text.String(), " \t\r\n")
+	n.raw = text.String()
+	n.text = strings.Trim(n.raw, " \t\r\n")
 	if n.text != "" && (len(n.kids) > 0 || depth == 0) {
 		return errMixed
 	}

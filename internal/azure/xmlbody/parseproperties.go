@@ -9,10 +9,11 @@ import (
 )
 
 const (
-	maxCorsRules   = 5   // the service's limit
-	maxCorsEntries = 64  // the service's limit on origins and on headers of a rule
-	maxCorsLength  = 256 // the service's limit on one of them, in characters
-	maxDays        = 365 // the service's limit on retention
+	maxCorsRules   = 5       // the service's limit
+	maxCorsEntries = 64      // the service's limit on origins and on headers of a rule
+	maxCorsLength  = 256     // the service's limit on one of them, in characters
+	maxCorsBytes   = 2 << 10 // the service's limit on the text of all rules
+	maxDays        = 365     // the service's limit on retention
 )
 
 // ParseServiceProperties reads the body of Set Blob Service Properties, elements in any order. Errors are
@@ -134,7 +135,7 @@ func parseWebsite(f *fields) StaticWebsite {
 
 func parseCors(f *fields) []CorsRule {
 	f.used["CorsRule"] = true
-	rules := make([]CorsRule, 0, len(f.of.kids))
+	rules, size := make([]CorsRule, 0, len(f.of.kids)), 0
 	for _, k := range f.of.kids {
 		if k.name != "CorsRule" {
 			continue
@@ -148,6 +149,12 @@ func parseCors(f *fields) []CorsRule {
 		if err := sub.done(); err != nil {
 			f.fail(err)
 		}
+		for _, leaf := range k.kids {
+			size += len(leaf.text)
+		}
+	}
+	if size > maxCorsBytes {
+		f.fail(azerr.InvalidXmlDocument.With("XmlNodeName", "Cors", "Reason", "at most 2,048 bytes of rules"))
 	}
 	return rules
 }
@@ -178,12 +185,12 @@ func parseCorsRule(f *fields) CorsRule {
 	return r
 }
 
-// corsList checks the limits on a list separated by commas.
+// corsList checks the limits on a list separated by commas, whose entries become headers.
 func (f *fields) corsList(name, list string, required bool) {
 	entries := strings.Split(list, ",")
 	bad := len(entries) > maxCorsEntries || required && list == ""
 	for _, e := range entries {
-		bad = bad || len(e) > maxCorsLength
+		bad = bad || len(e) > maxCorsLength || strings.ContainsFunc(e, func(c rune) bool { return c < ' ' || c > '~' })
 	}
 	if bad {
 		f.fail(badNode(azerr.InvalidXmlNodeValue, name, list))

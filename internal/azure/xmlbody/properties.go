@@ -96,7 +96,7 @@ func set[T any](to, from *T) {
 }
 
 // CheckSupported returns UnsupportedXmlNode when the update switches on something that nobody carries out: logs,
-// metrics, CORS, soft delete, the web site. To store such a setting and answer success would promise, for one, that
+// metrics, soft delete, the web site. To store such a setting and answer success would promise, for one, that
 // deleted blobs can be brought back.
 func (u *ServicePropertiesUpdate) CheckSupported() error {
 	switch {
@@ -106,8 +106,6 @@ func (u *ServicePropertiesUpdate) CheckSupported() error {
 		return badNode(azerr.UnsupportedXmlNode, "HourMetrics", "true")
 	case u.MinuteMetrics != nil && u.MinuteMetrics.Enabled:
 		return badNode(azerr.UnsupportedXmlNode, "MinuteMetrics", "true")
-	case u.Cors != nil && len(*u.Cors) > 0:
-		return badNode(azerr.UnsupportedXmlNode, "Cors", "CorsRule")
 	case u.DeleteRetention != nil && u.DeleteRetention.Enabled:
 		return badNode(azerr.UnsupportedXmlNode, "DeleteRetentionPolicy", "true")
 	case u.StaticWebsite != nil && u.StaticWebsite.Enabled:

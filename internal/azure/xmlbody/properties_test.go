@@ -114,6 +114,8 @@ func TestParseServiceProperties(t *testing.T) {
 	f(value, "XmlNodeName=AllowedOrigins", cors(1, strings.Replace(rule, "*", "", 1)))
 	f(value, "XmlNodeName=AllowedOrigins", cors(1, strings.Replace(rule, "*", strings.Repeat("a,", 64)+"a", 1)))
 	f(value, "XmlNodeName=AllowedOrigins", cors(1, strings.Replace(rule, "*", strings.Repeat("a", 257), 1)))
+	f(value, "XmlNodeName=AllowedOrigins", cors(1, strings.Replace(rule, "*", "a\nb", 1))) // they become headers
+	f(document, "Reason=at most 2,048 bytes", cors(5, strings.Replace(rule, "*", strings.Repeat(strings.Repeat("a", 110)+",", 4)+"a", 1)))
 	f(value, "XmlNodeName=AllowedMethods", cors(1, strings.Replace(rule, "GET", "GET,BREW", 1)))
 	f(value, "XmlNodeName=AllowedMethods", cors(1, strings.Replace(rule, "GET", "", 1)))
 	f(value, "XmlNodeName=MaxAgeInSeconds", cors(1, strings.Replace(rule, "5", "-1", 1)))
@@ -180,7 +182,6 @@ func TestCheckSupported(t *testing.T) {
 	f("Logging", ServicePropertiesUpdate{Logging: &Logging{Read: true}})
 	f("HourMetrics", ServicePropertiesUpdate{HourMetrics: &p.HourMetrics})
 	f("MinuteMetrics", ServicePropertiesUpdate{MinuteMetrics: &p.HourMetrics})
-	f("Cors", ServicePropertiesUpdate{Cors: &p.Cors})
 	f("DeleteRetentionPolicy", ServicePropertiesUpdate{DeleteRetention: &p.DeleteRetention})
 	f("StaticWebsite", ServicePropertiesUpdate{StaticWebsite: &p.StaticWebsite})
 }

@@ -125,6 +125,12 @@ func checkStamp(r *reply, fault func(string, ...any)) {
 // checkLength: a write that succeeds says Content-Length: 0 [R]. A reply to HEAD has no body, which the connection shows;
 // here only that what the header says of it can be.
 func checkLength(r *reply, fault func(string, ...any)) {
+	if r.status == 204 { // has neither a body nor a length
+		if r.has("Content-Length") || len(r.body) > 0 {
+			fault("204 with Content-Length %q", r.get("Content-Length"))
+		}
+		return
+	}
 	if r.status < 300 && (r.method == "PUT" || r.method == "DELETE") && r.get("Content-Length") != "0" {
 		fault("a write succeeded with Content-Length %q", r.get("Content-Length"))
 	}

@@ -21,6 +21,13 @@ func wireName(code string) string {
 var Codes = []CodeStatus{
 	// Who asks, and whether the request can be read at all.
 	{"AuthenticationFailed", 403},
+	{"AuthorizationFailure", 403}, // no token will do
+	{"AuthorizationPermissionMismatch", 403},
+	{"AuthorizationProtocolMismatch", 403},
+	{"AuthorizationResourceTypeMismatch", 403},
+	{"AuthorizationServiceMismatch", 403},
+	{"AuthorizationSourceIPMismatch", 403},
+	{"UnauthorizedBlobOverwrite", 403},
 	{"InsufficientAccountPermissions", 403}, // a write through -secondary
 	{"InvalidAuthenticationInfo", 400},
 	{"NoAuthenticationInformation", 401},
@@ -31,6 +38,7 @@ var Codes = []CodeStatus{
 	{"UnsupportedHeader", 400},
 	{"InvalidQueryParameterValue", 400},
 	{"OutOfRangeQueryParameterValue", 400},
+	{"MissingRequiredQueryParameter", 400},
 	{"UnsupportedQueryParameter", 400},
 	{"InvalidUri", 400},
 	{"InvalidHttpVerb", 400},
@@ -50,6 +58,11 @@ var Codes = []CodeStatus{
 	{"InvalidMetadata", 400},
 	{"EmptyMetadataKey", 400},
 	{"MetadataTooLarge", 400},
+
+	{"EmptyTagName", 400},
+	{"DuplicateTagNames", 400},
+	{"TagsTooLarge", 400},
+	{"InvalidTag", 400},
 
 	// Checksums of the body.
 	{"InvalidMd5", 400},
@@ -77,6 +90,10 @@ var Codes = []CodeStatus{
 	{"InvalidPageRange", 416},
 	{"SequenceNumberIncrementTooLarge", 409},
 	{"BlobOverwritten", 409},
+	{"CannotVerifyCopySource", 404},
+	{"CopyAcrossAccountsNotSupported", 400},
+	{"SourceConditionNotMet", 412},
+	{"NoPendingCopyOperation", 409},
 	{"PreviousSnapshotNotFound", 409},
 	{"PreviousSnapshotCannotBeNewer", 400},
 

@@ -10,10 +10,7 @@ import (
 
 // unprovoked says of every code of the server's table that is not in Codes why no operation we have can answer it.
 var unprovoked = map[string][]azerr.Code{
-	"needs credentials other than account keys": {
-		azerr.AuthorizationFailure, azerr.AuthorizationPermissionMismatch, azerr.AuthorizationProtocolMismatch,
-		azerr.AuthorizationResourceTypeMismatch, azerr.AuthorizationServiceMismatch, azerr.AuthorizationSourceIPMismatch,
-		azerr.UnauthorizedBlobOverwrite, azerr.KeyBasedAuthenticationNotPermitted},
+	"needs credentials other than account keys and tokens signed with them": {azerr.KeyBasedAuthenticationNotPermitted},
 	"belongs to the management of accounts": {
 		azerr.AccountAlreadyExists, azerr.AccountBeingCreated, azerr.AccountIsDisabled, azerr.ContainerBeingDeleted,
 		azerr.ContainerDisabled, azerr.SystemInUse},
@@ -24,25 +21,25 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.AppendPositionConditionNotMet, azerr.BlobIsSealed, azerr.BlockCountExceedsLimit, azerr.BlockListTooLong,
 		azerr.InvalidBlobOrBlock, azerr.InvalidBlockId, azerr.InvalidBlockList, azerr.MaxBlobSizeConditionNotMet,
 		azerr.InvalidBlobType}, // page blobs are the only type there is
-	"is for copies and other sources": {
-		azerr.CannotVerifyCopySource, azerr.CopyAcrossAccountsNotSupported, azerr.CopyIdMismatch, azerr.IncrementalCopyBlobMismatch,
+	"is for pending and incremental copies": {
+		azerr.CopyIdMismatch, azerr.IncrementalCopyBlobMismatch,
 		azerr.IncrementalCopyOfEarlierSnapshotNotAllowed, azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed,
 		azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed, azerr.IncrementalCopySourceMustBeSnapshot,
-		azerr.InfiniteLeaseDurationRequired, azerr.InvalidSourceBlobType, azerr.InvalidSourceBlobUrl, azerr.NoPendingCopyOperation,
-		azerr.OperationNotAllowedOnIncrementalCopyBlob, azerr.PendingCopyOperation, azerr.SourceConditionNotMet,
+		azerr.InfiniteLeaseDurationRequired, azerr.InvalidSourceBlobType, azerr.InvalidSourceBlobUrl,
+		azerr.OperationNotAllowedOnIncrementalCopyBlob, azerr.PendingCopyOperation,
 		azerr.TargetConditionNotMet},
 	"is for tiers and premium accounts": {
 		azerr.BlobAccessTierNotSupportedForAccountType, azerr.BlobArchived, azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
 		azerr.BlobTierInadequateForContentLength, azerr.CannotChangeToLowerTier, azerr.ContentLengthLargerThanTierLimit,
 		azerr.InvalidBlobTier, azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,
 		azerr.SnapshotOperationRateExceeded},
-	"is for features that are refused as a whole: tags, write-once storage, client keys, hierarchical accounts": {
-		azerr.BlobImmutableDueToPolicy, azerr.BlobUsesCustomerSpecifiedEncryption, azerr.DuplicateTagNames, azerr.EmptyTagName,
-		azerr.ImmutabilityPolicyDeleteOnLockedPolicy, azerr.InvalidTag, azerr.OperationNotAllowedOnRootBlob, azerr.TagsTooLarge},
+	"is for features that are refused as a whole: write-once storage, client keys, hierarchical accounts": {
+		azerr.BlobImmutableDueToPolicy, azerr.BlobUsesCustomerSpecifiedEncryption,
+		azerr.ImmutabilityPolicyDeleteOnLockedPolicy, azerr.OperationNotAllowedOnRootBlob},
 	"is for versions we do not tell apart: all that are well-formed are served": {
 		azerr.FeatureVersionMismatch, azerr.InvalidVersionForPageBlobOperation, azerr.LeaseAlreadyBroken},
 	"has a more precise sibling that we answer instead": {
-		azerr.InvalidOperation, azerr.InvalidRequestUrl, azerr.RequestUrlFailedToParse, azerr.MissingRequiredQueryParameter,
+		azerr.InvalidOperation, azerr.InvalidRequestUrl, azerr.RequestUrlFailedToParse,
 		azerr.ResourceAlreadyExists, azerr.ResourceTypeMismatch, azerr.NotImplemented},
 }
 
@@ -91,7 +88,7 @@ func TestEveryCodeIsProvokedOrExplained(t *testing.T) {
 }
 
 // crossCutting are the tests that belong to no row of the operation table.
-var crossCutting = []string{"Conditions", "Signatures", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations"}
+var crossCutting = []string{"Conditions", "Signatures", "Tokens", "PublicAccess", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations"}
 
 func TestEveryOperationHasItsTest(t *testing.T) {
 	rows := map[string]string{} // test → operation

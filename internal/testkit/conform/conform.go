@@ -31,6 +31,7 @@ type Test struct {
 type Env struct {
 	URL       string // scheme, host and port, no path: "http://127.0.0.1:10000"
 	Account   string // addressed path-style: URL/Account/container/blob
+	PublicURL string // the same account where containers may be made public. "": what that needs is left out
 	Key       string // the account's first key, base64
 	SecondKey string // its second key; required, the tests sign with both
 
@@ -111,14 +112,21 @@ var Tests = []Test{
 	{"ListContainers", listContainers},
 	{"GetServiceProperties", getServiceProperties},
 	{"SetServiceProperties", setServiceProperties},
+	{"ServiceBatch", serviceBatch},
+	{"FindBlobsByTags", findBlobsByTags},
 	{"GetAccountInformation", getAccountInformation},
+	{"CORSPreflight", corsPreflight},
 	{"CreateContainer", createContainer},
 	{"GetContainerProperties", getContainerProperties},
 	{"GetContainerMetadata", getContainerMetadata},
 	{"SetContainerMetadata", setContainerMetadata},
+	{"GetContainerACL", getContainerACL},
+	{"SetContainerACL", setContainerACL},
 	{"DeleteContainer", deleteContainer},
 	{"LeaseContainer", leaseContainer},
 	{"ListBlobs", listBlobs},
+	{"FindBlobsByTagsInContainer", findBlobsByTagsInContainer},
+	{"ContainerBatch", containerBatch},
 	{"PutPageBlob", putPageBlob},
 	{"GetBlob", getBlob},
 	{"GetBlobProperties", getBlobProperties},
@@ -128,12 +136,19 @@ var Tests = []Test{
 	{"DeleteBlob", deleteBlob},
 	{"LeaseBlob", leaseBlob},
 	{"SnapshotBlob", snapshotBlob},
+	{"GetBlobTags", getBlobTags},
+	{"SetBlobTags", setBlobTags},
+	{"CopyBlob", copyBlob},
+	{"AbortCopyBlob", abortCopyBlob},
 	{"PutPage", putPage},
 	{"ClearPages", clearPages},
+	{"PutPageFromURL", putPageFromURL},
 	{"GetPageRanges", getPageRanges},
 	{"GetPageRangesDiff", getPageRangesDiff},
 	{"Conditions", conditions},
 	{"Signatures", signatures},
+	{"Tokens", tokens},
+	{"PublicAccess", publicAccess},
 	{"Versions", versions},
 	{"Dispatch", dispatch},
 	{"Names", names},

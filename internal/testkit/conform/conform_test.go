@@ -68,31 +68,38 @@ func startServer(t *testing.T) *Env {
 		t.Fatal(err)
 	}
 	log := &serverLog{t: t}
-	s, err := server.New(server.Options{Service: blobs, Clock: c, Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ln) }()
-	env := &Env{URL: "http://" + ln.Addr().String(), Account: testAccount, Key: testKey, SecondKey: testSecondKey, Clock: c,
-		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t)}
 	t.Cleanup(func() {
-		env.Close()
-		if err := s.Shutdown(context.Background()); err != nil {
-			t.Errorf("shutting down: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("serving: %v", err)
-		}
 		if err := blobs.Close(); err != nil {
 			t.Errorf("closing: %v", err)
 		}
 		log.end()
 	})
+	// Two servers for the same account: containers may be made public through the second only.
+	serve := func(public bool) string {
+		s, err := server.New(server.Options{Service: blobs, Clock: c, AllowPublicAccess: public,
+			Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ln) }()
+		t.Cleanup(func() {
+			if err := s.Shutdown(context.Background()); err != nil {
+				t.Errorf("shutting down: %v", err)
+			}
+			if err := <-served; err != nil {
+				t.Errorf("serving: %v", err)
+			}
+		})
+		return "http://" + ln.Addr().String()
+	}
+	env := &Env{URL: serve(false), PublicURL: serve(true), Account: testAccount, Key: testKey, SecondKey: testSecondKey, Clock: c,
+		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t)}
+	t.Cleanup(env.Close)
 	return env
 }
 

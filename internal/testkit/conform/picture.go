@@ -53,7 +53,7 @@ func pictureContainer(w *wire, c ref) string {
 	}
 	looked := 0
 	for marker := ""; ; {
-		r := w.get(c, "restype=container&comp=list&include=snapshots%2Cmetadata").q("marker", marker).ok(200)
+		r := w.get(c, "restype=container&comp=list&include=snapshots%2Cmetadata%2Ctags").q("marker", marker).ok(200)
 		root := w.xml(r)
 		for _, n := range root.child("Blobs").children {
 			fmt.Fprintf(&b, "%s\n", flat(n))

@@ -175,8 +175,8 @@ func setServiceProperties(t T, env *Env) {
 		got, err := w.sdk().GetProperties(ctx, nil)
 		w.must(err)
 		w.equal("version", val(got.DefaultServiceVersion), "2020-10-02")
-		_, err = w.sdk().SetProperties(ctx, &service.SetPropertiesOptions{CORS: []*service.CORSRule{{AllowedOrigins: to.Ptr("*"),
-			AllowedMethods: to.Ptr("GET"), AllowedHeaders: to.Ptr(""), ExposedHeaders: to.Ptr(""), MaxAgeInSeconds: to.Ptr[int32](1)}}})
+		_, err = w.sdk().SetProperties(ctx, &service.SetPropertiesOptions{DeleteRetentionPolicy: &service.RetentionPolicy{
+			Enabled: to.Ptr(true), Days: to.Ptr[int32](7)}})
 		w.mustFail(err, "UnsupportedXmlNode")
 	})
 	w.part("what is absent stays", func(w *wire) {
@@ -206,7 +206,6 @@ func setServiceProperties(t T, env *Env) {
 				"<RetentionPolicy><Enabled>false</Enabled></RetentionPolicy>",
 			"HourMetrics":           "<Version>1.0</Version><Enabled>true</Enabled><IncludeAPIs>false</IncludeAPIs>",
 			"MinuteMetrics":         "<Version>1.0</Version><Enabled>true</Enabled><IncludeAPIs>false</IncludeAPIs>",
-			"Cors":                  corsRule,
 			"DeleteRetentionPolicy": "<Enabled>true</Enabled><Days>7</Days>",
 			"StaticWebsite":         "<Enabled>true</Enabled>",
 			"Novelty":               "yes",

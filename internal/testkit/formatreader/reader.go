@@ -231,6 +231,12 @@ func blobRow(key string, value []byte) (b Blob, err error) {
 	if flags&4 != 0 {
 		b.generation = r.loose()
 	}
+	if flags&16 != 0 {
+		r.bytes(int(r.loose())) // tags
+	}
+	if flags&64 != 0 {
+		r.bytes(int(r.loose())) // copy
+	}
 	return b, r.err
 }
 

@@ -93,8 +93,24 @@ func (w *written) history(rng *rand.Rand, pages int) {
 	_, err = w.account.ClearPages(w.ref("a"), &blobstore.ClearPages{Range: header.Range{Start: 512 * 500, End: 512 * 900}})
 	w.ok(err)
 	clear(w.blobs["a"][512*500 : 512*900])
+	old := w.ref("a")
+	old.Snapshot = snapshot.Snapshot
+	w.copy("copy of a snapshot", old, w.blobs["a "+snapshot.Snapshot])
+	w.copy("copy of a blob", w.ref("a"), w.blobs["a"])
+	w.copy("gone before", w.ref("gone"), w.blobs["gone"])
+	w.put("copy of a blob", 100, random(30))
+	w.put("a", 140, random(3))
 	w.ok(w.account.DeleteBlob(w.ref("gone"), &blobstore.Access{}, blobstore.SnapshotsNone))
 	delete(w.blobs, "gone")
+}
+
+// copy copies a blob that holds p.
+func (w *written) copy(name string, source blobstore.BlobRef, p []byte) {
+	w.t.Helper()
+	_, err := w.account.CopyBlob(context.Background(), w.ref(name), &blobstore.CopyBlob{
+		Source: source, SourceURL: "http://host/source", Tags: []header.Pair{{Name: "copied", Value: "yes"}}})
+	w.ok(err)
+	w.blobs[name] = bytes.Clone(p)
 }
 
 // maintain folds, moves and frees what there is. What is dropped from the log would be in the checkpoint only, which is an

@@ -97,6 +97,8 @@ func (s *Store) operation(kind byte, r *reader, segment uint32, data *int) error
 		r.uvarint()
 		r.uvarint()
 		r.uvarint()
+	case 0x10:
+		return s.copy(r)
 	case 0x05:
 		id := r.uvarint()
 		if id != s.lastVol+1 {
@@ -149,6 +151,20 @@ func (s *Store) change(kind byte, r *reader, id uint64, v *volume) error {
 		delete(s.volumes, id)
 	default:
 		return errors.New("unknown")
+	}
+	return r.err
+}
+
+// copy gives a volume what a generation of another shows.
+func (s *Store) copy(r *reader) error {
+	dst, src, g, from, to := s.volumes[r.uvarint()], s.volumes[r.uvarint()], r.uvarint(), r.uvarint(), r.uvarint()
+	if dst == nil || src == nil || dst == src || src.frozen[g] == nil || from >= to || to > 1<<47 {
+		return fmt.Errorf("copy of regions [%d,%d) of generation %d", from, to, g)
+	}
+	for no, reg := range src.frozen[g] {
+		if from <= no && no < to && reg != (region{}) {
+			dst.regions[no] = reg
+		}
 	}
 	return r.err
 }

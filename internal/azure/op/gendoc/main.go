@@ -29,6 +29,7 @@ func coverage() string {
 	}
 	fmt.Fprintf(&b, "\n%d operations: %d done, %d partial, %d refused.\n", len(op.Table), counts[op.Done], counts[op.Partial], counts[op.Refused])
 	b.WriteString(authentication)
+	grants(&b)
 	refusals(&b)
 	return b.String()
 }
@@ -57,12 +58,17 @@ const authentication = `
 |---|---|---|
 | SharedKey, by either key of the account | done | as Azure |
 | SharedKeyLite, by either key of the account | done | as Azure |
-| account SAS, service SAS, user delegation SAS | refused | 403 AuthenticationFailed, with a detail that says why |
+| account SAS, of every version | done | as Azure |
+| service SAS for a container, blob or snapshot, of every version, with or without a stored access policy | done | as Azure |
+| service SAS for a directory (sr=d) | refused | 403 AuthenticationFailed, with a detail that says why |
+| user delegation SAS | partial | as Azure, but that nobody gets a user delegation key yet, and suoid and sduoid are 403 AuthenticationFailed |
+| a SAS with an encryption scope (ses) | refused | 400 UnsupportedQueryParameter |
 | bearer token (Microsoft Entra ID) | refused | 400 InvalidAuthenticationInfo, with a detail that says why |
-| none: anonymous access | refused | 401 NoAuthenticationInformation; 404 ResourceNotFound before version 2019-12-12 |
+| none: anonymous access | done | reads what is public; all else is 401 NoAuthenticationInformation, 404 ResourceNotFound before version 2019-12-12 |
 
-No container can be made public: x-ms-blob-public-access is 409 PublicAccessNotPermitted, Set Container ACL is 501
-APINotImplemented.
+An Authorization header counts, where there is one, and a SAS beside it does not. Containers can be made public if the
+server was started with --allow-public-access; otherwise x-ms-blob-public-access is 409 PublicAccessNotPermitted, and so
+is reading without credentials what was made public before.
 
 ## Encryption
 
@@ -114,6 +120,30 @@ func tests(r *op.Row) string {
 	return strings.Join(names, ", ")
 }
 
+func grants(b *strings.Builder) {
+	b.WriteString(`
+## Authorization
+
+What a token must permit. Operations that are not here take a key of the account and nothing else: 403
+AuthorizationFailure. Breaking a lease takes w or d; deleting a version x, permanently y; tags, lists
+of them and conditions on them take t besides, and are not public. A token with c and without w makes blobs and does not
+overwrite any: 403 UnauthorizedBlobOverwrite.
+
+| Operation | Account SAS: resource type | One permission of | Service SAS | Without credentials, if public |
+|---|---|---|---|---|
+`)
+	for i := range op.Table {
+		r := &op.Table[i]
+		g := r.Grant()
+		if g.Letters == "" {
+			continue
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", r.Name, strings.Join(strings.Split(g.Type, ""), " or "),
+			strings.Join(strings.Split(g.Letters, ""), " "), map[bool]string{true: "yes", false: "no"}[g.Service],
+			[...]string{"no", "blob, container", "container"}[g.Public])
+	}
+}
+
 func refusals(b *strings.Builder) {
 	b.WriteString(`
 ## Headers and parameters that are refused
@@ -138,6 +168,9 @@ ConditionHeadersNotSupported. Anything the service does not know either is ignor
 				names[i] = id.String()
 			}
 			where = strings.Join(names, ", ")
+		}
+		for i, id := range f.But {
+			where += map[bool]string{true: " but ", false: ", "}[i == 0] + id.String()
 		}
 		seen := fmt.Sprintf("%d %s", f.Code.Status(), f.Code.Wire())
 		if f.Except != "" {

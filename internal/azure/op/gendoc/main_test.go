@@ -32,7 +32,13 @@ func TestCoverage(t *testing.T) {
 		}
 	}
 	authenticated := strings.Count(authentication, "\n| ")
-	if n := strings.Count(doc, "\n| "); n != len(op.Table)+len(op.Refusals)+2+authenticated {
+	granted := 1
+	for _, g := range op.Grants {
+		if g.Letters != "" {
+			granted++
+		}
+	}
+	if n := strings.Count(doc, "\n| "); n != len(op.Table)+len(op.Refusals)+2+authenticated+granted {
 		t.Errorf("%d rows for %d operations and %d refusals", n, len(op.Table), len(op.Refusals))
 	}
 }
