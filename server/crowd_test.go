@@ -66,6 +66,8 @@ func TestShareOfAddress(t *testing.T) {
 	g := ts.gated(op.GetBlobProperties)
 	ts.serve(t)
 	ts.makeBlob(t, 4096)
+	l := ts.mu.listeners[0]
+	eventually(t, "the connection that made the blob to be gone", func() bool { return l.open() == 0 })
 	head := call{method: "HEAD", path: "disks/b"}
 	for range 2 {
 		w := ts.dial(t)
