@@ -375,6 +375,35 @@ func TestReaperLeavesProtected(t *testing.T) {
 	f.wantClean("after it")
 }
 
+// TestDropSnapshotAsks: the step that removes a snapshot asks for itself, whoever has looked before.
+func TestDropSnapshotAsks(t *testing.T) {
+	f := newImmutableFixture(t)
+	f.create("b", 1)
+	at := f.snapshot("b")
+	ok(t, f.SetLegalHold(snap("b", at), true))
+	c := takeChange()
+	defer c.release()
+	wantCode(t, "drop", f.update(func(tx *pagestore.Tx) (err error) {
+		c.tx, c.now = tx, f.clock.Now()
+		r := snap("b", at)
+		id, err := r.check()
+		if err != nil {
+			return err
+		}
+		_, held, err := c.findBlob(tx, &r, id, immutable.Read)
+		if err != nil {
+			return err
+		}
+		key := append([]byte(nil), c.key...)
+		if c.id, c.row, err = c.findBlob(tx, &r, 0, immutable.Annotate); err != nil {
+			return err
+		}
+		return c.dropSnapshot(key, &held)
+	}), azerr.BlobImmutableDueToPolicy)
+	f.info(snap("b", at))
+	f.wantClean("after it")
+}
+
 func TestTiers(t *testing.T) {
 	f := newFixture(t)
 	f.create("b", 1)
