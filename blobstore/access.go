@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/cond"
@@ -72,8 +73,9 @@ type rows interface {
 
 // scratch holds the buffers in which one request builds keys and rows.
 type scratch struct {
-	key   []byte
-	value []byte
+	key       []byte
+	value     []byte
+	immutable bool // the container that was found last has immutable storage
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -88,7 +90,9 @@ func (s *scratch) findContainer(from rows, name string) (containerRow, error) {
 	if !ok {
 		return containerRow{}, azerr.ContainerNotFound
 	}
-	return decodeContainerRow(value)
+	row, err := decodeContainerRow(value)
+	s.immutable = row.immutable
+	return row, err
 }
 
 // findBlob returns the row of a blob or a snapshot and leaves its key in s.key. The error is ContainerNotFound before it
@@ -184,14 +188,14 @@ func (c *blobChange) release() {
 }
 
 // change runs a request that changes an existing blob: it finds the row, checks type (if the request is about pages),
-// lease and conditions, lets fn change row and pages, and stores the row under a new entity tag. A lease that is over is
-// forgotten. It returns the new row without what rows only borrow.
+// what protects the blob, lease and conditions, lets fn change row and pages, and stores the row under a new entity tag. A
+// lease that is over is forgotten. It returns the new row without what rows only borrow.
 func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *blobChange) error) (blobRow, error) {
 	c := takeChange()
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.find(ref, acc, aboutPages); err != nil {
+		if err := c.find(ref, acc, aboutPages, immutable.Modify); err != nil {
 			return err
 		}
 		if err := fn(c); err != nil {
@@ -206,8 +210,8 @@ func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *
 	return c.row, err
 }
 
-func (c *blobChange) find(ref *BlobRef, acc *Access, aboutPages bool) (err error) {
-	if c.id, c.row, err = c.findBlob(c.tx, ref, 0); err != nil {
+func (c *blobChange) find(ref *BlobRef, acc *Access, aboutPages bool, act immutable.Act) (err error) {
+	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, act); err != nil {
 		return err
 	}
 	if aboutPages {

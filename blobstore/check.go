@@ -148,8 +148,9 @@ type checker struct {
 
 // containerState is what a check remembers of a container.
 type containerState struct {
-	name string
-	tomb bool // deleted, and its blobs are being removed
+	name      string
+	tomb      bool // deleted, and its blobs are being removed
+	immutable bool // it has immutable storage
 }
 
 // run checks the store below, then the rows of this layer, on one picture of both.

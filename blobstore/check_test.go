@@ -84,7 +84,7 @@ func TestCheckClean(t *testing.T) {
 // provoked are the kinds of problems that tests of this package have seen; see TestCheckKinds.
 func allKinds() []pagestore.Kind {
 	return []pagestore.Kind{KindUserRowUnknown, KindUserRowDamaged, KindContainerIDs, KindContainerMissing, KindBlobMissing, KindSnapshotCount,
-		KindVolumeMissing, KindVolumeShared, KindVolumeLeaked, KindGenMissing, KindGenLeaked, KindPagesBeyond, KindTotalsWrong}
+		KindVolumeMissing, KindVolumeShared, KindVolumeLeaked, KindGenMissing, KindGenLeaked, KindPagesBeyond, KindProtectionUnnoted, KindTotalsWrong}
 }
 
 // TestCheckKinds provokes each kind of problem of the blob service's rows, and wants it named with container and blob.
@@ -163,6 +163,7 @@ func TestCheckKinds(t *testing.T) {
 	f("pages behind the end", edit("a", func(r *blobRow) { r.size = 150 * PageSize }), "error: pages-beyond-size: account acct container cont blob a: it ends at byte 76800, and its pages from byte 76800 on are valid", "totals-wrong")
 	f("totals", set(totalsKey, appendTotalsRow(nil, &Totals{Blobs: 1})...), "error: totals-wrong: account acct: the row of totals says {Containers:0 Blobs:1")
 	f("totals that cannot be read", set(totalsKey, 9), "blob-row-damaged: account acct: row 61")
+	f("protection that the container does not know of", edit("empty", func(r *blobRow) { r.locks.Hold = true }), "error: protection-unnoted: account acct container cont blob empty: it is protected")
 	f("no totals", remove(totalsKey), "totals-wrong: account acct: there is no row of totals, and a recount gives {Containers:2 Blobs:3 Snapshots:3")
 	for _, k := range allKinds() {
 		if !seen[k] {

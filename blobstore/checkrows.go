@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/internal/azure/xmlbody"
 	"pagevault/pagestore"
 )
@@ -116,7 +117,7 @@ func (c *checker) loadContainers() error {
 	}
 	err := c.table(tableContainer, func(key, value []byte) {
 		if row, err := decodeContainerRow(value); err == nil {
-			c.containers[row.id] = containerState{name: string(key[1:])}
+			c.containers[row.id] = containerState{name: string(key[1:]), immutable: row.immutable}
 		}
 	})
 	if err != nil {
@@ -124,7 +125,7 @@ func (c *checker) loadContainers() error {
 	}
 	return c.table(tableTomb, func(key, value []byte) {
 		if len(key) == 9 && len(value) > 0 {
-			c.containers[containerID(binary.BigEndian.Uint64(key[1:]))] = containerState{string(value[1:]), true}
+			c.containers[containerID(binary.BigEndian.Uint64(key[1:]))] = containerState{name: string(value[1:]), tomb: true}
 		}
 	})
 }
@@ -303,6 +304,10 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.damagedRow(key, err)
 	}
 	row.props, row.tags, row.copy = nil, nil, nil
+	if state, there := c.containers[at.container]; there && !state.immutable && row.locks != (immutable.State{}) {
+		c.report(c.blobProblem(pagestore.SeverityError, KindProtectionUnnoted, &at, 0,
+			"it is protected, and the row of its container does not say that it has immutable storage"))
+	}
 	if v := g.volume(row.volume); at.snapshot != 0 {
 		c.summary.Snapshots++
 		c.totals.Snapshots++

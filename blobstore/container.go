@@ -18,6 +18,8 @@ type ContainerInfo struct {
 	Metadata []header.Pair
 	Lease    lease.Info
 	Public   PublicAccess
+
+	ImmutableStorage bool // blobs in it can be protected
 }
 
 // CreateContainer makes an empty container, for nobody but the account. A container of that name that was just deleted
@@ -31,7 +33,7 @@ func (a *Account) CreatePublicContainer(name string, public PublicAccess, meta [
 	if err := checkNewContainerName(name); err != nil {
 		return Stamp{}, err
 	}
-	row := containerRow{public: public, meta: appendMetadata(nil, meta)}
+	row := containerRow{public: public, immutable: a.immutable.has(name), meta: appendMetadata(nil, meta)}
 	err := a.update(func(tx *pagestore.Tx) (err error) {
 		var s scratch
 		if _, err = s.findContainer(tx, name); !errors.Is(err, azerr.ContainerNotFound) {
@@ -83,6 +85,7 @@ func (a *Account) ContainerInfo(name, leaseID string) (info ContainerInfo, err e
 			return err
 		}
 		info, err = row.info(name, now)
+		info.ImmutableStorage = info.ImmutableStorage || a.immutable.has(name)
 		return err
 	})
 	return info, err
@@ -90,7 +93,8 @@ func (a *Account) ContainerInfo(name, leaseID string) (info ContainerInfo, err e
 
 func (r *containerRow) info(name string, now time.Time) (ContainerInfo, error) {
 	meta, err := decodeMetadata(r.meta)
-	return ContainerInfo{Name: name, Stamp: r.etag.stamp(), Metadata: meta, Lease: r.lease.Info(now), Public: r.public}, err
+	return ContainerInfo{Name: name, Stamp: r.etag.stamp(), Metadata: meta, Lease: r.lease.Info(now), Public: r.public,
+		ImmutableStorage: r.immutable}, err
 }
 
 // containerChange is a change of one existing container while it is made: within Update only.
@@ -144,7 +148,8 @@ func (a *Account) SetContainerMetadata(name string, acc *Access, meta []header.P
 }
 
 // DeleteContainer deletes a container with everything in it, leased or not, in a time that does not depend on how much
-// that is: the name is free at once, the blobs are removed afterwards, in the background.
+// that is: the name is free at once, the blobs are removed afterwards, in the background. One with immutable storage must be
+// empty: ContainerImmutableStorageWithVersioningEnabled.
 func (a *Account) DeleteContainer(name string, acc *Access) error {
 	if err := checkContainerName(name); err != nil {
 		return err
@@ -155,6 +160,9 @@ func (a *Account) DeleteContainer(name string, acc *Access) error {
 			return err
 		}
 		if err := c.row.lease.CheckWrite(lease.Container, acc.LeaseID, c.now); err != nil {
+			return err
+		}
+		if err := a.checkEmpty(&c, name); err != nil {
 			return err
 		}
 		tx.Delete(c.key)

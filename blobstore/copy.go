@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
+	"pagevault/blobstore/tier"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/cond"
 	"pagevault/internal/azure/header"
@@ -24,6 +26,8 @@ type CopyBlob struct {
 	SourceConditions cond.Conditions // of the source; a failed one is SourceConditionNotMet
 	Metadata         []header.Pair   // of the destination. None: the source's
 	Tags             []header.Pair   // of the destination, as CreatePageBlob has them. Those of the source are never copied
+	Tier             tier.Tier       // of the destination. 0: none, whatever the source has
+	Protection                       // of the destination; the source's is never copied
 }
 
 // CopyInfo is what a blob that is a copy says about that.
@@ -92,7 +96,7 @@ func (a *Account) CopyBlob(ctx context.Context, ref BlobRef, req *CopyBlob) (Cop
 	if err := ref.checkWritable(&req.Access); err != nil {
 		return CopyResult{}, err
 	}
-	if err := header.CheckTags(req.Tags); err != nil {
+	if err := firstError(header.CheckTags(req.Tags), a.checkTier(req.Tier, 0)); err != nil {
 		return CopyResult{}, err
 	}
 	snapshot, err := req.Source.check()
@@ -145,8 +149,14 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 		if err := c.findDestination(ref, &req.Access); err != nil {
 			return err
 		}
+		if _, err := a.protect(c, ref.Container, &req.Protection); err != nil {
+			return err
+		}
 		if err := c.findSource(job, req, snapshot); err != nil {
 			return err
+		}
+		if !req.Tier.Fits(job.source.size) {
+			return azerr.BlobTierInadequateForContentLength
 		}
 		job.volume, job.gen = tx.CreateVolume(), job.source.gen
 		if !a.copies.add(job) {
@@ -169,10 +179,10 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 
 // findDestination checks whether the blob may be overwritten. It need not exist.
 func (c *blobChange) findDestination(ref *BlobRef, acc *Access) (err error) {
-	c.id, c.row, err = c.findBlob(c.tx, ref, 0)
+	c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Replace)
 	exists := !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
-		return err
+		return acc.checkReplaced(&c.row, err)
 	}
 	if exists {
 		if err := c.row.checkPages(); err != nil {
@@ -194,7 +204,7 @@ func (c *blobChange) findDestination(ref *BlobRef, acc *Access) (err error) {
 
 // findSource finds the source and takes from its row what the destination gets of it.
 func (c *blobChange) findSource(job *copyJob, req *CopyBlob, snapshot snapshotID) (err error) {
-	_, job.source, err = c.findBlob(c.tx, &req.Source, snapshot)
+	_, job.source, err = c.findBlob(c.tx, &req.Source, snapshot, immutable.Read)
 	if errors.Is(err, azerr.BlobNotFound) || errors.Is(err, azerr.ContainerNotFound) {
 		return azerr.CannotVerifyCopySource.Because(err)
 	}
@@ -239,6 +249,10 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 		if err != nil {
 			return err
 		}
+		locks, err := a.protect(c, ref.Container, &req.Protection)
+		if err != nil {
+			return err
+		}
 		counted := tally{blobs: 1, bytes: job.source.size}
 		if exists {
 			counted = tally{bytes: job.source.size - c.row.size}
@@ -259,6 +273,9 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 			snaps:    c.row.snaps,
 			tags:     tags,
 			copy:     info.append(nil),
+			locks:    locks,
+			tier:     req.Tier,
+			tiered:   tieredAt(req.Tier, stamp),
 			props:    props,
 		}
 		c.keep()

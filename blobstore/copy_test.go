@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
@@ -39,12 +40,16 @@ func (m *model) copy(name string, b *modelBlob) {
 	case n == 3 && b != nil:
 		req.Access, want = with(m.f.t, "If-None-Match", "*"), azerr.BlobAlreadyExists
 	}
+	if b != nil && want != azerr.BlobAlreadyExists { // where it goes is looked at before the source
+		want = m.guard(&b.modelState, immutable.Replace, want)
+	}
 	m.tracef("copy %q %s to %q, want %v", from, source.Snapshot, name, want)
 	got, err := m.f.CopyBlob(context.Background(), ref(name), req)
 	if !m.outcome("copy", err, want) {
 		return
 	}
 	copied := *state
+	copied.locks = immutable.State{}
 	copied.data, copied.valid, copied.touched = slices.Clone(state.data), slices.Clone(state.valid), make([]int, len(state.valid))
 	copied.id, copied.at, copied.volume, copied.created = "", 0, m.now, got.ETag
 	if req.Metadata != nil {

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"strconv"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
+	"pagevault/blobstore/tier"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
@@ -18,6 +20,8 @@ type CreatePageBlob struct {
 	Tags     []header.Pair // in any order, as header.CheckTags takes them
 	Size     int64         // bytes, a multiple of 512
 	Sequence int64         // 0 to 2^63-1
+	Tier     tier.Tier     // 0: none
+	Protection
 }
 
 // defaultContentType is what a blob made without a type is said to be.
@@ -43,6 +47,10 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 		if err != nil {
 			return err
 		}
+		locks, err := a.protect(c, ref.Container, &req.Protection)
+		if err != nil {
+			return err
+		}
 		counted := tally{blobs: 1, bytes: req.Size}
 		if exists {
 			counted = tally{bytes: req.Size - c.row.size}
@@ -61,6 +69,9 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 			lease:    c.row.lease.Written(c.now),
 			snaps:    c.row.snaps,
 			tags:     tags,
+			locks:    locks,
+			tier:     req.Tier,
+			tiered:   tieredAt(req.Tier, stamp),
 			props:    appendProps(nil, &headers, req.Metadata),
 		}
 		c.keep()
@@ -79,7 +90,7 @@ func (a *Account) checkCreate(ref *BlobRef, req *CreatePageBlob) error {
 	if err := header.CheckTags(req.Tags); err != nil {
 		return err
 	}
-	return a.checkSize(req.Size)
+	return firstError(a.checkSize(req.Size), a.checkTier(req.Tier, req.Size))
 }
 
 // checkSize returns the error for a size that no page blob can have here.
@@ -98,10 +109,10 @@ func (a *Account) checkSize(size int64) error {
 // its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, and the
 // tags, whose rows are still there.
 func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err error) {
-	c.id, c.row, err = c.findBlob(c.tx, ref, 0)
+	c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Replace)
 	exists = !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
-		return false, err
+		return false, acc.checkReplaced(&c.row, err)
 	}
 	if err := acc.checkOverwrite(exists); err != nil {
 		return false, err

@@ -3,6 +3,7 @@ package blobstore
 import (
 	"bytes"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
 	"pagevault/internal/azure/azerr"
 	"pagevault/pagestore"
@@ -62,13 +63,20 @@ func (a *Account) DeleteBlob(ref BlobRef, acc *Access, mode DeleteSnapshots) err
 
 // delete makes one step; done is false if there are more.
 func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots) (done bool, err error) {
-	if err := c.find(ref, acc, false); err != nil {
+	act := immutable.Delete
+	if mode == SnapshotsOnly {
+		act = immutable.Annotate
+	}
+	if err := c.find(ref, acc, false, act); err != nil {
 		return false, err
 	}
 	had := c.row.snaps.all
 	if had > 0 {
 		if mode == SnapshotsNone {
 			return false, azerr.SnapshotsPresent
+		}
+		if err := c.checkSnapshots(ref.Blob); err != nil {
+			return false, err
 		}
 		if err := c.dropSnapshots(ref.Blob); err != nil {
 			return false, err
@@ -113,7 +121,7 @@ func (c *blobChange) dropSnapshots(name string) error {
 		return badRow("miscounted snapshots of", from)
 	}
 	for i := range snaps {
-		if err := dropSnapshot(c.tx, snaps[i].key, &snaps[i].row, &c.row); err != nil {
+		if err := c.dropSnapshot(snaps[i].key, &snaps[i].row); err != nil {
 			return err
 		}
 	}
@@ -122,12 +130,12 @@ func (c *blobChange) dropSnapshots(name string) error {
 
 // deleteSnapshot removes one snapshot.
 func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Access) error {
-	_, snap, err := c.findBlob(c.tx, ref, snapshot)
+	_, snap, err := c.findBlob(c.tx, ref, snapshot, immutable.Delete)
 	if err != nil {
 		return err
 	}
 	key := bytes.Clone(c.key)
-	if c.id, c.row, err = c.findBlob(c.tx, ref, 0); err != nil {
+	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Annotate); err != nil {
 		if err == azerr.BlobNotFound {
 			err = badRow("orphaned snapshot", key)
 		}
@@ -139,7 +147,7 @@ func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Acce
 	if err := snap.checkConditions(&acc.Conditions); err != nil {
 		return err
 	}
-	if err := dropSnapshot(c.tx, key, &snap, &c.row); err != nil {
+	if err := c.dropSnapshot(key, &snap); err != nil {
 		return err
 	}
 	c.keep()

@@ -28,6 +28,7 @@ type fixture struct {
 	svc    *Service
 	reaped chan Reaped
 	tune   func(*pagestore.Options)
+	with   func(*AccountOptions) // may change the options of the account. Counts when it is opened
 }
 
 // newFixture opens a service with an empty container "cont".
@@ -58,10 +59,14 @@ func newBareFixture(t testing.TB, tune func(*pagestore.Options)) *fixture {
 
 func (f *fixture) open() {
 	f.t.Helper()
+	account := AccountOptions{Name: "acct", Keys: [][]byte{[]byte("key")}}
+	if f.with != nil {
+		f.with(&account)
+	}
 	svc, err := Open(Options{
 		Clock:       f.clock,
 		MaxPageBlob: 1 << 30,
-		Accounts:    []AccountOptions{{Name: "acct", Keys: [][]byte{[]byte("key")}}},
+		Accounts:    []AccountOptions{account},
 		Store:       func(string) (pagestore.Options, error) { return f.storeOptions(), nil },
 		Events: &Events{
 			Reaped:     func(_ string, r Reaped) { f.reaped <- r },

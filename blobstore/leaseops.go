@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"io"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
 	"pagevault/internal/azure/cond"
 	"pagevault/pagestore"
@@ -24,7 +25,7 @@ func (a *Account) LeaseBlob(ref BlobRef, req lease.Request, conditions cond.Cond
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) (err error) {
 		c.tx, c.now = tx, a.clock.Now()
-		if c.id, c.row, err = c.findBlob(tx, &ref, 0); err != nil {
+		if c.id, c.row, err = c.findBlob(tx, &ref, 0, immutable.Annotate); err != nil {
 			return err
 		}
 		if err := c.row.checkConditions(&conditions); err != nil {

@@ -66,6 +66,7 @@ func (a *Account) ListContainers(req *ListContainersRequest) (result ListContain
 			return false, err
 		}
 		info, err := row.info(name, now)
+		info.ImmutableStorage = info.ImmutableStorage || a.immutable.has(name)
 		if !req.Metadata {
 			info.Metadata = nil
 		}

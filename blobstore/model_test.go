@@ -15,6 +15,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/cond"
 	"pagevault/internal/azure/header"
@@ -29,21 +30,26 @@ func TestModel(t *testing.T) {
 	ops := testkit.Scale(t, "PAGEVAULT_MODEL_OPS", modelOps)
 	seed := testkit.Seed(t)
 	shapes := []struct {
-		name string
-		tune func(o *pagestore.Options)
+		name      string
+		immutable bool // blobs can be protected
+		tune      func(o *pagestore.Options)
 	}{
-		{"defaults", func(o *pagestore.Options) { o.MemTableBytes = 0 }},
-		{"small segments", func(o *pagestore.Options) { o.Log.SegmentBytes, o.MemTableBytes = 256<<10, 1<<20 }},
-		{"one member, tiny memtable", func(o *pagestore.Options) {
+		{"defaults", false, func(o *pagestore.Options) { o.MemTableBytes = 0 }},
+		{"small segments, immutable storage", true, func(o *pagestore.Options) { o.Log.SegmentBytes, o.MemTableBytes = 256<<10, 1<<20 }},
+		{"one member, tiny memtable", false, func(o *pagestore.Options) {
 			o.Members, o.MemTableBytes = o.Members[:1], 128<<10
 		}},
-		{"one member, every record a segment", func(o *pagestore.Options) {
+		{"one member, every record a segment, immutable storage", true, func(o *pagestore.Options) {
 			o.Members, o.Log.SegmentBytes, o.MemTableBytes = o.Members[:1], 4096, 512<<10
 		}},
 	}
 	for i, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
 			f := newBareFixture(t, shape.tune)
+			if shape.immutable {
+				f.with = immutableAll
+				f.reopen()
+			}
 			m := newModel(f, rand.New(rand.NewPCG(seed, uint64(i))))
 			for range ops / len(shapes) {
 				m.step()
@@ -74,6 +80,7 @@ type modelState struct {
 	headers  HTTPHeaders
 	meta     []header.Pair
 	copied   *CopyInfo // nil unless it says so
+	locks    immutable.State
 }
 
 type modelBlob struct {
@@ -161,7 +168,7 @@ func (m *model) step() {
 	}{
 		{400, m.put}, {120, m.clear}, {60, m.resize}, {50, m.snapshot}, {25, m.copy}, {40, m.deleteSnapshot}, {12, m.delete},
 		{12, m.create}, {30, m.setSequence}, {30, m.setMetadata}, {30, m.setHeaders},
-		{2, m.reopen}, {2, m.crash}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
+		{m.protectWeight(), m.protect}, {2, m.reopen}, {2, m.crash}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
 	}
 	pick := 0
 	for _, a := range acts {
@@ -253,12 +260,13 @@ func (m *model) put(name string, b *modelBlob) {
 	if n == 0 || m.r.IntN(40) == 0 {
 		m.tracef("put past the end of %q", name)
 		_, err := m.f.PutPages(ref(name), putReq(int64(n), int64(n)+1, 'x'))
-		m.outcome("put", err, azerr.InvalidPageRange)
+		m.outcome("put", err, m.guard(&b.modelState, immutable.Modify, azerr.InvalidPageRange))
 		return
 	}
 	from, to := m.pageRange(n)
 	body := m.content(from, to)
 	acc, seq, want := m.expect(b)
+	want = m.guard(&b.modelState, immutable.Modify, want)
 	m.tracef("put %q pages [%d,%d), want %v", name, from, to, want)
 	got, err := m.f.PutPages(ref(name), &PutPages{Access: acc, Sequence: seq, Range: bytesOf(from, to), Body: body})
 	if !m.outcome("put", err, want) {
@@ -289,6 +297,7 @@ func (m *model) clear(name string, b *modelBlob) {
 		from, to = 0, len(b.valid)
 	}
 	acc, seq, want := m.expect(b)
+	want = m.guard(&b.modelState, immutable.Modify, want)
 	m.tracef("clear %q pages [%d,%d), want %v", name, from, to, want)
 	got, err := m.f.ClearPages(ref(name), &ClearPages{Access: acc, Sequence: seq, Range: bytesOf(from, to)})
 	if !m.outcome("clear", err, want) {
@@ -309,7 +318,9 @@ func (m *model) resize(name string, b *modelBlob) {
 	}
 	m.tracef("resize %q from %d to %d pages", name, len(b.valid), n)
 	got, err := m.f.SetBlobProperties(ref(name), &SetProperties{Size: Given(int64(n) * PageSize)})
-	m.outcome("resize", err, nil)
+	if !m.outcome("resize", err, m.guard(&b.modelState, immutable.Modify, nil)) {
+		return
+	}
 	b.copied = nil
 	m.written(b, got.ETag)
 	for len(b.valid) < n {
@@ -334,6 +345,7 @@ func (m *model) snapshot(name string, b *modelBlob) {
 		m.fatalf("snapshot %s after %s", got.Snapshot, b.newest)
 	}
 	s := b.modelState
+	s.locks = immutable.State{}
 	s.id, s.at, b.newest = got.Snapshot, m.now, got.Snapshot
 	s.data, s.valid, s.touched = slices.Clone(b.data), slices.Clone(b.valid), slices.Clone(b.touched)
 	if meta != nil {
@@ -358,7 +370,9 @@ func (m *model) deleteSnapshot(name string, b *modelBlob) {
 	i := m.r.IntN(len(b.snapshots))
 	m.tracef("delete snapshot %d of %q", i, name)
 	err := m.f.DeleteBlob(snap(name, b.snapshots[i].id), &Access{}, SnapshotsNone)
-	m.outcome("delete snapshot", err, nil)
+	if !m.outcome("delete snapshot", err, m.guard(b.snapshots[i], immutable.Delete, nil)) {
+		return
+	}
 	b.snapshots = slices.Delete(b.snapshots, i, i+1)
 }
 
@@ -369,6 +383,10 @@ func (m *model) delete(name string, b *modelBlob) {
 	switch {
 	case b == nil:
 		m.outcome("delete", err, azerr.BlobNotFound)
+	case mode != SnapshotsOnly && m.guard(&b.modelState, immutable.Delete, nil) != nil:
+		m.outcome("delete", err, azerr.BlobImmutableDueToPolicy)
+	case mode != SnapshotsNone && slices.ContainsFunc(b.snapshots, func(s *modelState) bool { return m.guard(s, immutable.Delete, nil) != nil }):
+		m.outcome("delete with snapshots", err, azerr.BlobImmutableDueToPolicy)
 	case mode == SnapshotsNone && len(b.snapshots) > 0:
 		m.outcome("delete", err, azerr.SnapshotsPresent)
 	case mode == SnapshotsOnly:
@@ -389,6 +407,9 @@ func (m *model) create(name string, b *modelBlob) {
 		Metadata:    []header.Pair{{Name: "made", Value: fmt.Sprint(m.now)}}[:m.r.IntN(2)],
 	}
 	var want error
+	if b != nil {
+		want = m.guard(&b.modelState, immutable.Replace, nil)
+	}
 	if m.r.IntN(3) == 0 {
 		req.Access = with(m.f.t, "If-None-Match", "*")
 		if b != nil {
@@ -430,6 +451,7 @@ func (m *model) setSequence(name string, b *modelBlob) {
 			next++
 		}
 	}
+	want = m.guard(&b.modelState, immutable.Modify, want)
 	m.tracef("sequence of %q: %v %d, want %v", name, req.Action, given, want)
 	got, err := m.f.SetBlobProperties(ref(name), req)
 	if !m.outcome("sequence", err, want) {
@@ -447,7 +469,9 @@ func (m *model) setMetadata(name string, b *modelBlob) {
 	meta := []header.Pair{{Name: "a", Value: fmt.Sprint(m.now)}, {Name: "B", Value: ""}}[:m.r.IntN(3)]
 	m.tracef("metadata of %q", name)
 	got, err := m.f.SetBlobMetadata(ref(name), &Access{}, meta)
-	m.outcome("metadata", err, nil)
+	if !m.outcome("metadata", err, m.guard(&b.modelState, immutable.Modify, nil)) {
+		return
+	}
 	b.meta = meta
 	b.copied = nil
 	m.written(b, got.ETag)
@@ -460,7 +484,9 @@ func (m *model) setHeaders(name string, b *modelBlob) {
 	h := HTTPHeaders{ContentType: "y", CacheControl: fmt.Sprint(m.now)}
 	m.tracef("headers of %q", name)
 	got, err := m.f.SetBlobProperties(ref(name), &SetProperties{Headers: &h})
-	m.outcome("headers", err, nil)
+	if !m.outcome("headers", err, m.guard(&b.modelState, immutable.Modify, nil)) {
+		return
+	}
 	b.headers = h
 	b.copied = nil
 	m.written(b, got.ETag)
@@ -499,7 +525,12 @@ func (m *model) reopenWithoutIndex(string, *modelBlob) {
 
 func (m *model) recreateContainer(string, *modelBlob) {
 	m.tracef("delete the container and make it again")
-	ok(m.f.t, m.f.DeleteContainer("cont", &Access{}))
+	err := m.f.DeleteContainer("cont", &Access{})
+	if m.f.with != nil && len(m.blobs) > 0 {
+		m.outcome("container", err, azerr.ContainerImmutableStorageWithVersioningEnabled)
+		return
+	}
+	ok(m.f.t, err)
 	must(m.f.t)(m.f.CreateContainer("cont", nil))
 	clear(m.blobs)
 	m.counts["container"]++
@@ -551,7 +582,7 @@ func (m *model) checkInfo(name string, s *modelState) {
 func (s *modelState) info(name string) BlobInfo {
 	info := BlobInfo{
 		Name: name, Snapshot: s.id, Type: PageBlob, Stamp: Stamp{ETag: s.etag, LastModified: s.etag.Time()},
-		Created: s.created.Time(), Size: int64(len(s.data)), Sequence: s.sequence, HTTPHeaders: s.headers, Metadata: s.meta, Copy: s.copied,
+		Created: s.created.Time(), Size: int64(len(s.data)), Sequence: s.sequence, HTTPHeaders: s.headers, Metadata: s.meta, Copy: s.copied, Protection: s.locks,
 	}
 	if len(s.meta) == 0 {
 		info.Metadata = nil

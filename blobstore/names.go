@@ -44,6 +44,9 @@ func checkContainerName(name string) error {
 	return nil
 }
 
+// ValidContainerName reports whether a container can have the name.
+func ValidContainerName(name string) bool { return checkContainerName(name) == nil }
+
 // checkNewContainerName is checkContainerName for a container that is to be created: clients create $root and $web, the
 // service alone creates the other system containers.
 func checkNewContainerName(name string) error {

@@ -31,21 +31,22 @@ type Problem struct {
 
 // The kinds of problems of the blob service's own rows. Those of the store below are in pagestore.
 const (
-	KindUserRowUnknown   pagestore.Kind = "blob-row-unknown"   // a row of no table that there is
-	KindUserRowDamaged   pagestore.Kind = "blob-row-damaged"   // a row that cannot be read
-	KindContainerIDs     pagestore.Kind = "container-id"       // two containers of one id, or one that would be given out again
-	KindContainerMissing pagestore.Kind = "container-missing"  // blobs of a container that does not exist
-	KindBlobMissing      pagestore.Kind = "blob-missing"       // snapshots of a blob that does not exist
-	KindSnapshotCount    pagestore.Kind = "snapshot-count"     // a blob counts other snapshots than there are
-	KindVolumeMissing    pagestore.Kind = "volume-missing"     // a blob whose pages are not there
-	KindVolumeShared     pagestore.Kind = "volume-shared"      // two blobs with the same pages
-	KindVolumeLeaked     pagestore.Kind = "volume-leaked"      // pages of no blob
-	KindGenMissing       pagestore.Kind = "generation-missing" // a snapshot whose pages are not there
-	KindGenLeaked        pagestore.Kind = "generation-leaked"  // pages of no snapshot
-	KindPagesBeyond      pagestore.Kind = "pages-beyond-size"  // valid pages behind the end of a blob
-	KindTagMissing       pagestore.Kind = "tag-missing"        // a blob that a search by one of its tags would not find
-	KindTagStale         pagestore.Kind = "tag-stale"          // a search by a tag would find a blob that does not have it
-	KindTotalsWrong      pagestore.Kind = "totals-wrong"       // what the account is said to have is not what a recount gives
+	KindUserRowUnknown    pagestore.Kind = "blob-row-unknown"   // a row of no table that there is
+	KindUserRowDamaged    pagestore.Kind = "blob-row-damaged"   // a row that cannot be read
+	KindContainerIDs      pagestore.Kind = "container-id"       // two containers of one id, or one that would be given out again
+	KindContainerMissing  pagestore.Kind = "container-missing"  // blobs of a container that does not exist
+	KindBlobMissing       pagestore.Kind = "blob-missing"       // snapshots of a blob that does not exist
+	KindSnapshotCount     pagestore.Kind = "snapshot-count"     // a blob counts other snapshots than there are
+	KindVolumeMissing     pagestore.Kind = "volume-missing"     // a blob whose pages are not there
+	KindVolumeShared      pagestore.Kind = "volume-shared"      // two blobs with the same pages
+	KindVolumeLeaked      pagestore.Kind = "volume-leaked"      // pages of no blob
+	KindGenMissing        pagestore.Kind = "generation-missing" // a snapshot whose pages are not there
+	KindGenLeaked         pagestore.Kind = "generation-leaked"  // pages of no snapshot
+	KindPagesBeyond       pagestore.Kind = "pages-beyond-size"  // valid pages behind the end of a blob
+	KindTagMissing        pagestore.Kind = "tag-missing"        // a blob that a search by one of its tags would not find
+	KindTagStale          pagestore.Kind = "tag-stale"          // a search by a tag would find a blob that does not have it
+	KindProtectionUnnoted pagestore.Kind = "protection-unnoted" // a protected blob, in a container that is not said to have any
+	KindTotalsWrong       pagestore.Kind = "totals-wrong"       // what the account is said to have is not what a recount gives
 )
 
 // String returns the problem as a line for people.

@@ -5,7 +5,9 @@ import (
 	"strconv"
 	"time"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
+	"pagevault/blobstore/tier"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
@@ -25,6 +27,10 @@ type BlobInfo struct {
 	Tags     []header.Pair // in the order of their keys
 	Lease    lease.Info    // of the blob itself; a snapshot has none and nothing is said of it
 	Copy     *CopyInfo     // nil unless it was made by a copy and not changed since, but for its pages
+
+	Protection  immutable.State
+	Tier        tier.Tier // that it was given; see Account.ShownTier
+	TierChanged time.Time // when that was
 }
 
 // SequenceAction is what a request does to the sequence number of a page blob.
@@ -105,6 +111,9 @@ func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInf
 		Tags:        tags,
 		Lease:       r.lease.Info(now),
 		Copy:        copied,
+		Protection:  r.locks,
+		Tier:        r.tier,
+		TierChanged: r.tierChanged(),
 	}, err
 }
 
@@ -135,6 +144,9 @@ func (a *Account) SetBlobProperties(ref BlobRef, req *SetProperties) (SetPropert
 			return err
 		}
 		if req.Size.Given {
+			if err := a.checkTierSize(&c.row, req.Size.Value); err != nil {
+				return err
+			}
 			if err := c.resize(req.Size.Value); err != nil {
 				return err
 			}

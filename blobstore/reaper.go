@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
 )
@@ -126,13 +128,14 @@ func (a *Account) reapTomb(t *tomb) error {
 		if err != nil {
 			return err
 		}
+		now := a.clock.Now()
 		err = a.update(func(tx *pagestore.Tx) error {
 			if len(batch) == 0 {
 				tx.Delete(appendTombKey(nil, t.id))
 			}
 			var counted tally
 			for i := range batch {
-				if err := bury(tx, &batch[i]); err != nil {
+				if err := bury(tx, &batch[i], now); err != nil {
 					return err
 				}
 				if row := &batch[i].row; row.gen != pagestore.GenHead {
@@ -183,8 +186,12 @@ func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
 }
 
 // bury removes one row. A volume goes with its blob, or, if only snapshots use it, with the first of them: their
-// container is gone, so none of them can be read, but by those who began before.
-func bury(tx *pagestore.Tx, d *doomedRow) error {
+// container is gone, so none of them can be read, but by those who began before. A container with immutable storage is
+// empty when it is deleted; a row that is protected nevertheless stays until it no longer is.
+func bury(tx *pagestore.Tx, d *doomedRow, now time.Time) error {
+	if err := d.row.locks.Check(immutable.Delete, now); err != nil {
+		return err
+	}
 	tx.Delete(d.key)
 	if d.row.gen == pagestore.GenHead {
 		return firstError(buryTags(tx, d), tx.Drop(d.row.volume))

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"math"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
+	"pagevault/blobstore/tier"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
 )
@@ -22,13 +24,14 @@ const rowVersion = 1
 //
 //	version (1) · id · flags (1) · etag (8) · created (8) · [lease] · [access: public (1) · policies text] · metadata
 type containerRow struct {
-	id       containerID
-	etag     ticks
-	created  ticks
-	lease    lease.State
-	public   PublicAccess
-	policies []byte // encoded stored access policies (see acl.go). Borrowed from the row it was read from
-	meta     []byte // encoded metadata. Borrowed from the row it was read from
+	id        containerID
+	etag      ticks
+	created   ticks
+	lease     lease.State
+	public    PublicAccess
+	immutable bool   // it has immutable storage, for ever
+	policies  []byte // encoded stored access policies (see acl.go). Borrowed from the row it was read from
+	meta      []byte // encoded metadata. Borrowed from the row it was read from
 }
 
 // Flags of both kinds of row.
@@ -37,8 +40,10 @@ const (
 	flagSnapshots = 1 << 1 // blobs: the count of snapshots follows
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
 	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
+	flagImmutable = 1 << 2 // containers: it has immutable storage
 	flagTags      = 1 << 4 // blobs: tags follow
 	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
+	flagMarks     = 1 << 7 // blobs: what protects it, and its tier, follow (see protection.go)
 )
 
 func (r *containerRow) append(dst []byte) []byte {
@@ -48,6 +53,9 @@ func (r *containerRow) append(dst []byte) []byte {
 	}
 	if r.public != Private || len(r.policies) > 0 {
 		flags |= flagAccess
+	}
+	if r.immutable {
+		flags |= flagImmutable
 	}
 	dst = append(dst, rowVersion)
 	dst = binary.AppendUvarint(dst, uint64(r.id))
@@ -70,7 +78,8 @@ func decodeContainerRow(p []byte) (containerRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := containerRow{id: containerID(d.uvarint())}
-	flags := d.flags(flagLease | flagAccess)
+	flags := d.flags(flagLease | flagAccess | flagImmutable)
+	r.immutable = flags&flagImmutable != 0
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
 	if flags&flagLease != 0 {
 		r.lease = d.lease()
@@ -105,7 +114,8 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 // blobRow is what is stored about a blob or a snapshot.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
-//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text] · properties
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text]
+//	· [marks text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -120,7 +130,10 @@ type blobRow struct {
 	snaps    snapshotCount
 	tags     []byte // encoded tags; none: no tags. Borrowed as props are
 	copy     []byte // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
-	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
+	locks    immutable.State
+	tier     tier.Tier // that was given; 0: none was
+	tiered   ticks     // when
+	props    []byte    // encoded properties and metadata. Borrowed from the row it was read from
 }
 
 // snapshotCount is what a blob remembers of its snapshots, so that none of them need be looked for.
@@ -147,6 +160,9 @@ func (r *blobRow) append(dst []byte) []byte {
 	if len(r.copy) > 0 {
 		flags |= flagCopy
 	}
+	if r.marked() {
+		flags |= flagMarks
+	}
 	dst = append(dst, rowVersion, byte(r.typ), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
 	dst = binary.AppendUvarint(dst, uint64(r.size))
@@ -172,6 +188,12 @@ func (r *blobRow) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(r.copy)))
 		dst = append(dst, r.copy...)
 	}
+	if flags&flagMarks != 0 {
+		dst = append(dst, 0) // fewer than 128 bytes: the length is one
+		begin := len(dst)
+		dst = r.appendMarks(dst)
+		dst[begin-1] = byte(len(dst) - begin)
+	}
 	return append(dst, r.props...)
 }
 
@@ -180,7 +202,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy | flagMarks)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -204,6 +226,9 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	if flags&flagCopy != 0 {
 		r.copy = d.bytes()
 		d.must(len(r.copy) > 0)
+	}
+	if flags&flagMarks != 0 {
+		d.must(r.decodeMarks(d.bytes()) == nil)
 	}
 	r.props = d.p
 	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)

@@ -1,6 +1,7 @@
 package blobstore
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/sas"
@@ -45,6 +47,15 @@ func exampleBlobRows() map[string]blobRow {
 	copied.copy = (&CopyInfo{ID: guidA, Source: "http://a/b", Bytes: 1 << 30, Completed: goldenTime}).append(nil)
 	both := copied
 	both.gen, both.tags = 5, tagged.tags
+	locked := plain
+	locked.locks = immutable.State{Policy: immutable.Policy{Mode: immutable.Locked, Until: goldenTime.Truncate(time.Second).Add(time.Hour)}, Hold: true}
+	held := plain
+	held.locks.Hold = true
+	tiered := plain
+	tiered.tier, tiered.tiered = 10, ticksAt(goldenTime)
+	marked := both
+	marked.locks, marked.tier, marked.tiered = locked.locks, 80, ticksAt(goldenTime)
+	marked.locks.Policy.Mode = immutable.Unlocked
 	full := leased
 	full.snaps = snapped.snaps
 	full.size, full.sequence = math.MaxInt64, math.MaxInt64
@@ -54,7 +65,7 @@ func exampleBlobRows() map[string]blobRow {
 	}, []header.Pair{{Name: "Name", Value: "Value"}, {Name: "empty"}})
 	return map[string]blobRow{"plain": plain, "leased": leased, "infinite lease": infinite, "breaking lease": breaking,
 		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "snapshot, all three": both,
-		"everything": full}
+		"everything": full, "locked and held": locked, "held": held, "with a tier": tiered, "snapshot, all four": marked}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -67,17 +78,19 @@ func exampleContainerRows() map[string]containerRow {
 	shared := full
 	shared.public = PublicContainer
 	shared.policies = appendPolicies(nil, []sas.Policy{{ID: "p", Expiry: "2030-01-01T00:00:00.0000000Z", Permissions: "r"}, {ID: "q"}})
-	return map[string]containerRow{"plain": plain, "everything": full, "public": public, "shared": shared}
+	worm := shared
+	worm.immutable = true
+	return map[string]containerRow{"plain": plain, "everything": full, "public": public, "shared": shared, "shared, immutable": worm}
 }
 
 func TestRowsGolden(t *testing.T) {
 	var b strings.Builder
 	blobs, containers := exampleBlobRows(), exampleContainerRows()
-	for _, name := range []string{"plain", "everything", "public", "shared"} {
+	for _, name := range []string{"plain", "everything", "public", "shared", "shared, immutable"} {
 		row := containers[name]
 		fmt.Fprintf(&b, "container, %-20s %x\n", name, row.append(nil))
 	}
-	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three"} {
+	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three", "locked and held", "held", "with a tier", "snapshot, all four"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}
@@ -100,6 +113,14 @@ func TestRowsRoundTrip(t *testing.T) {
 		got, err := decodeContainerRow(want.append(nil))
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %+v, %v; want %+v", name, got, err, want)
+		}
+	}
+	for _, marks := range []string{"", "00", "08", "01", "0101" + "15dfc0108a77de", "0103" + "15dfc0108a77de08", "0101" + "15dfc0108a77de0800",
+		"0101" + "0000000000000000", "0100" + "15dfc0108a77de08", "04" + "05" + "15dfc0108a77de08", "04" + "0a" + "0000000000000000"} {
+		p, err := hex.DecodeString(marks)
+		ok(t, err)
+		if r := (blobRow{}); r.decodeMarks(p) == nil {
+			t.Errorf("marks %s: read as %+v %v", marks, r.locks, r.tier)
 		}
 	}
 	h := HTTPHeaders{ContentType: "t", CacheControl: "c", ContentMD5: []byte("m")}

@@ -36,6 +36,9 @@ type AccountOptions struct {
 	Name   string
 	Keys   [][]byte // decoded
 	Limits Limits   // of what the account holds. Zero: none
+
+	Premium   bool             // of premium storage: its page blobs have tiers
+	Immutable ImmutableStorage // where blobs can be protected from changes
 }
 
 // Events are called when something happens that no request reports. They may come from any goroutine and must not call
@@ -123,8 +126,11 @@ type Account struct {
 	events  *Events
 	sizeMax int64 // of a page blob, bytes
 	limits  Limits
+	premium bool
 	reaper  *reaper
 	copies  copies
+
+	immutable ImmutableStorage
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
 	// pagestore.Store.Update, whose functions run one at a time.
@@ -156,6 +162,9 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 		events:  o.Events,
 		sizeMax: o.MaxPageBlob,
 		limits:  ao.Limits,
+		premium: ao.Premium,
+
+		immutable: ao.Immutable,
 	}
 	if err := a.startTotals(); err != nil {
 		return nil, errors.Join(fmt.Errorf("counting what is there: %w", err), store.Close())

@@ -1,6 +1,7 @@
 package blobstore
 
 import (
+	"pagevault/blobstore/immutable"
 	"pagevault/blobstore/lease"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
@@ -42,7 +43,7 @@ func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (Sn
 
 // findForSnapshot is find with the lease as a condition only.
 func (c *blobChange) findForSnapshot(ref *BlobRef, acc *Access) (err error) {
-	if c.id, c.row, err = c.findBlob(c.tx, ref, 0); err != nil {
+	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Annotate); err != nil {
 		return err
 	}
 	if err := c.row.lease.CheckRead(lease.Blob, acc.LeaseID, c.now); err != nil {
@@ -52,7 +53,7 @@ func (c *blobChange) findForSnapshot(ref *BlobRef, acc *Access) (err error) {
 }
 
 // freeze ends the generation of the blob's volume and returns the row of the snapshot that shows it. The blob's row
-// counts it.
+// counts it. What protects the blob does not protect the snapshot, which may be protected on its own.
 func (c *blobChange) freeze(a *Account, meta []header.Pair) (snapshotID, blobRow, error) {
 	gen, err := c.tx.Freeze(c.row.volume)
 	if err != nil {
@@ -63,6 +64,7 @@ func (c *blobChange) freeze(a *Account, meta []header.Pair) (snapshotID, blobRow
 
 	frozen := c.row
 	frozen.gen, frozen.lease, frozen.snaps = gen, lease.State{}, snapshotCount{}
+	frozen.locks = immutable.State{}
 	if len(meta) > 0 {
 		headers, _, err := splitProps(c.row.props)
 		if err != nil {
@@ -79,9 +81,13 @@ func snapshotRows(id containerID, name string) (from, to []byte) {
 	return appendBlobRows(nil, id, name), appendBlobKey(nil, id, name, 0)
 }
 
-// dropSnapshot removes the row of a snapshot and lets go of what only it shows. blob is the row of its blob, whose counts
-// go down; the volume goes too if it was the last user. The caller stores the blob's row.
-func dropSnapshot(tx *pagestore.Tx, key []byte, snap, blob *blobRow) error {
+// dropSnapshot removes the row of a snapshot of the blob that c has found, unless it is protected, and lets go of what only it
+// shows. The blob's counts go down; the volume goes too if it was the last user. The caller stores the blob's row.
+func (c *blobChange) dropSnapshot(key []byte, snap *blobRow) error {
+	tx, blob := c.tx, &c.row
+	if err := snap.locks.Check(immutable.Delete, c.now); err != nil {
+		return err
+	}
 	tx.Delete(key)
 	blob.snaps.all--
 	if snap.volume == blob.volume {

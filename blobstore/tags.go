@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"pagevault/blobstore/immutable"
 	"pagevault/internal/azure/cond"
 	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
@@ -87,7 +88,7 @@ func (a *Account) SetBlobTags(ref BlobRef, acc *Access, tags []header.Pair) erro
 	defer c.release()
 	return a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.find(&ref, acc, false); err != nil {
+		if err := c.find(&ref, acc, false, immutable.Annotate); err != nil {
 			return err
 		}
 		if err := a.store.CheckMetadata(); err != nil {

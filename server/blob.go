@@ -99,6 +99,8 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 		r.setLease(b.Lease)
 	}
 	r.setCopy(b.Copy)
+	r.setProtection(&b.Protection)
+	r.setTier(b)
 	r.setEncrypted("x-ms-server-encrypted")
 	if len(b.Tags) > 0 {
 		r.setInt("x-ms-tag-count", int64(len(b.Tags)))

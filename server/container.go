@@ -1,6 +1,8 @@
 package server
 
 import (
+	"strconv"
+
 	"pagevault/blobstore"
 	"pagevault/internal/azure/cond"
 	"pagevault/internal/azure/header"
@@ -25,8 +27,8 @@ func (r *request) createContainer() error {
 	return nil
 }
 
-// getContainerProperties: Get Container Properties. Policies, holds and scopes are those of an account without such
-// features.
+// getContainerProperties: Get Container Properties. Policies and holds of the container as a whole, and scopes, are those of
+// an account without such features.
 func (r *request) getContainerProperties() error {
 	info, err := r.containerInfo()
 	if err != nil {
@@ -38,7 +40,7 @@ func (r *request) getContainerProperties() error {
 	r.setPublicAccess(info.Public)
 	r.setString("x-ms-has-immutability-policy", "false")
 	r.setString("x-ms-has-legal-hold", "false")
-	r.setString("x-ms-immutable-storage-with-versioning-enabled", "false")
+	r.setString("x-ms-immutable-storage-with-versioning-enabled", strconv.FormatBool(info.ImmutableStorage))
 	r.setString("x-ms-default-encryption-scope", "$account-encryption-key")
 	r.setString("x-ms-deny-encryption-scope-override", "false")
 	r.setMetadata(info.Metadata)

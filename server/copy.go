@@ -38,6 +38,12 @@ func (r *request) copyBlob() error {
 	if req.Tags, err = header.Tags(&r.headers); err != nil {
 		return err
 	}
+	if req.Protection, err = r.protection(); err != nil {
+		return err
+	}
+	if req.Tier, err = r.tier(); err != nil {
+		return err
+	}
 	done, err := r.account.CopyBlob(r.ctx, ref, &req)
 	if err != nil {
 		return err

@@ -55,6 +55,11 @@ var handlers = [256]handler{
 	op.SetBlobTags:       {serve: (*request).setBlobTags, body: xmlBodyMax},
 	op.CopyBlob:          {serve: (*request).copyBlob},
 	op.AbortCopyBlob:     {serve: (*request).abortCopyBlob},
+	op.SetBlobTier:       {serve: (*request).setBlobTier},
+
+	op.SetImmutabilityPolicy:    {serve: (*request).setImmutabilityPolicy},
+	op.DeleteImmutabilityPolicy: {serve: (*request).deleteImmutabilityPolicy},
+	op.SetLegalHold:             {serve: (*request).setLegalHold},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},

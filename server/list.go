@@ -18,10 +18,10 @@ type listing struct {
 }
 
 // include says what a listing shows beyond names and properties.
-type include struct{ metadata, snapshots, tags, copy bool }
+type include struct{ metadata, snapshots, tags, copy, policy, hold bool }
 
 // Things that a listing can be asked to include. What we do not have is included by showing nothing: no blob here is
-// uncommitted, deleted, held, or of an older version.
+// uncommitted, deleted, or of an older version.
 var (
 	includeContainers = [...]string{"metadata", "deleted", "system"}
 	includeBlobs      = [...]string{"metadata", "snapshots", "uncommittedblobs", "copy", "deleted", "versions", "tags",
@@ -83,6 +83,8 @@ func (r *request) include(known []string) (in include, err error) {
 			in.copy = in.copy || string(v) == "copy"
 			in.snapshots = in.snapshots || string(v) == "snapshots"
 			in.tags = in.tags || string(v) == "tags"
+			in.policy = in.policy || string(v) == "immutabilitypolicy"
+			in.hold = in.hold || string(v) == "legalhold"
 		}
 	}
 	return in, nil
@@ -127,7 +129,8 @@ func (r *request) listContainers() error {
 			c := &list.Containers[i]
 			dst = xmlbody.AppendContainer(dst, &xmlbody.Container{
 				Name: c.Name, LastModified: c.LastModified, ETag: c.ETag, Lease: listedLease(c.Lease), PublicAccess: c.Public.String(),
-				WithMetadata: l.include.metadata, Metadata: c.Metadata,
+				ImmutableStorage: c.ImmutableStorage,
+				WithMetadata:     l.include.metadata, Metadata: c.Metadata,
 			})
 		}
 		return xmlbody.EndContainers(dst, list.NextMarker)
@@ -163,6 +166,7 @@ func (r *request) listBlobs() error {
 				if c := item.Blob.Copy; c != nil && l.include.copy {
 					b.Copy = &xmlbody.Copy{ID: c.ID, Source: c.Source, Bytes: c.Bytes, Completed: c.Completed}
 				}
+				r.listMarks(&b, &item.Blob, &l.include)
 				dst = xmlbody.AppendBlob(dst, &b)
 			}
 		}

@@ -45,6 +45,12 @@ func (r *request) putPageBlob() error {
 	if req.Tags, err = header.Tags(&r.headers); err != nil {
 		return err
 	}
+	if req.Protection, err = r.protection(); err != nil {
+		return err
+	}
+	if req.Tier, err = r.tier(); err != nil {
+		return err
+	}
 	stamp, err := r.account.CreatePageBlob(ref, &req)
 	if err != nil {
 		return err

@@ -38,7 +38,11 @@ func (r *request) setServiceProperties() error {
 // getAccountInformation: Get Account Information. It answers for names that do not exist, too.
 func (r *request) getAccountInformation() error {
 	r.begin(200)
-	r.setString("x-ms-sku-name", "Standard_LRS")
+	sku := "Standard_LRS"
+	if r.account.Premium() {
+		sku = "Premium_LRS" // its kind is StorageV2 too: the others are for block blobs and files
+	}
+	r.setString("x-ms-sku-name", sku)
 	r.setString("x-ms-account-kind", "StorageV2")
 	r.setString("x-ms-is-hns-enabled", "false")
 	return nil

@@ -47,6 +47,8 @@ type serveFlags struct {
 	tls         tlsFlags
 	maxPageBlob string
 	limits      []string
+	premium     []string
+	immutable   []string
 	door        doorFlags
 	maintenance maintenanceFlags
 	replication replicationFlags
@@ -91,6 +93,8 @@ func newServe() *cobra.Command {
 	f.tls.register(flags)
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
+	flags.StringArrayVar(&f.premium, "premium", nil, "account of premium storage: its page blobs have tiers; may be repeated")
+	flags.StringArrayVar(&f.immutable, "immutable-storage", nil, "ACCOUNT or ACCOUNT/CONTAINER: where policies and legal holds can protect blobs from everybody; may be repeated")
 	f.door.register(flags)
 	f.maintenance.register(flags)
 	f.replication.register(flags)
@@ -220,6 +224,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	}
 	if err := setLimits(p.accounts, f.limits); err != nil {
 		return nil, usagef("--limits: %w", err)
+	}
+	if err := setKinds(p.accounts, f.premium, f.immutable); err != nil {
+		return nil, err
 	}
 	if err := f.door.set(&p.server, p.accounts); err != nil {
 		return nil, err

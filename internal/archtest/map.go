@@ -27,7 +27,9 @@ var importMap = []folder{
 
 	{dir: "server", may: []string{"blobstore", "internal/azure"}, tests: below.server},
 	{dir: "blobstore", may: []string{"pagestore", "internal/azure"}, tests: below.blobstore},
+	{dir: "blobstore/immutable", may: []string{"internal/azure"}},
 	{dir: "blobstore/lease", may: []string{"internal/azure"}},
+	{dir: "blobstore/tier", may: []string{"internal/azure"}},
 	{dir: "pagestore", may: []string{"replication"}},
 	{dir: "pagestore/pagemap"},
 	{dir: "pagestore/refcount", may: []string{"pagestore/pagemap"}},

@@ -78,6 +78,7 @@ const (
 	BlobIsSealed                                                                           // no more appends
 	BlobNotArchived                                                                        // nothing to rehydrate
 	BlobNotFound                                                                           // no such blob, snapshot or version
+	BlobOperationNotSupported                                                              // protection where there is no immutable storage
 	BlobOverwritten                                                                        // a diff across Put Blob
 	BlobTierInadequateForContentLength                                                     // premium: too big for the tier
 	BlobUsesCustomerSpecifiedEncryption                                                    // key missing or another one
@@ -88,6 +89,7 @@ const (
 	ContainerAlreadyExists                                                                 // Create Container on an existing one
 	ContainerBeingDeleted                                                                  // not yet gone
 	ContainerDisabled                                                                      // management
+	ContainerImmutableStorageWithVersioningEnabled                                         // and it is not empty
 	ContainerNotFound                                                                      // wins over BlobNotFound
 	ContentLengthLargerThanTierLimit                                                       // premium
 	CopyAcrossAccountsNotSupported                                                         // old versions
@@ -231,6 +233,7 @@ var table = [codeEnd]struct {
 	BlobIsSealed:                                      {"BlobIsSealed", 409, "The specified blob is sealed and its contents can't be modified unless the blob is re-created after a delete."},
 	BlobNotArchived:                                   {"BlobNotArchived", 409, "The blob is not archived."},
 	BlobNotFound:                                      {"BlobNotFound", 404, "The specified blob does not exist."},
+	BlobOperationNotSupported:                         {"BlobOperationNotSupported", 409, "The operation is not supported in this scenario."},
 	BlobOverwritten:                                   {"BlobOverwritten", 409, "The blob has been recreated since the previous snapshot was taken."},
 	BlobTierInadequateForContentLength:                {"BlobTierInadequateForContentLength", 409, "Specified blob tier size limit cannot be less than content length."},
 	BlobUsesCustomerSpecifiedEncryption:               {"BlobUsesCustomerSpecifiedEncryption", 409, "The blob is encrypted with customer specified encryption, but it was not provided in the request."},
@@ -241,6 +244,7 @@ var table = [codeEnd]struct {
 	ContainerAlreadyExists:                            {"ContainerAlreadyExists", 409, "The specified container already exists."},
 	ContainerBeingDeleted:                             {"ContainerBeingDeleted", 409, "The specified container is being deleted. Try operation later."},
 	ContainerDisabled:                                 {"ContainerDisabled", 409, "The specified container has been disabled by the administrator."},
+	ContainerImmutableStorageWithVersioningEnabled:    {"ContainerImmutableStorageWithVersioningEnabled", 409, "The requested operation is not allowed as the container has a immutable storage with versioning enabled."},
 	ContainerNotFound:                                 {"ContainerNotFound", 404, "The specified container does not exist."},
 	ContentLengthLargerThanTierLimit:                  {"ContentLengthLargerThanTierLimit", 409, "The blob's content length cannot exceed its tier limit."},
 	CopyAcrossAccountsNotSupported:                    {"CopyAcrossAccountsNotSupported", 400, "The copy source account and destination account must be the same."},

@@ -107,6 +107,9 @@ func (r *Row) Needs(q *query.Set, h *header.Set) []string {
 	if h.Has(header.XMsTags) || h.Has(header.XMsIfTags) || r.ID == ListBlobs && listsTags(q) {
 		needs = append(needs, "t")
 	}
+	if h.Has(header.XMsImmutabilityPolicyUntilDate) || h.Has(header.XMsImmutabilityPolicyMode) || h.Has(header.XMsLegalHold) {
+		needs = append(needs, "i")
+	}
 	return needs
 }
 

@@ -39,8 +39,12 @@ func TestCheckSupported(t *testing.T) {
 	f(azerr.ConditionHeadersNotSupported, "HeaderName=If-Unmodified-Since", Container, "PUT ?restype=container&comp=metadata", "If-Unmodified-Since: x")
 	f(azerr.ConditionHeadersNotSupported, "HeaderName=If-None-Match", Service, "GET ?comp=list", "If-None-Match: x")
 	f(azerr.ConditionHeadersNotSupported, "HeaderName=x-ms-if-sequence-number-eq", Blob, "PUT ?comp=metadata", "x-ms-if-sequence-number-eq: 1")
-	// Tiers.
-	f(azerr.AccessTierNotSupportedForBlobType, "HeaderName=x-ms-access-tier HeaderValue=P10", Blob, "PUT", pageBlob, "x-ms-access-tier: P10")
+	// Protection, of blobs that are made and nowhere else by the way.
+	f(0, "", Blob, "PUT", pageBlob, "x-ms-immutability-policy-until-date: x", "x-ms-immutability-policy-mode: x", "x-ms-legal-hold: true")
+	f(azerr.UnsupportedHeader, "HeaderName=x-ms-legal-hold HeaderValue=true", Blob, "PUT ?comp=page", pageWrite, "x-ms-legal-hold: true")
+	f(azerr.UnsupportedHeader, "HeaderName=x-ms-legal-hold", Blob, "PUT ?comp=immutabilityPolicies", "x-ms-legal-hold: true")
+	f(azerr.UnsupportedHeader, "HeaderName=x-ms-immutability-policy-mode", Blob, "PUT ?comp=legalhold", "x-ms-immutability-policy-mode: locked")
+	f(0, "", Blob, "PUT ?comp=legalhold&snapshot=s", "x-ms-legal-hold: true")
 	// Who may read.
 	f(0, "", Container, "PUT ?restype=container", "x-ms-blob-public-access: blob")
 	f(0, "", Container, "PUT ?restype=container&comp=acl", "x-ms-blob-public-access: blob")
@@ -107,8 +111,7 @@ func anyRow(f *Refusal) ID {
 // ignore.
 func TestRefusalsAreWhole(t *testing.T) {
 	for _, id := range []header.ID{header.XMsEncryptionKey, header.XMsEncryptionKeySHA256,
-		header.XMsEncryptionAlgorithm, header.XMsEncryptionScope, header.XMsStructuredBody, header.XMsAccessTier,
-		header.XMsImmutabilityPolicyMode, header.XMsImmutabilityPolicyUntilDate, header.XMsLegalHold, header.XMsBlobPublicAccess,
+		header.XMsEncryptionAlgorithm, header.XMsEncryptionScope, header.XMsStructuredBody, header.XMsBlobPublicAccess,
 		header.XMsExpiryOption, header.XMsExpiryTime} {
 		_, q, h := request(t, "PUT", id.String()+": x")
 		if err := CheckSupported(row(PutPageBlob), h, q); err == nil {

@@ -95,6 +95,8 @@ const oldest = "2009-09-19"
 
 const notImplemented = azerr.APINotImplemented
 
+const immutableNote = "in containers with immutable storage, which --immutable-storage says; elsewhere 409 BlobOperationNotSupported"
+
 // Table is every operation of the protocol; Table[id-1].ID == id. It is not to be modified.
 var Table = []Row{
 	// The account.
@@ -108,7 +110,7 @@ var Table = []Row{
 		Refusal: azerr.InvalidQueryParameterValue, Note: "only a secondary endpoint has statistics, and there is none"},
 	{ID: GetUserDelegationKey, Name: "Get User Delegation Key", Level: Service, Methods: post, Restype: "service", Comp: "userdelegationkey", Since: "2018-11-09", Refusal: notImplemented},
 	{ID: ServiceBatch, Name: "Blob Batch", Level: Service, Methods: post, Comp: "batch", Since: "2019-02-02", State: Done,
-		Note: "deletes blobs, and does nothing else", Tests: []string{"ServiceBatch"}},
+		Note: "deletes blobs, or sets their tiers", Tests: []string{"ServiceBatch"}},
 	{ID: FindBlobsByTags, Name: "Find Blobs by Tags", Level: Service, Methods: get, Comp: "blobs", Since: "2019-12-12", State: Done,
 		Tests: []string{"FindBlobsByTags"}},
 	{ID: GetAccountInformation, Name: "Get Account Information", Level: AnyLevel, Methods: getHead, Restype: "account", Comp: "properties", Since: "2018-03-28", State: Done,
@@ -140,7 +142,7 @@ var Table = []Row{
 	{ID: FindBlobsByTagsInContainer, Name: "Find Blobs by Tags in Container", Level: Container, Methods: get, Restype: "container", Comp: "blobs", Since: "2021-04-10", State: Done,
 		Tests: []string{"FindBlobsByTagsInContainer"}},
 	{ID: ContainerBatch, Name: "Blob Batch in Container", Level: Container, Methods: post, Restype: "container", Comp: "batch", Since: "2020-04-08", State: Done,
-		Note: "deletes blobs, and does nothing else", Tests: []string{"ContainerBatch"}},
+		Note: "deletes blobs, or sets their tiers", Tests: []string{"ContainerBatch"}},
 
 	// Blobs of any type.
 	{ID: PutPageBlob, Name: "Put Blob (page)", Level: Blob, Methods: put, Selector: "x-ms-blob-type: PageBlob", Since: oldest, State: Done,
@@ -170,16 +172,20 @@ var Table = []Row{
 	{ID: AbortCopyBlob, Name: "Abort Copy Blob", Level: Blob, Methods: put, Comp: "copy", Since: "2012-02-12", State: Done,
 		Note: "there is never a pending copy: 409 NoPendingCopyOperation", Tests: []string{"AbortCopyBlob"}},
 	{ID: IncrementalCopyBlob, Name: "Incremental Copy Blob", Level: Blob, Methods: put, Comp: "incrementalcopy", Since: "2016-05-31", Refusal: notImplemented},
-	{ID: SetBlobTier, Name: "Set Blob Tier", Level: Blob, Methods: put, Comp: "tier", Since: "2017-04-17", Refusal: notImplemented},
+	{ID: SetBlobTier, Name: "Set Blob Tier", Level: Blob, Methods: put, Comp: "tier", Since: "2017-04-17", State: Done,
+		Note: "of page blobs in accounts that the server was started with --premium for; elsewhere 400 AccessTierNotSupportedForBlobType", Conditions: IfTags, Tests: []string{"SetBlobTier"}},
 	{ID: UndeleteBlob, Name: "Undelete Blob", Level: Blob, Methods: put, Comp: "undelete", Since: "2017-07-29", Refusal: notImplemented},
 	{ID: SetBlobExpiry, Name: "Set Blob Expiry", Level: Blob, Methods: put, Comp: "expiry", Since: "2020-02-10", Refusal: notImplemented},
 	{ID: GetBlobTags, Name: "Get Blob Tags", Level: Blob, Methods: get, Comp: "tags", Since: "2019-12-12", State: Done,
 		Note: "a snapshot has the tags that the blob had", Conditions: IfTags | IfBlob, Snapshot: true, Tests: []string{"GetBlobTags"}},
 	{ID: SetBlobTags, Name: "Set Blob Tags", Level: Blob, Methods: put, Comp: "tags", Since: "2019-12-12", State: Done,
 		Conditions: IfTags | IfBlob, Tests: []string{"SetBlobTags"}},
-	{ID: SetImmutabilityPolicy, Name: "Set Blob Immutability Policy", Level: Blob, Methods: put, Comp: "immutabilitypolicies", Since: "2020-06-12", Refusal: notImplemented},
-	{ID: DeleteImmutabilityPolicy, Name: "Delete Blob Immutability Policy", Level: Blob, Methods: del, Comp: "immutabilitypolicies", Since: "2020-06-12", Refusal: notImplemented},
-	{ID: SetLegalHold, Name: "Set Blob Legal Hold", Level: Blob, Methods: put, Comp: "legalhold", Since: "2020-06-12", Refusal: notImplemented},
+	{ID: SetImmutabilityPolicy, Name: "Set Blob Immutability Policy", Level: Blob, Methods: put, Comp: "immutabilitypolicies", Since: "2020-06-12", State: Done,
+		Note: immutableNote, Conditions: IfUnmodifiedSince, Snapshot: true, Tests: []string{"SetImmutabilityPolicy"}},
+	{ID: DeleteImmutabilityPolicy, Name: "Delete Blob Immutability Policy", Level: Blob, Methods: del, Comp: "immutabilitypolicies", Since: "2020-06-12", State: Done,
+		Note: immutableNote, Snapshot: true, Tests: []string{"DeleteImmutabilityPolicy"}},
+	{ID: SetLegalHold, Name: "Set Blob Legal Hold", Level: Blob, Methods: put, Comp: "legalhold", Since: "2020-06-12", State: Done,
+		Note: immutableNote, Snapshot: true, Tests: []string{"SetLegalHold"}},
 
 	// Page blobs.
 	{ID: PutPage, Name: "Put Page", Level: Blob, Methods: put, Comp: "page", Selector: "x-ms-page-write: update", Since: oldest, State: Done,

@@ -58,7 +58,7 @@ func containers() []byte {
 	b = AppendContainer(b, &Container{Name: "a", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"unlocked", "available", ""}})
 	b = AppendContainer(b, &Container{Name: "b", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"locked", "leased", "infinite"},
 		WithMetadata: true, Metadata: []header.Pair{{Name: "Key", Value: "<value>"}, {Name: "empty", Value: ""}}})
-	b = AppendContainer(b, &Container{Name: "c", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"unlocked", "broken", ""}, PublicAccess: "blob", WithMetadata: true})
+	b = AppendContainer(b, &Container{Name: "c", LastModified: modified, ETag: cond.ETagAt(modified), Lease: Lease{"unlocked", "broken", ""}, PublicAccess: "blob", ImmutableStorage: true, WithMetadata: true})
 	return EndContainers(b, EncodeMarker("d"))
 }
 
@@ -84,6 +84,17 @@ func flat() []byte {
 	b = AppendBlob(b, &Blob{Encrypted: true, Name: "nul\x00 +%/é\uFFFF", Created: created, LastModified: modified, ETag: 1, Type: "PageBlob", Lease: Lease{"unlocked", "expired", ""}})
 	b = AppendBlob(b, &Blob{Encrypted: true, Name: "<&>\r\n\"é😀", Created: created, LastModified: modified, ETag: 1, Type: "BlockBlob", ContentType: "text/plain", Lease: Lease{"locked", "breaking", ""}})
 	return EndBlobs(b, "")
+}
+
+// marked is a listing of blobs that have tiers, and are protected.
+func marked() []byte {
+	given, inferred, held := disk(), disk(), disk()
+	given.Name, given.Tier = "given", Tier{Name: "P10", Changed: modified}
+	given.Policy = Policy{Mode: "locked", Until: modified}
+	inferred.Name, inferred.Tier = "inferred", Tier{Name: "P60", Inferred: true}
+	held.Name, held.LegalHold, held.TagCount = "held", true, 1
+	b := BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks"})
+	return EndBlobs(AppendBlob(AppendBlob(AppendBlob(b, given), inferred), held), "")
 }
 
 // tree is a listing by delimiter, blobs and prefixes in one order.
@@ -115,6 +126,7 @@ func TestGoldens(t *testing.T) {
 	golden(t, "containers-none", EndContainers(BeginContainers(nil, &List{Endpoint: endpoint}), ""))
 	golden(t, "blobs-flat", flat())
 	golden(t, "blobs-tree", tree())
+	golden(t, "blobs-marked", marked())
 	golden(t, "blobs-none", EndBlobs(BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks"}), ""))
 	golden(t, "pages", ranges())
 	golden(t, "pages-diff", diff())

@@ -79,12 +79,14 @@ type Container struct {
 	ETag         cond.ETag
 	Lease        Lease
 	PublicAccess string // blob or container; "" for private ones
-	WithMetadata bool   // the client asked for it
-	Metadata     []header.Pair
+
+	ImmutableStorage bool
+	WithMetadata     bool // the client asked for it
+	Metadata         []header.Pair
 }
 
 // AppendContainer appends one container. Unlike that of a blob its Etag is in quotes. Encryption scope, policies and
-// holds are what an account without such features shows.
+// holds of the container as a whole are what an account without such features shows.
 func AppendContainer(dst []byte, c *Container) []byte {
 	dst = append(dst, "<Container>"...)
 	dst = appendName(dst, "Name", c.Name)
@@ -101,8 +103,9 @@ func AppendContainer(dst []byte, c *Container) []byte {
 		"<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"+
 		"<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"+
 		"<HasLegalHold>false</HasLegalHold>"+
-		"<ImmutableStorageWithVersioningEnabled>false</ImmutableStorageWithVersioningEnabled>"+
-		"</Properties>"...)
+		"<ImmutableStorageWithVersioningEnabled>"...)
+	dst = strconv.AppendBool(dst, c.ImmutableStorage)
+	dst = append(dst, "</ImmutableStorageWithVersioningEnabled></Properties>"...)
 	if c.WithMetadata {
 		dst = appendMetadata(dst, c.Metadata)
 	}
@@ -128,10 +131,52 @@ type Blob struct {
 	Lease              Lease  // the zero Lease for snapshots, which cannot have one
 	Encrypted          bool   // on the disks of the server
 	TagCount           int    // shown unless there are none
+	Tier               Tier
+	Policy             Policy // shown unless it has no mode: only for a client that asked
+	LegalHold          bool   // likewise
 	Copy               *Copy  // nil for a blob that is no copy, or if the client did not ask for it
 	WithMetadata       bool   // the client asked for it
 	Metadata           []header.Pair
 	Tags               []header.Pair // shown if there are any: only for a client that asked
+}
+
+// Tier is what a listing says of a blob's tier. Without a Name it says nothing.
+type Tier struct {
+	Name     string
+	Inferred bool
+	Changed  time.Time // zero: never
+}
+
+func appendTier(dst []byte, t *Tier) []byte {
+	if t.Name == "" {
+		return dst
+	}
+	dst = xmltext.AppendElement(dst, "AccessTier", t.Name)
+	if t.Inferred {
+		dst = append(dst, "<AccessTierInferred>true</AccessTierInferred>"...)
+	}
+	if !t.Changed.IsZero() {
+		dst = appendTime(dst, "AccessTierChangeTime", t.Changed)
+	}
+	return dst
+}
+
+// Policy is what a listing says of an immutability policy.
+type Policy struct {
+	Mode  string // locked or unlocked; "" for none
+	Until time.Time
+}
+
+// appendProtection appends what protects a blob.
+func appendProtection(dst []byte, p *Policy, hold bool) []byte {
+	if p.Mode != "" {
+		dst = appendTime(dst, "ImmutabilityPolicyUntilDate", p.Until)
+		dst = xmltext.AppendElement(dst, "ImmutabilityPolicyMode", p.Mode)
+	}
+	if hold {
+		dst = append(dst, "<LegalHold>true</LegalHold>"...)
+	}
+	return dst
 }
 
 // Copy is what a listing says of the copy that a blob was made by.
@@ -177,6 +222,7 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 		dst = appendInt(dst, "x-ms-blob-sequence-number", b.Sequence)
 	}
 	dst = xmltext.AppendElement(dst, "BlobType", b.Type)
+	dst = appendTier(dst, &b.Tier)
 	dst = appendLease(dst, b.Lease)
 	if b.Copy != nil {
 		dst = appendCopy(dst, b.Copy)
@@ -187,6 +233,7 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	if b.TagCount > 0 {
 		dst = appendInt(dst, "TagCount", int64(b.TagCount))
 	}
+	dst = appendProtection(dst, &b.Policy, b.LegalHold)
 	dst = append(dst, "</Properties>"...)
 	if b.WithMetadata {
 		dst = appendMetadata(dst, b.Metadata)

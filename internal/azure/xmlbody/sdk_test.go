@@ -110,6 +110,23 @@ func blobContainer(t *testing.T, tr *answering) *container.Client {
 	return must[*container.Client](t)(container.NewClientWithNoCredential(endpoint+"disks", &container.ClientOptions{ClientOptions: tr.options()}))
 }
 
+// TestSDKReadsMarks has the SDK read tiers, policies and holds.
+func TestSDKReadsMarks(t *testing.T) {
+	c := blobContainer(t, &answering{status: 200, body: marked()})
+	page := must[container.ListBlobsFlatResponse](t)(c.NewListBlobsFlatPager(nil).NextPage(context.Background()))
+	given, inferred, held := page.Segment.BlobItems[0].Properties, page.Segment.BlobItems[1].Properties, page.Segment.BlobItems[2].Properties
+	if *given.AccessTier != "P10" || given.AccessTierInferred != nil || !given.AccessTierChangeTime.Equal(modified.Truncate(1e9)) ||
+		*given.ImmutabilityPolicyMode != "locked" || !given.ImmutabilityPolicyExpiresOn.Equal(modified.Truncate(1e9)) || given.LegalHold != nil {
+		t.Errorf("got %+v", given)
+	}
+	if *inferred.AccessTier != "P60" || !*inferred.AccessTierInferred || inferred.AccessTierChangeTime != nil || inferred.ImmutabilityPolicyMode != nil {
+		t.Errorf("got %+v", inferred)
+	}
+	if !*held.LegalHold || held.AccessTier != nil || *held.TagCount != 1 {
+		t.Errorf("got %+v", held)
+	}
+}
+
 func TestSDKReadsBlobs(t *testing.T) {
 	c := blobContainer(t, &answering{status: 200, body: flat()})
 	page := must[container.ListBlobsFlatResponse](t)(c.NewListBlobsFlatPager(nil).NextPage(context.Background()))

@@ -28,14 +28,12 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.InfiniteLeaseDurationRequired, azerr.InvalidSourceBlobType, azerr.InvalidSourceBlobUrl,
 		azerr.OperationNotAllowedOnIncrementalCopyBlob, azerr.PendingCopyOperation,
 		azerr.TargetConditionNotMet},
-	"is for tiers and premium accounts": {
+	"is for tiers of block blobs, and limits of premium accounts that we do not have": {
 		azerr.BlobAccessTierNotSupportedForAccountType, azerr.BlobArchived, azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
-		azerr.BlobTierInadequateForContentLength, azerr.CannotChangeToLowerTier, azerr.ContentLengthLargerThanTierLimit,
-		azerr.InvalidBlobTier, azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,
+		azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,
 		azerr.SnapshotOperationRateExceeded},
-	"is for features that are refused as a whole: write-once storage, client keys, hierarchical accounts": {
-		azerr.BlobImmutableDueToPolicy, azerr.BlobUsesCustomerSpecifiedEncryption,
-		azerr.ImmutabilityPolicyDeleteOnLockedPolicy, azerr.OperationNotAllowedOnRootBlob},
+	"is for features that are refused as a whole: client keys, hierarchical accounts": {
+		azerr.BlobUsesCustomerSpecifiedEncryption, azerr.OperationNotAllowedOnRootBlob},
 	"is for versions we do not tell apart: all that are well-formed are served": {
 		azerr.FeatureVersionMismatch, azerr.InvalidVersionForPageBlobOperation, azerr.LeaseAlreadyBroken},
 	"has a more precise sibling that we answer instead": {

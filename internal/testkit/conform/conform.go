@@ -32,6 +32,8 @@ type Env struct {
 	URL       string // scheme, host and port, no path: "http://127.0.0.1:10000"
 	Account   string // addressed path-style: URL/Account/container/blob
 	PublicURL string // the same account where containers may be made public. "": what that needs is left out
+	Immutable string // a container of the account that has immutable storage when it is made. "": what that needs is left out
+	Premium   string // another account with the same keys, of premium storage. "": what that needs is left out
 	Key       string // the account's first key, base64
 	SecondKey string // its second key; required, the tests sign with both
 
@@ -140,6 +142,10 @@ var Tests = []Test{
 	{"SetBlobTags", setBlobTags},
 	{"CopyBlob", copyBlob},
 	{"AbortCopyBlob", abortCopyBlob},
+	{"SetBlobTier", setBlobTier},
+	{"SetImmutabilityPolicy", setImmutabilityPolicy},
+	{"DeleteImmutabilityPolicy", deleteImmutabilityPolicy},
+	{"SetLegalHold", setLegalHold},
 	{"PutPage", putPage},
 	{"ClearPages", clearPages},
 	{"PutPageFromURL", putPageFromURL},

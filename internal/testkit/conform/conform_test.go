@@ -44,6 +44,12 @@ func TestConform(t *testing.T) {
 	}
 }
 
+// What the server of these tests has besides an account.
+const (
+	testImmutable = "conform-immutable"
+	testPremium   = "conformpremium"
+)
+
 // startServer starts a server for one account and returns its Env.
 func startServer(t *testing.T) *Env {
 	t.Helper()
@@ -56,8 +62,10 @@ func startServer(t *testing.T) *Env {
 		return b
 	}
 	blobs, err := blobstore.Open(blobstore.Options{
-		Clock:    c,
-		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: [][]byte{key(testKey), key(testSecondKey)}}},
+		Clock: c,
+		Accounts: []blobstore.AccountOptions{
+			{Name: testAccount, Keys: [][]byte{key(testKey), key(testSecondKey)}, Immutable: blobstore.ImmutableStorage{Containers: []string{testImmutable}}},
+			{Name: testPremium, Keys: [][]byte{key(testKey), key(testSecondKey)}, Premium: true}},
 		Store: func(string) (pagestore.Options, error) {
 			fs := vfs.NewMem()
 			return pagestore.Options{FS: fs, Dir: "index", MasterKey: pagestore.MasterKey{1}, Members: []replication.Member{
@@ -97,7 +105,7 @@ func startServer(t *testing.T) *Env {
 		})
 		return "http://" + ln.Addr().String()
 	}
-	env := &Env{URL: serve(false), PublicURL: serve(true), Account: testAccount, Key: testKey, SecondKey: testSecondKey, Clock: c,
+	env := &Env{URL: serve(false), PublicURL: serve(true), Account: testAccount, Immutable: testImmutable, Premium: testPremium, Key: testKey, SecondKey: testSecondKey, Clock: c,
 		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t)}
 	t.Cleanup(env.Close)
 	return env

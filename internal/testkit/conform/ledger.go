@@ -21,6 +21,20 @@ func (l *ledger) enter(code string, status int) {
 	l.codes[fmt.Sprintf("%d %s", status, code)]++
 }
 
+// add enters what another ledger has.
+func (l *ledger) add(other *ledger) {
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.codes == nil {
+		l.codes = map[string]int{}
+	}
+	for code, n := range other.codes {
+		l.codes[code] += n
+	}
+}
+
 // Provoked returns what the tests run so far have provoked and found right, each as "status code", sorted.
 func (e *Env) Provoked() []string {
 	e.ledger.mu.Lock()

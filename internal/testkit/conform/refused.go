@@ -45,8 +45,7 @@ func refusedRows(w *wire) {
 
 // exceptions are the refusals that do not get the code of their kind.
 var exceptions = map[string]string{
-	"Get Blob Service Stats": "InvalidQueryParameterValue",        // asked of a primary, which has none [K]
-	"x-ms-access-tier":       "AccessTierNotSupportedForBlobType", // a standard account
+	"Get Blob Service Stats": "InvalidQueryParameterValue", // asked of a primary, which has none [K]
 }
 
 // pinned is the code that a refused operation, header or parameter must get.
@@ -96,8 +95,6 @@ func refusedHeaders(c *call, row *op.Row, source string) {
 	switch row.ID {
 	case op.IncrementalCopyBlob:
 		c.h("x-ms-copy-source", source)
-	case op.SetBlobTier:
-		c.h("x-ms-access-tier", "Cool")
 	case op.PutPageFromURL:
 		c.hs("x-ms-range", "bytes=512-1023", "x-ms-source-range", "bytes=0-511")
 	case op.PutBlockBlob, op.PutBlock, op.AppendBlock:
@@ -160,6 +157,10 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.CopyBlob:                   func() *call { return w.copy(c.blob("copy"), b, "") },
 		op.PutPageFromURL:             func() *call { return w.pagesFrom(b, 0, page, b, 0, page) },
 		op.AbortCopyBlob:              func() *call { return w.put(b, "comp=copy&copyid="+leaseA).h("x-ms-copy-action", "abort") },
+		op.SetBlobTier:                func() *call { return w.tierOf(b, "P10") },
+		op.SetImmutabilityPolicy:      func() *call { return w.policy(b, "", "Unlocked", policyTime) },
+		op.DeleteImmutabilityPolicy:   func() *call { return w.delete(b, "comp=immutabilityPolicies") },
+		op.SetLegalHold:               func() *call { return w.hold(b, "", "true") },
 		op.PutPage:                    func() *call { return w.update(b, 0, fill(91, page)) },
 		op.ClearPages:                 func() *call { return w.clear(b, 0, page) },
 		op.GetPageRanges:              get(b, "comp=pagelist"),

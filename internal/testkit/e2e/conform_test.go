@@ -20,17 +20,25 @@ const conformWaitEnv = "PAGEVAULT_CONFORM_WAIT"
 // secondKey of the account is no secret either.
 const secondKey = "c2Vjb25kIGtleSBvZiB0aGUgY29uZm9ybWFuY2Ugc3VpdGUsIDY0IGJ5dGVzIGxvbmcgYXMgdGhlIGZpcnN0IG9uZSBpcw=="
 
-// afterExpiry are the codes that only a lease that has expired provokes.
-var afterExpiry = []string{"412 LeaseLost"}
+// afterExpiry are the codes that are provoked only where leases and policies can be waited for.
+var afterExpiry = []string{"409 ImmutabilityPolicyDeleteOnLockedPolicy", "412 LeaseLost"}
+
+// What the server of TestConform has besides an account.
+const (
+	conformImmutable = "conform-immutable"
+	conformPremium   = "conformpremium"
+)
 
 // TestConform runs the whole list of conformance tests against the real process, with three members on disk. Its clock
 // is the machine's, so the parts that need a lease to expire are left out, unless conformWaitEnv says otherwise; the
 // package conform runs them with a clock of its own.
 func TestConform(t *testing.T) {
 	server := testkit.StartServer(t, testkit.ServerOptions{
-		Args: []string{"--account", testkit.Account + ":" + testkit.AccountKey + ":" + secondKey}})
+		Args: []string{"--account", testkit.Account + ":" + testkit.AccountKey + ":" + secondKey,
+			"--account", conformPremium + ":" + testkit.AccountKey + ":" + secondKey, "--premium", conformPremium,
+			"--immutable-storage", testkit.Account + "/" + conformImmutable}})
 	env := &conform.Env{URL: strings.TrimSuffix(server.URL(), "/"+testkit.Account), Account: testkit.Account, Key: testkit.AccountKey,
-		SecondKey: secondKey, NoWait: os.Getenv(conformWaitEnv) == "", Seed: testkit.Seed(t)}
+		Immutable: conformImmutable, Premium: conformPremium, SecondKey: secondKey, NoWait: os.Getenv(conformWaitEnv) == "", Seed: testkit.Seed(t)}
 	start := time.Now()
 	var said bytes.Buffer
 	failed, ran := conform.Run(env, &said, nil)

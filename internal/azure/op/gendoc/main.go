@@ -126,7 +126,8 @@ func grants(b *strings.Builder) {
 
 What a token must permit. Operations that are not here take a key of the account and nothing else: 403
 AuthorizationFailure. Breaking a lease takes w or d; deleting a version x, permanently y; tags, lists
-of them and conditions on them take t besides, and are not public. A token with c and without w makes blobs and does not
+of them and conditions on them take t besides, and are not public; policies and holds that a blob is made with take i
+besides. A token with c and without w makes blobs and does not
 overwrite any: 403 UnauthorizedBlobOverwrite.
 
 | Operation | Account SAS: resource type | One permission of | Service SAS | Without credentials, if public |
