@@ -10,6 +10,7 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/xsm"
 	"pagevault/internal/clock"
 )
 
@@ -42,7 +43,7 @@ func (r *request) checkBody(most int64) error {
 	switch {
 	case r.framing.chunked:
 		return azerr.MissingContentLengthHeader.Because(errChunked)
-	case most > 0 && r.framing.length > most:
+	case most > 0 && r.framing.length > most && (!r.structured() || r.framing.length > most+xsm.OverheadMax):
 		return azerr.RequestBodyTooLarge.With("MaxLimit", strconv.FormatInt(most, 10))
 	}
 	return nil
@@ -62,14 +63,19 @@ func (r *request) readBody(most int64) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	r.stepAside() // however long the client takes, it is not our work
-	if n > prefetched {
-		r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
-	}
+	r.awaitBody()
 	if err := r.takeBody(n); err != nil {
 		return nil, err
 	}
-	return r.body, nil
+	return r.body, r.stepUp()
+}
+
+// awaitBody prepares for the time that the client takes to send the body.
+func (r *request) awaitBody() {
+	r.stepAside() // however long it is, it is not our work
+	if n := r.framing.length; n > prefetched {
+		r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
+	}
 }
 
 // takeBody reads the body, of n bytes, into memory that it takes from the budget. A long body gets a little at first, so
@@ -94,17 +100,18 @@ func (r *request) takeBody(n int64) error {
 	r.budget = n
 	r.body = r.s.buffers.Get(int(n))
 	copy(r.body, first)
-	if err := r.receive(r.body[len(first):]); err != nil {
-		return err
-	}
-	return r.stepUp()
+	return r.receive(r.body[len(first):])
 }
 
 // receive reads the next bytes of the body, as many as p has.
 func (r *request) receive(p []byte) error {
 	r.read = true // or broken
 	r.conn.enter(receiving)
-	_, err := io.ReadFull(r.ctx.RequestBodyStream(), p)
+	from := r.ctx.RequestBodyStream()
+	if r.message != nil {
+		from = r.message
+	}
+	_, err := io.ReadFull(from, p)
 	r.conn.enter(working)
 	if err == nil {
 		return nil
@@ -140,6 +147,9 @@ func (r *request) patience(d time.Duration) {
 
 // bodyError is the error of a body that did not come.
 func bodyError(err error) error {
+	if bad := messageError(err); bad != nil {
+		return bad
+	}
 	var ne net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
 		return azerr.OperationTimedOut.Because(err)
