@@ -32,8 +32,8 @@ const (
 	// openingBytes is what of a long body comes before memory is set aside for the rest.
 	openingBytes = 128 << 10
 
-	// uploadPatience is how long a body waits for memory that others hold, and a request for the end of others, before the
-	// client is told to slow down.
+	// uploadPatience is how long a body, or a reply, waits for memory that others hold, and a request for the end of others,
+	// before the client is told to slow down.
 	uploadPatience = 10 * time.Second
 )
 
@@ -83,7 +83,7 @@ func (r *request) awaitBody() {
 func (r *request) takeBody(n int64) error {
 	var first []byte
 	if n > openingBytes {
-		if !r.s.openings.Acquire(openingBytes, uploadPatience) {
+		if !r.s.openings.Acquire(openingBytes, r.s.patience) {
 			return azerr.ServerBusy
 		}
 		defer r.s.openings.Release(openingBytes)
@@ -93,7 +93,7 @@ func (r *request) takeBody(n int64) error {
 			return err
 		}
 	}
-	if !r.s.uploads.Acquire(n, uploadPatience) {
+	if !r.s.uploads.Acquire(n, r.s.patience) {
 		r.broken = len(first) > 0
 		return azerr.ServerBusy
 	}
@@ -124,7 +124,7 @@ func (r *request) receive(p []byte) error {
 
 // stepUp makes r one of the requests that are carried out, of which there is a limited number.
 func (r *request) stepUp() error {
-	if !r.slot && !r.s.slots.Acquire(1, uploadPatience) {
+	if !r.slot && !r.s.slots.Acquire(1, r.s.patience) {
 		return azerr.ServerBusy
 	}
 	r.slot = true

@@ -23,9 +23,6 @@ const (
 	// others take all the memory there is for replies.
 	downloadPiece = 1 << 20
 	downloadTight = 128 << 10
-
-	// downloadPatience is how long a download waits even for that before the client is told to slow down.
-	downloadPatience = 10 * time.Second
 )
 
 // download is the body of a reply to Get Blob. Its first piece is read before the reply begins; fasthttp then calls
@@ -52,7 +49,7 @@ func (r *request) openDownload(rd *blobstore.Reader, ask *asked) (*download, err
 		if !ask.md5 && !ask.crc64 {
 			n = min(n, downloadTight)
 		}
-		if !r.s.replies.Acquire(n, downloadPatience) {
+		if !r.s.replies.Acquire(n, r.s.patience) {
 			return nil, errors.Join(azerr.ServerBusy, rd.Close())
 		}
 	}
