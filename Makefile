@@ -20,7 +20,7 @@ DIR ?= $(BUILD)/corpus
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash disks disks-bench states states-long model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench corpus space scale cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,10 @@ conform: ## every row of the operation table that says done, through Azure's Go 
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -run '^TestConform' $(E2E)
 
 e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK; conformance of the real process
-	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform)' $(E2E)
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform|Crowd)' $(E2E)
+
+crowd: ## the real process among 10,000 idle connections and 1,000 slow clients: latency and memory with and without them
+	PAGEVAULT_CROWD_IDLE=10000 PAGEVAULT_CROWD_SLOW=1000 $(GO) test -tags e2e -count=1 -v -timeout 10m -run '^TestCrowd$$' $(E2E)
 
 crash: deps ## kill -9 and power cuts under concurrent writers, on the real process
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Kill|PowerCut)' $(E2E)

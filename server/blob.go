@@ -147,6 +147,7 @@ func (r *request) getBlob() error {
 		}
 		if err == nil {
 			r.replyBlob(info, &ask, nil)
+			err = r.replyEmptyMessage(&ask)
 		}
 		return err
 	}
@@ -155,7 +156,11 @@ func (r *request) getBlob() error {
 		return err
 	}
 	r.replyBlob(info, &ask, d.buf)
-	r.ctx.Response.SetBodyStream(d, int(ask.Len()))
+	length := ask.Len()
+	if ask.framed {
+		d.frame, length = r.frame(length)
+	}
+	r.ctx.Response.SetBodyStream(d, int(length))
 	return nil
 }
 
@@ -164,6 +169,7 @@ type asked struct {
 	header.Range
 	partial    bool // there is a range, so the reply is 206
 	md5, crc64 bool // with a checksum of the part
+	framed     bool // as a structured message
 }
 
 // rangeAsked reads the range and what goes with it. A range that cannot be read is as good as none.
@@ -171,6 +177,9 @@ func (r *request) rangeAsked() (a asked, err error) {
 	a.Range = header.Range{End: math.MaxInt64}
 	if rg, ok := header.ReadRange(&r.headers); ok {
 		a.Range, a.partial = rg, true
+	}
+	if a.framed, err = r.messageAsked(); err != nil {
+		return a, err
 	}
 	if a.md5, err = header.Bool(&r.headers, header.XMsRangeGetContentMD5); err != nil {
 		return a, err

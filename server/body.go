@@ -10,6 +10,7 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/xsm"
 	"pagevault/internal/clock"
 )
 
@@ -31,8 +32,8 @@ const (
 	// openingBytes is what of a long body comes before memory is set aside for the rest.
 	openingBytes = 128 << 10
 
-	// uploadPatience is how long a body waits for memory that others hold, and a request for the end of others, before the
-	// client is told to slow down.
+	// uploadPatience is how long a body, or a reply, waits for memory that others hold, and a request for the end of others,
+	// before the client is told to slow down.
 	uploadPatience = 10 * time.Second
 )
 
@@ -42,7 +43,7 @@ func (r *request) checkBody(most int64) error {
 	switch {
 	case r.framing.chunked:
 		return azerr.MissingContentLengthHeader.Because(errChunked)
-	case most > 0 && r.framing.length > most:
+	case most > 0 && r.framing.length > most && (!r.structured() || r.framing.length > most+xsm.OverheadMax):
 		return azerr.RequestBodyTooLarge.With("MaxLimit", strconv.FormatInt(most, 10))
 	}
 	return nil
@@ -62,14 +63,19 @@ func (r *request) readBody(most int64) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	r.stepAside() // however long the client takes, it is not our work
-	if n > prefetched {
-		r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
-	}
+	r.awaitBody()
 	if err := r.takeBody(n); err != nil {
 		return nil, err
 	}
-	return r.body, nil
+	return r.body, r.stepUp()
+}
+
+// awaitBody prepares for the time that the client takes to send the body.
+func (r *request) awaitBody() {
+	r.stepAside() // however long it is, it is not our work
+	if n := r.framing.length; n > prefetched {
+		r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
+	}
 }
 
 // takeBody reads the body, of n bytes, into memory that it takes from the budget. A long body gets a little at first, so
@@ -77,7 +83,7 @@ func (r *request) readBody(most int64) ([]byte, error) {
 func (r *request) takeBody(n int64) error {
 	var first []byte
 	if n > openingBytes {
-		if !r.s.openings.Acquire(openingBytes, uploadPatience) {
+		if !r.s.openings.Acquire(openingBytes, r.s.patience) {
 			return azerr.ServerBusy
 		}
 		defer r.s.openings.Release(openingBytes)
@@ -87,24 +93,25 @@ func (r *request) takeBody(n int64) error {
 			return err
 		}
 	}
-	if !r.s.uploads.Acquire(n, uploadPatience) {
+	if !r.s.uploads.Acquire(n, r.s.patience) {
 		r.broken = len(first) > 0
 		return azerr.ServerBusy
 	}
 	r.budget = n
 	r.body = r.s.buffers.Get(int(n))
 	copy(r.body, first)
-	if err := r.receive(r.body[len(first):]); err != nil {
-		return err
-	}
-	return r.stepUp()
+	return r.receive(r.body[len(first):])
 }
 
 // receive reads the next bytes of the body, as many as p has.
 func (r *request) receive(p []byte) error {
 	r.read = true // or broken
 	r.conn.enter(receiving)
-	_, err := io.ReadFull(r.ctx.RequestBodyStream(), p)
+	from := r.ctx.RequestBodyStream()
+	if r.message != nil {
+		from = r.message
+	}
+	_, err := io.ReadFull(from, p)
 	r.conn.enter(working)
 	if err == nil {
 		return nil
@@ -117,7 +124,7 @@ func (r *request) receive(p []byte) error {
 
 // stepUp makes r one of the requests that are carried out, of which there is a limited number.
 func (r *request) stepUp() error {
-	if !r.slot && !r.s.slots.Acquire(1, uploadPatience) {
+	if !r.slot && !r.s.slots.Acquire(1, r.s.patience) {
 		return azerr.ServerBusy
 	}
 	r.slot = true
@@ -140,6 +147,9 @@ func (r *request) patience(d time.Duration) {
 
 // bodyError is the error of a body that did not come.
 func bodyError(err error) error {
+	if bad := messageError(err); bad != nil {
+		return bad
+	}
 	var ne net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &ne) && ne.Timeout() {
 		return azerr.OperationTimedOut.Because(err)

@@ -10,6 +10,7 @@ import (
 	"pagevault/blobstore"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/azure/xsm"
 	"pagevault/internal/clock"
 )
 
@@ -22,9 +23,6 @@ const (
 	// others take all the memory there is for replies.
 	downloadPiece = 1 << 20
 	downloadTight = 128 << 10
-
-	// downloadPatience is how long a download waits even for that before the client is told to slow down.
-	downloadPatience = 10 * time.Second
 )
 
 // download is the body of a reply to Get Blob. Its first piece is read before the reply begins; fasthttp then calls
@@ -37,6 +35,7 @@ type download struct {
 	piece int          // bytes taken from the budget, and read at a time
 	buf   []byte       // what was read last
 	rest  header.Range // what is left to read
+	frame *xsm.Encoder // nil: the bytes go out as they are
 }
 
 // openDownload reads the first piece of what is asked for, which lies within the blob: all of it if it comes with a
@@ -50,7 +49,7 @@ func (r *request) openDownload(rd *blobstore.Reader, ask *asked) (*download, err
 		if !ask.md5 && !ask.crc64 {
 			n = min(n, downloadTight)
 		}
-		if !r.s.replies.Acquire(n, downloadPatience) {
+		if !r.s.replies.Acquire(n, r.s.patience) {
 			return nil, errors.Join(azerr.ServerBusy, rd.Close())
 		}
 	}
@@ -90,8 +89,8 @@ func (d *download) WriteTo(w io.Writer) (sent int64, err error) {
 		if sent > 0 { // before the first piece fasthttp has set it
 			d.conn.SetWriteDeadline(clock.System.Now().Add(time.Duration(len(d.buf)>>20+1) * downloadPerMiB))
 		}
-		n, err := w.Write(d.buf)
-		sent += int64(n)
+		n, err := d.write(w)
+		sent += n
 		if err != nil || d.rest.Len() == 0 {
 			return sent, err
 		}
@@ -104,6 +103,15 @@ func (d *download) WriteTo(w io.Writer) (sent int64, err error) {
 			return sent, err
 		}
 	}
+}
+
+// write sends the piece that was read last.
+func (d *download) write(w io.Writer) (int64, error) {
+	if d.frame != nil {
+		return d.frame.Write(w, d.buf)
+	}
+	n, err := w.Write(d.buf)
+	return int64(n), err
 }
 
 // Read makes a download a stream for fasthttp, which calls WriteTo instead.

@@ -11,6 +11,7 @@ import (
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/query"
 	"pagevault/internal/azure/xmlbody"
+	"pagevault/internal/azure/xsm"
 )
 
 // pagingVersion is the first service version that pages the lists of Get Page Ranges; older clients get all at once.
@@ -68,17 +69,12 @@ func (r *request) putPage() error {
 	if err != nil {
 		return err
 	}
-	if r.framing.length >= 0 && r.framing.length != req.Range.Len() {
-		return azerr.BadHeader(bodyHeader, strconv.FormatInt(r.framing.length, 10))
+	var sums header.Verified
+	if r.structured() {
+		req.Body, sums, err = r.readMessage(req.Range.Len(), blobstore.PutPagesMax)
+	} else {
+		req.Body, sums, err = r.readPages(req.Range.Len())
 	}
-	sent, err := header.ParseChecksum(&r.headers)
-	if err != nil {
-		return err
-	}
-	if req.Body, err = r.readBody(blobstore.PutPagesMax); err != nil {
-		return err
-	}
-	sums, err := sent.Verify(req.Body)
 	if err != nil {
 		return err
 	}
@@ -89,7 +85,26 @@ func (r *request) putPage() error {
 	r.replyPages(&done)
 	r.setEncrypted("x-ms-request-server-encrypted")
 	r.setVerified(&sums, req.Body)
+	if r.structured() {
+		r.setString("x-ms-structured-body", xsm.Value) // clients look for it
+	}
 	return nil
+}
+
+// readPages returns the body, which must be of n bytes, and its checksums.
+func (r *request) readPages(n int64) (body []byte, sums header.Verified, err error) {
+	if r.framing.length >= 0 && r.framing.length != n {
+		return nil, sums, azerr.BadHeader(bodyHeader, strconv.FormatInt(r.framing.length, 10))
+	}
+	sent, err := header.ParseChecksum(&r.headers)
+	if err != nil {
+		return nil, sums, err
+	}
+	if body, err = r.readBody(blobstore.PutPagesMax); err != nil {
+		return nil, sums, err
+	}
+	sums, err = sent.Verify(body)
+	return body, sums, err
 }
 
 // clearPages: Put Page, clear.

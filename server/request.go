@@ -15,6 +15,7 @@ import (
 	"pagevault/internal/azure/op"
 	"pagevault/internal/azure/query"
 	"pagevault/internal/azure/sas"
+	"pagevault/internal/azure/xsm"
 )
 
 // request is one request on its way through the server: what was asked, and what the reply will say. It is pooled with
@@ -39,6 +40,8 @@ type request struct {
 	createOnly bool            // who asks may make a blob and not overwrite one
 	overrides  [5]sas.Override // headers of a read that the token of the request replaces
 	authorised string          // how it was let in, for the audit log
+
+	message *xsm.Decoder // of a body that comes as a structured message, once it is read
 
 	body   []byte // of the buffers, once read
 	budget int64  // bytes taken from the budget

@@ -138,6 +138,8 @@ type Server struct {
 	scrubbing  sync.Mutex   // held while accounts are scrubbed because somebody asked for it
 	changing   sync.Mutex   // held while members are changed: one change at a time
 
+	patience time.Duration // uploadPatience, but in tests
+
 	changer func(*blobstore.Account) memberChanger // the account itself, but in tests
 
 	pristine     fasthttp.ResponseHeader // of a reply that nothing was said of yet
@@ -156,7 +158,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes),
-		openings: newBudget(o.UploadBytes / 2), slots: newBudget(int64(o.MaxRequests))}
+		openings: newBudget(o.UploadBytes / 2), slots: newBudget(int64(o.MaxRequests)), patience: uploadPatience}
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }

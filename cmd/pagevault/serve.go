@@ -112,6 +112,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	tuneMemory(f.memory)
+	warnFiles(plan.log, plan.server.MaxConns)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)

@@ -62,6 +62,7 @@ var importMap = []folder{
 	{dir: "internal/azure/tagexpr", may: []string{"internal/azure"}},
 	{dir: "internal/azure/xmlbody", may: []string{"internal/azure"}},
 	{dir: "internal/azure/xmltext"},
+	{dir: "internal/azure/xsm"},
 	{dir: "internal/archtest"},
 	{dir: "internal/testkit", may: []string{"internal/azure"}},
 	{dir: "internal/testkit/conform", may: []string{"internal/testkit", "internal/azure"}, tests: []string{"server", "blobstore", "pagestore", "replication"}},

@@ -33,6 +33,7 @@ func putPage(t T, env *Env) {
 		w.update(b, math.MaxInt64-1023, fill(1, page)).fails("InvalidPageRange")
 	})
 	w.part("checksums", putChecksums)
+	w.part("structured messages", putStructured)
 	w.part("sequence conditions", func(w *wire) {
 		b := w.pageBlob(page)
 		sequenceConditions(w, b, func() *call { return w.update(b, 0, fill(18, page)) })

@@ -49,6 +49,7 @@ func getBlob(t T, env *Env) {
 	})
 	w.part("ranges", getRanges)
 	w.part("checksums of ranges", getRangeSums)
+	w.part("structured messages", getStructured)
 	w.part("sparse", getSparse)
 	w.part("snapshots", getSnapshots)
 	w.part("the lease", func(w *wire) { readLease(w, "GET", "", 200) })

@@ -15,6 +15,7 @@ func refusedOperations(t T, env *Env) {
 	w.part("headers and parameters", refusedParts)
 	w.part("conditions", refusedConditions)
 	w.part("on snapshots", refusedOnSnapshots)
+	w.part("keys and scopes", refusedEncryption)
 }
 
 // refusedRows asks for each refused operation as a client would, for resources that exist.
