@@ -109,8 +109,11 @@ func refusedHeaders(c *call, row *op.Row, source string) {
 
 // codeOf names a code of the server's table as Codes does.
 func codeOf(c azerr.Code) string {
-	if c == azerr.NotModified {
+	switch c {
+	case azerr.NotModified:
 		return "NotModified"
+	case azerr.InvalidBearerToken:
+		return "InvalidBearerToken"
 	}
 	return c.Wire()
 }
