@@ -33,6 +33,7 @@ var Codes = []CodeStatus{
 	{"UnauthorizedBlobOverwrite", 403},
 	{"InsufficientAccountPermissions", 403}, // a write through -secondary
 	{"InvalidAuthenticationInfo", 400},
+	{"InvalidBearerToken", 401}, // as InvalidAuthenticationInfo
 	{"NoAuthenticationInformation", 401},
 	{"ResourceNotFound", 404}, // no such account
 	{"InvalidHeaderValue", 400},

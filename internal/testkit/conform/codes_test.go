@@ -38,7 +38,6 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.ImmutabilityPolicyDeleteOnLockedPolicy, azerr.OperationNotAllowedOnRootBlob},
 	"is for versions we do not tell apart: all that are well-formed are served": {
 		azerr.FeatureVersionMismatch, azerr.InvalidVersionForPageBlobOperation, azerr.LeaseAlreadyBroken},
-	"is for bearer tokens, which are not taken yet": {azerr.InvalidBearerToken},
 	"has a more precise sibling that we answer instead": {
 		azerr.InvalidOperation, azerr.InvalidRequestUrl, azerr.RequestUrlFailedToParse,
 		azerr.ResourceAlreadyExists, azerr.ResourceTypeMismatch, azerr.NotImplemented},
