@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"pagevault/internal/azure/bearer"
+	"pagevault/internal/clock"
 	"pagevault/server"
 )
 
@@ -22,6 +24,8 @@ type oauthFlags struct {
 	mode      string
 	overHTTP  bool
 	anywhere  bool
+
+	seen rolesFile
 }
 
 func (f *oauthFlags) register(flags *pflag.FlagSet) {
@@ -73,12 +77,9 @@ func (f *oauthFlags) start(o *server.Options, at net.Addr, log *slog.Logger) err
 		KeysFailed: func(err error) { log.Warn("the keys that bearer tokens are signed with cannot be read", "error", err) },
 	}}
 	if f.roles != "" {
-		text, err := os.ReadFile(f.roles)
-		if err != nil {
-			return fmt.Errorf("--roles: %w", err)
-		}
-		if options.Roles, err = bearer.ParseRoles(text); err != nil {
-			return usagef("--roles %s: %w", f.roles, err)
+		var err error
+		if options.Roles, err = f.seen.read(f.roles); err != nil {
+			return err
 		}
 	}
 	authority, err := bearer.New(options)
@@ -93,6 +94,68 @@ func (f *oauthFlags) start(o *server.Options, at net.Addr, log *slog.Logger) err
 	authority.Warm(ctx)
 	o.Bearer, o.BearerOverHTTP = authority, f.overHTTP
 	return nil
+}
+
+// rolesEvery is how often the file of roles is looked at.
+const rolesEvery = 5 * time.Second
+
+// rolesFile is what the file of roles was like when it was last read. One goroutine at a time uses it.
+type rolesFile struct{ text []byte }
+
+// read reads the file.
+func (s *rolesFile) read(name string) (*bearer.Roles, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("--roles: %w", err)
+	}
+	s.text = text
+	roles, err := bearer.ParseRoles(text)
+	if err != nil {
+		return nil, usagef("--roles %s: %w", name, err)
+	}
+	return roles, nil
+}
+
+// reload has the roles of the file used, if it is not as it was. Those before stay if it makes no sense, or is gone.
+func (s *rolesFile) reload(name string, a *bearer.Authority, log *slog.Logger) {
+	text, err := os.ReadFile(name)
+	if err == nil && bytes.Equal(text, s.text) || err != nil && s.text == nil {
+		return
+	}
+	s.text = text // nil when it cannot be read: that is told once
+	roles, err := s.read(name)
+	if err != nil {
+		log.Error("the new roles are not used, those before are", "error", err)
+		return
+	}
+	a.SetRoles(roles)
+	log.Info("the roles are new ones", "file", name)
+}
+
+// watch reloads the roles again and again, until stop, which returns when it has ended.
+func (f *oauthFlags) watch(a *bearer.Authority, c clock.Clock, log *slog.Logger) (stop func()) {
+	if f.roles == "" {
+		return func() {}
+	}
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		timer := c.NewTimer(rolesEvery)
+		defer timer.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-timer.C():
+			}
+			f.seen.reload(f.roles, a, log)
+			timer.Reset(rolesEvery)
+		}
+	}()
+	return func() {
+		close(done)
+		<-ended
+	}
 }
 
 // shown says whose tokens are taken.

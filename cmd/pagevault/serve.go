@@ -129,6 +129,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 	}
 	if plan.server.Bearer != nil {
 		defer plan.server.Bearer.Close()
+		defer f.oauth.watch(plan.server.Bearer, clock.System, plan.log)()
 	}
 	if f.admin != "" {
 		if admin, err = listen("--admin", f.admin); err != nil {

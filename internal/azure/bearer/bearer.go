@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pagevault/internal/azure/azerr"
@@ -62,6 +63,7 @@ type Authority struct {
 	o         Options
 	keys      *keys // nil: signatures are not looked at
 	challenge []byte
+	roles     atomic.Pointer[Roles] // nil: everybody is an owner
 
 	mu struct {
 		sync.Mutex
@@ -82,6 +84,7 @@ func New(o Options) (*Authority, error) {
 		return nil, errors.New("roles are missing: who may do what")
 	}
 	a := &Authority{o: o, challenge: []byte(challenge(&o))}
+	a.roles.Store(o.Roles)
 	a.mu.genuine = map[[sha256.Size]byte]*Claims{}
 	if !o.Unsigned {
 		if err := checkURL(o.Issuer); err != nil {
@@ -105,6 +108,9 @@ func (a *Authority) Warm(ctx context.Context) {
 		a.keys.wait(ctx, a.keys.refresh())
 	}
 }
+
+// SetRoles puts other roles in the place of those before, for requests from now on.
+func (a *Authority) SetRoles(r *Roles) { a.roles.Store(r) }
 
 // Challenge returns the value of WWW-Authenticate that tells clients where tokens come from.
 func (a *Authority) Challenge() []byte { return a.challenge }
@@ -210,16 +216,14 @@ func (a *Authority) audience(aud, account string) bool {
 
 // Allowed returns the actions that whoever has the token may do to a container; "" is the account.
 func (a *Authority) Allowed(c *Claims, account, container string) op.Action {
-	if a.o.Roles == nil {
+	roles := a.roles.Load()
+	if roles == nil {
 		return owner
 	}
-	return a.o.Roles.ofClaims(c, account, container)
+	return roles.ofClaims(c, account, container)
 }
 
 // AllowedTo is Allowed for a user of whom only the object id is known: what the roles give to that id, and to everybody.
 func (a *Authority) AllowedTo(objectID, account, container string) op.Action {
-	if a.o.Roles == nil {
-		return owner
-	}
-	return a.o.Roles.ofClaims(&Claims{ObjectID: objectID}, account, container)
+	return a.Allowed(&Claims{ObjectID: objectID}, account, container)
 }

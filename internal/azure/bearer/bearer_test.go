@@ -391,6 +391,20 @@ reader       *                        public/all
 	f(Claims{Subject: "a:b"}, "other", "", role["delegator"])
 	f(Claims{}, "public", "all", role["reader"])
 	f(Claims{}, "public", "", 0)
+	a, err := New(Options{Unsigned: true, Roles: roles})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	before := a.AllowedTo("AAAA-BBBB", "disks", "")
+	others, err := ParseRoles([]byte("reader oid:aaaa-bbbb disks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.SetRoles(others)
+	if after := a.AllowedTo("aaaa-bbbb", "disks", ""); before != role["contributor"] || after != role["reader"] {
+		t.Errorf("allowed %b and then %b", before, after)
+	}
 	for _, bad := range []string{"", "# nothing", "reader", "reader *", "Reader * *", "reader you *", "reader oid: *", "reader oid:x disks/", "reader oid:x /c",
 		"reader oid:x disks/a/b", "reader oid:x d*", "admin * *", "reader mail:x *", strings.Repeat("#", rolesMax+1)} {
 		if _, err := ParseRoles([]byte(bad)); err == nil {
