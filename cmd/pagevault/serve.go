@@ -50,6 +50,7 @@ type serveFlags struct {
 	premium     []string
 	immutable   []string
 	door        doorFlags
+	oauth       oauthFlags
 	maintenance maintenanceFlags
 	replication replicationFlags
 	pathOnly    bool
@@ -96,6 +97,7 @@ func newServe() *cobra.Command {
 	flags.StringArrayVar(&f.premium, "premium", nil, "account of premium storage: its page blobs have tiers; may be repeated")
 	flags.StringArrayVar(&f.immutable, "immutable-storage", nil, "ACCOUNT or ACCOUNT/CONTAINER: where policies and legal holds can protect blobs from everybody; may be repeated")
 	f.door.register(flags)
+	f.oauth.register(flags)
 	f.maintenance.register(flags)
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
@@ -127,6 +129,13 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		return usagef("everybody knows the key of account %s, and %s is not a loopback address: give an --account of your own, or --allow-well-known-key", name, f.listen)
 	}
 	var admin net.Listener
+	if err := f.oauth.start(&plan.server, blob.Addr(), plan.log); err != nil {
+		return err
+	}
+	if plan.server.Bearer != nil {
+		defer plan.server.Bearer.Close()
+		defer f.oauth.watch(plan.server.Bearer, clock.System, plan.log)()
+	}
 	if f.admin != "" {
 		if admin, err = listen("--admin", f.admin); err != nil {
 			return err
@@ -202,6 +211,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, usagef("--encryption: %q is not on or off", f.encryption)
 	}
 	if err := f.tls.check(f.memory); err != nil {
+		return nil, err
+	}
+	if err := f.oauth.check(f.tls.on()); err != nil {
 		return nil, err
 	}
 	if p.log, err = newLog(f.logLevel, f.logFormat, stderr); err != nil {

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -35,6 +36,14 @@ type Env struct {
 	Immutable string // a container of the account that has immutable storage when it is made. "": what that needs is left out
 	Premium   string // another account with the same keys, of premium storage. "": what that needs is left out
 	Key       string // the account's first key, base64
+
+	// TokenURL is an address of the same account where bearer tokens are taken, such as Token returns: signed by the issuer
+	// that the server trusts, with its URL and what claims say. The server has the roles that Roles says. "": what that
+	// needs is left out.
+	TokenURL string
+	TokenTLS *tls.Config // with which TokenURL is trusted. nil: as the system has it
+	Token    func(claims map[string]any) string
+
 	SecondKey string // its second key; required, the tests sign with both
 
 	// Clock is what the server takes for the time; requests are dated by it. nil: the system's clock.
@@ -117,6 +126,7 @@ var Tests = []Test{
 	{"ServiceBatch", serviceBatch},
 	{"FindBlobsByTags", findBlobsByTags},
 	{"GetAccountInformation", getAccountInformation},
+	{"GetUserDelegationKey", getUserDelegationKey},
 	{"CORSPreflight", corsPreflight},
 	{"CreateContainer", createContainer},
 	{"GetContainerProperties", getContainerProperties},

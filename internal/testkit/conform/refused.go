@@ -2,6 +2,7 @@ package conform
 
 import (
 	"strings"
+	"time"
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/op"
@@ -100,15 +101,18 @@ func refusedHeaders(c *call, row *op.Row, source string) {
 		c.hs("x-ms-range", "bytes=512-1023", "x-ms-source-range", "bytes=0-511")
 	case op.PutBlockBlob, op.PutBlock, op.AppendBlock:
 		c.b([]byte("content"))
-	case op.PutBlockList, op.QueryBlobContents, op.GetUserDelegationKey:
+	case op.PutBlockList, op.QueryBlobContents:
 		c.b([]byte("<Body/>"))
 	}
 }
 
 // codeOf names a code of the server's table as Codes does.
 func codeOf(c azerr.Code) string {
-	if c == azerr.NotModified {
+	switch c {
+	case azerr.NotModified:
 		return "NotModified"
+	case azerr.InvalidBearerToken:
+		return "InvalidBearerToken"
 	}
 	return c.Wire()
 }
@@ -166,6 +170,9 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.ClearPages:                 func() *call { return w.clear(b, 0, page) },
 		op.GetPageRanges:              get(b, "comp=pagelist"),
 		op.GetPageRangesDiff:          get(b, "comp=pagelist&prevsnapshot="+at),
+		op.GetUserDelegationKey: func() *call {
+			return w.do("POST", "/", userKeyQuery[1:]).b([]byte("<KeyInfo><Expiry>" + w.later(time.Hour) + "</Expiry></KeyInfo>"))
+		},
 	}
 }
 

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,12 +34,21 @@ const (
 // is the machine's, so the parts that need a lease to expire are left out, unless conformWaitEnv says otherwise; the
 // package conform runs them with a clock of its own.
 func TestConform(t *testing.T) {
+	issuer := testkit.StartIssuer(t)
+	roles := filepath.Join(t.TempDir(), "roles")
+	if err := os.WriteFile(roles, []byte(conform.Roles(testkit.Account)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	server := testkit.StartServer(t, testkit.ServerOptions{
 		Args: []string{"--account", testkit.Account + ":" + testkit.AccountKey + ":" + secondKey,
 			"--account", conformPremium + ":" + testkit.AccountKey + ":" + secondKey, "--premium", conformPremium,
-			"--immutable-storage", testkit.Account + "/" + conformImmutable}})
-	env := &conform.Env{URL: strings.TrimSuffix(server.URL(), "/"+testkit.Account), Account: testkit.Account, Key: testkit.AccountKey,
-		Immutable: conformImmutable, Premium: conformPremium, SecondKey: secondKey, NoWait: os.Getenv(conformWaitEnv) == "", Seed: testkit.Seed(t)}
+			"--immutable-storage", testkit.Account + "/" + conformImmutable,
+			"--oidc-issuer", issuer.URL, "--roles", roles, "--oauth-over-http"},
+		Env: []string{"SSL_CERT_FILE=" + issuer.CAFile(t)}})
+	url := strings.TrimSuffix(server.URL(), "/"+testkit.Account)
+	env := &conform.Env{URL: url, TokenURL: url, Token: issuer.Token, Account: testkit.Account, Key: testkit.AccountKey,
+		Immutable: conformImmutable, Premium: conformPremium,
+		SecondKey: secondKey, NoWait: os.Getenv(conformWaitEnv) == "", Seed: testkit.Seed(t)}
 	start := time.Now()
 	var said bytes.Buffer
 	failed, ran := conform.Run(env, &said, nil)
