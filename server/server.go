@@ -40,7 +40,8 @@ type Options struct {
 
 	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
 
-	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
+	NoHostStyle  bool     // do not read account.blob.anything as an address: every path begins with the account
+	HostSuffixes []string // account.SUFFIX is an address, too, also of accounts that do not exist; in lower case
 
 	MaxConns    int             // open connections; for more, such as wait for a request are closed, or the new ones told 503. 0: 4096
 	MaxConnsPer int             // of them, from one address. 0: half of MaxConns
@@ -160,7 +161,7 @@ func New(o Options) (*Server, error) {
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
-	s.addressing = addressing{hostStyle: !o.NoHostStyle, known: func(name []byte) bool {
+	s.addressing = addressing{hostStyle: !o.NoHostStyle, suffixes: o.HostSuffixes, known: func(name []byte) bool {
 		_, ok := o.Service.Account(string(name))
 		return ok
 	}}

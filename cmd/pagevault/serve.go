@@ -51,6 +51,7 @@ type serveFlags struct {
 	maintenance maintenanceFlags
 	replication replicationFlags
 	pathOnly    bool
+	suffixes    []string
 	public      bool
 	logLevel    string
 	logFormat   string
@@ -95,6 +96,7 @@ func newServe() *cobra.Command {
 	f.maintenance.register(flags)
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
+	flags.StringArrayVar(&f.suffixes, "host-suffix", nil, "NAME: read ACCOUNT.NAME as the address of an account, whatever NAME is; may be repeated. ACCOUNT.blob.anything is one without it")
 	flags.BoolVar(&f.public, "allow-public-access", false, "let containers be made public, to be read without credentials")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -225,6 +227,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, err
 	}
 	p.server.AllowPublicAccess = f.public
+	if p.server.HostSuffixes, err = f.hostSuffixes(); err != nil {
+		return nil, err
+	}
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
 	}
