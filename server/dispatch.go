@@ -68,7 +68,9 @@ var handlers = [256]handler{
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	r, admitted := s.resume(ctx)
 	defer r.release()
-	if !admitted {
+	if admitted {
+		admitted = r.try((*request).enterAccount)
+	} else {
 		admitted = r.try((*request).admit)
 	}
 	if admitted && r.try((*request).stepUp) {
@@ -160,7 +162,7 @@ func (r *request) locate() error {
 		return azerr.ResourceNotFound
 	}
 	r.account = account
-	return nil
+	return r.enterAccount()
 }
 
 // rootContainer holds the blobs that are addressed without a container.

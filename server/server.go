@@ -38,6 +38,14 @@ type Options struct {
 	// to: it is gone. It is not called at the same time as itself or MemberDir. nil: nobody wants to know.
 	MemberMoved func(from, to string)
 
+	// Accounts changes which accounts there are, and keeps that for the next start. It is not called by two at the same
+	// time, nor at the same time as MemberDir or MemberMoved, but for Describe. nil: the accounts stay as they are.
+	Accounts AccountKeeper
+
+	// AdminNames are names that the admin listener is reached by, beside localhost and addresses: a request to change
+	// something that was sent to another name is refused.
+	AdminNames []string
+
 	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
 
 	NoHostStyle  bool     // do not read account.blob.anything as an address: every path begins with the account
@@ -137,7 +145,7 @@ type Server struct {
 	auditTold  atomic.Int64 // when the log was last told that the audit log cannot be written
 	checking   sync.Mutex   // held while an account is checked: one at a time
 	scrubbing  sync.Mutex   // held while accounts are scrubbed because somebody asked for it
-	changing   sync.Mutex   // held while members are changed: one change at a time
+	changing   sync.Mutex   // held while members or accounts are changed: one change at a time
 
 	changer func(*blobstore.Account) memberChanger // the account itself, but in tests
 
@@ -305,6 +313,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	if r.try((*request).admit) {
 		ctx.SetUserValue(admittedKey, r)
 		r.conn.enter(receiving)
+		r.leaveAccount() // whether the body comes nobody knows
 		return fasthttp.StatusContinue
 	}
 	defer r.release()
