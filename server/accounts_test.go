@@ -264,3 +264,28 @@ func TestRemoveUnderRequests(t *testing.T) {
 		t.Errorf("removed twice: %d", status)
 	}
 }
+
+// TestAddedAccount: an account that is added is an address at once, in both styles, and nothing before.
+func TestAddedAccount(t *testing.T) {
+	ts := start(t, func(o *Options) { o.HostSuffixes = []string{"store.example.org"} })
+	f := func(status int, code, path, host string) {
+		t.Helper()
+		w := ts.dial(t)
+		w.send([]byte("GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nx-ms-version: 2026-12-06\r\n\r\n"))
+		w.recv("GET").want(t, status, code)
+	}
+	all := func(status int, code string) {
+		t.Helper()
+		f(status, code, "/later/c?restype=container", "127.0.0.1")
+		f(status, code, "/later-secondary/c?restype=container", "127.0.0.1")
+		f(status, code, "/c?restype=container", "later.store.example.org")
+		f(status, code, "/c?restype=container", "later-secondary.store.example.org:10000")
+		f(status, code, "/c?restype=container", "LATER.blob.localhost")
+		f(status, code, "/c?restype=container", "later-secondary.blob.localhost")
+	}
+	all(404, "ResourceNotFound")
+	if err := ts.o.Service.Add(blobstore.AccountOptions{Name: "later", Keys: [][]byte{{1}}}, func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	all(401, "NoAuthenticationInformation")
+}
