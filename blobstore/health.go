@@ -115,11 +115,11 @@ func (a *Account) Health() Health {
 	return h
 }
 
-// Health tells how the logs of all accounts are, in the order of Options.
+// Health tells how the logs of all accounts are, in the order of Accounts.
 func (s *Service) Health() []Health {
-	all := make([]Health, len(s.accounts))
-	for i, a := range s.accounts {
-		all[i] = a.Health()
+	var all []Health
+	for a := range s.Each() {
+		all = append(all, a.Health())
 	}
 	return all
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
+	"sync/atomic"
 
 	"pagevault/internal/azure/signing"
 	"pagevault/internal/clock"
@@ -52,10 +54,12 @@ type Events struct {
 }
 
 // Service is the blob service: its accounts, each on a store of its own. It is safe for concurrent use. One goroutine
-// per account, the reaper, runs until Close.
+// per account, the reaper, runs until Close or the account's removal.
 type Service struct {
-	accounts []*Account // as in Options
-	byName   map[string]*Account
+	o         Options
+	directory atomic.Pointer[directory]
+	changes   sync.Mutex // held while an account is added or removed, with all I/O that takes: one at a time
+	closed    bool       // guarded by changes: Close was called
 }
 
 // azurePageBlobMax is the largest page blob of Azure: 8 TiB.
@@ -81,34 +85,28 @@ func Open(o Options) (*Service, error) {
 	case o.Store == nil:
 		return nil, errors.New("option Store is missing")
 	}
-	s := &Service{byName: make(map[string]*Account, len(o.Accounts))}
+	s := &Service{o: o}
+	s.directory.Store(newDirectory(nil))
 	for _, ao := range o.Accounts {
 		a, err := openAccount(&o, ao)
-		if err == nil && s.byName[ao.Name] != nil {
+		if _, twice := s.Account(ao.Name); err == nil && twice {
 			err = errors.Join(errors.New("given twice"), a.close())
 		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("account %s: %w", ao.Name, err), s.Close())
 		}
-		s.accounts = append(s.accounts, a)
-		s.byName[ao.Name] = a
+		s.directory.Store(s.directory.Load().with(a))
 	}
 	return s, nil
 }
 
-// Account returns the account of that name.
-func (s *Service) Account(name string) (*Account, bool) {
-	a, ok := s.byName[name]
-	return a, ok
-}
-
-// Accounts returns all accounts in the order of Options. The caller must not change the slice.
-func (s *Service) Accounts() []*Account { return s.accounts }
-
 // Close stops the reapers, waits for them, and closes the stores. Requests must have ended, Readers must be closed.
 func (s *Service) Close() error {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	s.closed = true
 	var errs []error
-	for _, a := range s.accounts {
+	for _, a := range s.Accounts() {
 		if err := a.close(); err != nil {
 			errs = append(errs, fmt.Errorf("account %s: %w", a.name, err))
 		}
@@ -119,13 +117,15 @@ func (s *Service) Close() error {
 // Account is one account: a name, keys, and a store with all its containers and blobs. It is safe for concurrent use.
 type Account struct {
 	name    string
-	signing *signing.Account
+	signing atomic.Pointer[signing.Account]
+	gate    gate
+	shut    bool // guarded by Service.changes: whether the account is removed is uncertain, and the gate stays closed
 	store   *pagestore.Store
 	clock   clock.Clock
 	rand    io.Reader
 	events  *Events
 	sizeMax int64 // of a page blob, bytes
-	limits  Limits
+	limits  atomic.Pointer[Limits]
 	premium bool
 	reaper  *reaper
 	copies  copies
@@ -138,7 +138,7 @@ type Account struct {
 }
 
 func openAccount(o *Options, ao AccountOptions) (*Account, error) {
-	if ao.Name == "" || len(ao.Keys) == 0 || len(ao.Keys) > 2 {
+	if ao.Name == "" || checkKeys(ao.Keys) != nil {
 		return nil, errors.New("want a name and one or two keys")
 	}
 	if err := ao.Limits.check(); err != nil {
@@ -155,17 +155,18 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 	}
 	a := &Account{
 		name:    ao.Name,
-		signing: &signing.Account{Name: ao.Name, Keys: ao.Keys},
 		store:   store,
 		clock:   o.Clock,
 		rand:    o.Rand,
 		events:  o.Events,
 		sizeMax: o.MaxPageBlob,
-		limits:  ao.Limits,
 		premium: ao.Premium,
 
 		immutable: ao.Immutable,
 	}
+	a.gate.init()
+	a.signing.Store(&signing.Account{Name: ao.Name, Keys: ao.Keys})
+	a.limits.Store(&ao.Limits)
 	if err := a.startTotals(); err != nil {
 		return nil, errors.Join(fmt.Errorf("counting what is there: %w", err), store.Close())
 	}
@@ -178,9 +179,6 @@ func (a *Account) Name() string { return a.name }
 
 // Encrypted reports whether what the account stores is encrypted on the disks.
 func (a *Account) Encrypted() bool { return a.store.Encrypted() }
-
-// Signing returns what requests to the account are signed with.
-func (a *Account) Signing() *signing.Account { return a.signing }
 
 // Store returns the account's store, for metrics and health only: changing it behind the account's back breaks both.
 func (a *Account) Store() *pagestore.Store { return a.store }

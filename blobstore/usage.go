@@ -56,7 +56,7 @@ func ratio(a, b uint64) float64 {
 
 // Usage returns what the account has and takes. The figures are exact, but for what is on its way while they are read.
 func (a *Account) Usage() (Usage, error) {
-	u := Usage{Limits: a.limits}
+	u := Usage{Limits: a.Limits()}
 	err := a.view(func(v *pagestore.View) (err error) {
 		u.Totals, err = ReadTotals(v)
 		return err

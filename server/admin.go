@@ -11,13 +11,15 @@ import (
 	"pagevault/blobstore"
 )
 
-// Admin returns what the admin listener serves. It must not be reachable by clients: it asks for no credentials.
+// Admin returns what the admin listener serves. It must not be reachable by clients: it asks for no credentials. What changes
+// something is refused to pages that a browser shows; see fromHere.
 //
 //	GET /          the paths below, a line each
 //	GET /healthz   200 while the process runs
 //	GET /readyz    200 while every account can be written, else 503; the body says what is not well and why
 //	GET /metrics   the figures, as Prometheus reads them
 //	GET /accounts  what each account has and takes, in JSON; ?account=NAME for one
+//	POST /accounts/add, /accounts/rotate, /accounts/limit, /accounts/remove  change accounts; see changeAccount
 //	POST /maintain gives back the space of what was deleted; see maintain
 //	POST /check    checks what is stored; see checkAccounts
 //	GET /members   the members of each account's log, in JSON; ?account=NAME for one account
@@ -30,7 +32,8 @@ func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/scrub\n/check (POST)\n/maintain (POST)\n"+
-			"/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n")
+			"/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n"+
+			"/accounts/add (POST)\n/accounts/rotate (POST)\n/accounts/limit (POST)\n/accounts/remove (POST)\n")
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
@@ -44,7 +47,10 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("POST /redundancy", s.setRedundancy)
 	mux.HandleFunc("GET /scrub", s.scrubState)
 	mux.HandleFunc("POST /scrub", s.scrub)
-	return mux
+	for what := range accountChanges {
+		mux.HandleFunc("POST /accounts/"+what, func(w http.ResponseWriter, r *http.Request) { s.changeAccount(w, r, what) })
+	}
+	return s.fromHere(mux)
 }
 
 // readiness is the body of /readyz.
@@ -75,7 +81,7 @@ type memberReading struct {
 func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	state := readiness{Stopping: s.stopping()}
 	state.Ready = !state.Stopping
-	for _, a := range s.o.Service.Accounts() {
+	for a := range s.o.Service.Each() {
 		reading := readAccount(a)
 		state.Ready = state.Ready && reading.Writable
 		state.Degraded = state.Degraded || reading.Degraded
@@ -201,12 +207,10 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.slow, prometheus.CounterValue, slow)
 	ch <- prometheus.MustNewConstMetric(c.received, prometheus.CounterValue, in)
 	ch <- prometheus.MustNewConstMetric(c.sent, prometheus.CounterValue, out)
-	for _, f := range c.figures {
-		for _, a := range c.s.o.Service.Accounts() {
+	for a := range c.s.o.Service.Each() {
+		for _, f := range c.figures {
 			ch <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(a), a.Name())
 		}
-	}
-	for _, a := range c.s.o.Service.Accounts() {
 		c.collectUsage(ch, a)
 		c.collectMembers(ch, a)
 	}

@@ -37,7 +37,7 @@ func TestAdmin(t *testing.T) {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
 	if status, body := ts.admin(t, "/"); status != 200 || !strings.HasPrefix(body, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/scrub\n/check (POST)\n") ||
-		!strings.HasSuffix(body, "\n/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n") {
+		!strings.HasSuffix(body, "\n/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n/accounts/add (POST)\n/accounts/rotate (POST)\n/accounts/limit (POST)\n/accounts/remove (POST)\n") {
 		t.Errorf("/: %d %q", status, body)
 	}
 	if status, _ := ts.admin(t, "/nothing"); status != 404 {

@@ -129,10 +129,11 @@ func memberNumber(w http.ResponseWriter, r *http.Request) (number int, ok bool) 
 // beginChange finds the accounts that are to be changed, and has the caller be the only one that changes any. With ok the
 // caller unlocks s.changing; otherwise it has answered.
 func (s *Server) beginChange(w http.ResponseWriter, r *http.Request) (accounts []memberChanger, ok bool) {
-	chosen, ok := s.chosen(w, r)
+	chosen, leave, ok := s.chosen(w, r)
 	if !ok {
 		return nil, false
 	}
+	defer leave() // s.changing keeps them there
 	// The listener's timeouts are for short replies.
 	control := http.NewResponseController(w)
 	if err := errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})); err != nil {
@@ -140,7 +141,7 @@ func (s *Server) beginChange(w http.ResponseWriter, r *http.Request) (accounts [
 		return nil, false
 	}
 	if !s.changing.TryLock() {
-		http.Error(w, "members are being changed already: wait for the end of that, or stop it", http.StatusConflict)
+		http.Error(w, busyChanging, http.StatusConflict)
 		return nil, false
 	}
 	for _, a := range chosen {
@@ -247,7 +248,7 @@ func (s *Server) moved(from, to string) {
 	if from == to || s.o.MemberMoved == nil {
 		return
 	}
-	for _, a := range s.o.Service.Accounts() {
+	for a := range s.o.Service.Each() {
 		h := s.changer(a).Health()
 		if from != "" && uses(&h, from) || to != "" && !uses(&h, to) {
 			return
@@ -263,7 +264,7 @@ func uses(h *blobstore.Health, dir string) bool {
 
 // replicas returns the directories of all members of all accounts, by the number of the first account that has them.
 func (s *Server) replicas() (dirs []string) {
-	for _, a := range s.o.Service.Accounts() {
+	for a := range s.o.Service.Each() {
 		for _, m := range s.changer(a).Health().Members {
 			if dir := filepath.Dir(m.Dir); !slices.Contains(dirs, dir) {
 				dirs = append(dirs, dir)

@@ -211,7 +211,7 @@ func TestReplaceMember(t *testing.T) {
 	f("?member=6&dir=/d6", 409, "there is no member 6, and a new one is member 5")
 	f("?member=5", 409, "there is no member 5: a new one needs a directory")
 	c.changing.Lock()
-	f("?member=1", 409, "members are being changed already")
+	f("?member=1", 409, "members or accounts are being changed already")
 	c.changing.Unlock()
 	c.b.needed = fmt.Errorf("%w: 3 segments lack a shard", blobstore.ErrNotNow)
 	f("?member=1", 503, "account b: not now: 3 segments lack a shard")

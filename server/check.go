@@ -34,15 +34,18 @@ func (s *Server) checkAccounts(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	accounts := s.o.Service.Accounts()
+	var accounts []*blobstore.Account
 	if name := query.Get("account"); name != "" {
-		a, ok := s.o.Service.Account(name)
+		a, ok := s.look(name)
 		if !ok {
 			http.Error(w, "account "+name+" is not served here", http.StatusNotFound)
 			return
 		}
-		accounts = []*blobstore.Account{a}
+		accounts = append(accounts, a)
+	} else {
+		accounts = s.lookAll()
 	}
+	defer leaveAll(accounts)
 	if !s.checking.TryLock() {
 		http.Error(w, "a check is running already", http.StatusConflict)
 		return

@@ -26,6 +26,7 @@ var handlers = [256]handler{
 	op.SetServiceProperties:  {serve: (*request).setServiceProperties, body: xmlBodyMax},
 	op.GetAccountInformation: {serve: (*request).getAccountInformation},
 	op.GetUserDelegationKey:  {serve: (*request).getUserDelegationKey, body: xmlBodyMax},
+	op.GetServiceStats:       {serve: (*request).getServiceStats},
 	op.CORSPreflight:         {serve: (*request).corsPreflight},
 	op.FindBlobsByTags:       {serve: (*request).findBlobsByTags},
 	op.ServiceBatch:          {serve: (*request).blobBatch, body: batch.BodyMax},
@@ -73,7 +74,9 @@ var handlers = [256]handler{
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	r, admitted := s.resume(ctx)
 	defer r.release()
-	if !admitted {
+	if admitted {
+		admitted = r.try((*request).enterAccount)
+	} else {
 		admitted = r.try((*request).admit)
 	}
 	if admitted && r.try((*request).stepUp) {
@@ -165,7 +168,7 @@ func (r *request) locate() error {
 		return azerr.ResourceNotFound
 	}
 	r.account = account
-	return nil
+	return r.enterAccount()
 }
 
 // rootContainer holds the blobs that are addressed without a container.

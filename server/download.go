@@ -30,6 +30,7 @@ const (
 type download struct {
 	s     *Server
 	id    [36]byte // of the request, for the log
+	of    *blobstore.Account
 	rd    *blobstore.Reader
 	conn  net.Conn
 	piece int          // bytes taken from the budget, and read at a time
@@ -54,7 +55,8 @@ func (r *request) openDownload(rd *blobstore.Reader, ask *asked) (*download, err
 		}
 	}
 	d := r.s.downloads.Get().(*download)
-	*d = download{s: r.s, id: r.id, rd: rd, conn: r.ctx.Conn(), piece: int(n), buf: r.s.buffers.Get(int(n)), rest: ask.Range}
+	r.account.Stay()
+	*d = download{s: r.s, id: r.id, of: r.account, rd: rd, conn: r.ctx.Conn(), piece: int(n), buf: r.s.buffers.Get(int(n)), rest: ask.Range}
 	if err := d.read(); err != nil {
 		d.Close()
 		return nil, err
@@ -119,7 +121,8 @@ func (d *download) Read([]byte) (int, error) { return 0, errors.ErrUnsupported }
 
 // Close lets go of the blob and the buffer.
 func (d *download) Close() error {
-	s, rd, buf, piece := d.s, d.rd, d.buf, d.piece
+	s, rd, buf, piece, of := d.s, d.rd, d.buf, d.piece, d.of
+	defer of.Leave()
 	*d = download{}
 	s.downloads.Put(d)
 	s.buffers.Put(buf)

@@ -27,10 +27,11 @@ type maintainEvent struct {
 // the other. Without progress the answer comes when nothing is left to give back, 200, or 503 with the reason why not;
 // with it, lines of JSON from the start, the last of each account with done or error. It ends when the client goes.
 func (s *Server) maintain(w http.ResponseWriter, r *http.Request) {
-	accounts, ok := s.chosen(w, r)
+	accounts, leave, ok := s.chosen(w, r)
 	if !ok {
 		return
 	}
+	defer leave()
 	out := &maintainReply{w: w, control: http.NewResponseController(w), lines: r.URL.Query().Get("progress") == "true"}
 	if err := out.begin(); err != nil {
 		return

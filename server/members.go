@@ -14,10 +14,11 @@ type memberList struct {
 
 // members answers GET /members, ?account=NAME for one account.
 func (s *Server) members(w http.ResponseWriter, r *http.Request) {
-	chosen, ok := s.chosen(w, r)
+	chosen, leave, ok := s.chosen(w, r)
 	if !ok {
 		return
 	}
+	defer leave()
 	list := memberList{Accounts: []blobstore.Health{}}
 	for _, a := range chosen {
 		list.Accounts = append(list.Accounts, a.Health())

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 
 // Rate is how much an account may ask for in a second. A field that is 0 is no bound.
 type Rate struct {
-	Requests int64
-	Bytes    int64 // of bodies, of requests and replies together
+	Requests int64 `json:"requests"`
+	Bytes    int64 `json:"bytes"` // of bodies, of requests and replies together
 }
 
 // meter holds an account to its rate: what was not used of the last second may be used at once. Bytes are paid for when
@@ -27,37 +28,56 @@ type meter struct {
 
 // meters are those of the accounts. They come into being with the first request.
 type meters struct {
-	rates map[string]Rate // "": of accounts that are not named
-
 	mu struct {
 		sync.Mutex
-		of map[string]*meter // nil for accounts without a bound; as many as there are accounts
+		rates map[string]Rate   // "": of accounts that are not named
+		of    map[string]*meter // nil for accounts without a bound; as many as there are accounts
 	}
 }
 
 func newMeters(rates map[string]Rate) *meters {
-	if len(rates) == 0 {
-		return nil
+	m := new(meters)
+	m.mu.rates, m.mu.of = maps.Clone(rates), make(map[string]*meter)
+	if m.mu.rates == nil {
+		m.mu.rates = make(map[string]Rate)
 	}
-	m := &meters{rates: rates}
-	m.mu.of = make(map[string]*meter)
 	return m
 }
 
-// For returns the account's meter, nil if it may ask for as much as it likes. m may be nil.
-func (m *meters) For(account string) *meter {
-	if m == nil {
-		return nil
+// Set gives an account a rate of its own from now on; nil: that of those that are not named. Requests on their way pay
+// what they owe to the rate they came under.
+func (m *meters) Set(account string, rate *Rate) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if rate == nil {
+		delete(m.mu.rates, account)
+	} else {
+		m.mu.rates[account] = *rate
 	}
+	delete(m.mu.of, account)
+}
+
+// rateOf returns the rate of an account.
+func (m *meters) rateOf(account string) Rate {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.rateLocked(account)
+}
+
+func (m *meters) rateLocked(account string) Rate {
+	if rate, named := m.mu.rates[account]; named {
+		return rate
+	}
+	return m.mu.rates[""]
+}
+
+// For returns the account's meter, nil if it may ask for as much as it likes.
+func (m *meters) For(account string) *meter {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	one, known := m.mu.of[account]
 	if !known {
-		rate, named := m.rates[account]
-		if !named {
-			rate = m.rates[""]
-		}
-		if rate != (Rate{}) {
+		if rate := m.rateLocked(account); rate != (Rate{}) {
 			one = newMeter(rate)
 		}
 		m.mu.of[account] = one

@@ -37,6 +37,7 @@ type request struct {
 	batch   *request           // the batch that it is a part of; nil: it came alone
 	row     *op.Row            // nil until the operation is known
 	account *blobstore.Account // nil until the address is known to name one
+	entered bool               // it uses the account, which stays there until it leaves
 
 	createOnly bool            // who asks may make a blob and not overwrite one
 	overrides  [5]sas.Override // headers of a read that the token of the request replaces
@@ -86,6 +87,7 @@ func (r *request) release() {
 	s := r.s
 	r.conn.enter(sending)
 	r.stepAside()
+	r.leaveAccount()
 	if r.body != nil {
 		s.buffers.Put(r.body)
 	}

@@ -25,10 +25,11 @@ type scrubReading struct {
 
 // scrubState answers GET /scrub, ?account=NAME for one account.
 func (s *Server) scrubState(w http.ResponseWriter, r *http.Request) {
-	chosen, ok := s.chosen(w, r)
+	chosen, leave, ok := s.chosen(w, r)
 	if !ok {
 		return
 	}
+	defer leave()
 	list := scrubList{Accounts: []scrubReading{}}
 	for _, a := range chosen {
 		h := a.Health()
@@ -49,10 +50,11 @@ func (s *Server) scrub(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	accounts, ok := s.chosen(w, r)
+	accounts, leave, ok := s.chosen(w, r)
 	if !ok {
 		return
 	}
+	defer leave()
 	if !s.scrubbing.TryLock() {
 		http.Error(w, "a scrub that was asked for is running already", http.StatusConflict)
 		return

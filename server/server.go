@@ -39,12 +39,21 @@ type Options struct {
 	// to: it is gone. It is not called at the same time as itself or MemberDir. nil: nobody wants to know.
 	MemberMoved func(from, to string)
 
+	// Accounts changes which accounts there are, and keeps that for the next start. It is not called by two at the same
+	// time, nor at the same time as MemberDir or MemberMoved, but for Describe. nil: the accounts stay as they are.
+	Accounts AccountKeeper
+
+	// AdminNames are names that the admin listener is reached by, beside localhost and addresses: a request to change
+	// something that was sent to another name is refused.
+	AdminNames []string
+
 	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
 
 	Bearer         *bearer.Authority // whose bearer tokens are taken, and who may do what with them. nil: none are
 	BearerOverHTTP bool              // they are also taken over plain HTTP, where anybody on the way can read them
 
-	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
+	NoHostStyle  bool     // do not read account.blob.anything as an address: every path begins with the account
+	HostSuffixes []string // account.SUFFIX is an address, too, also of accounts that do not exist; in lower case
 
 	MaxConns    int             // open connections; for more, such as wait for a request are closed, or the new ones told 503. 0: 4096
 	MaxConnsPer int             // of them, from one address. 0: half of MaxConns
@@ -140,7 +149,7 @@ type Server struct {
 	auditTold  atomic.Int64 // when the log was last told that the audit log cannot be written
 	checking   sync.Mutex   // held while an account is checked: one at a time
 	scrubbing  sync.Mutex   // held while accounts are scrubbed because somebody asked for it
-	changing   sync.Mutex   // held while members are changed: one change at a time
+	changing   sync.Mutex   // held while members or accounts are changed: one change at a time
 
 	patience time.Duration // uploadPatience, but in tests
 
@@ -166,7 +175,7 @@ func New(o Options) (*Server, error) {
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
-	s.addressing = addressing{hostStyle: !o.NoHostStyle, known: func(name []byte) bool {
+	s.addressing = addressing{hostStyle: !o.NoHostStyle, suffixes: o.HostSuffixes, known: func(name []byte) bool {
 		_, ok := o.Service.Account(string(name))
 		return ok
 	}}
@@ -310,6 +319,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	if r.try((*request).admit) {
 		ctx.SetUserValue(admittedKey, r)
 		r.conn.enter(receiving)
+		r.leaveAccount() // whether the body comes nobody knows
 		return fasthttp.StatusContinue
 	}
 	defer r.release()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 
 	"pagevault/internal/azure/azerr"
@@ -27,6 +28,7 @@ type target struct {
 // addressing decides how an address is read.
 type addressing struct {
 	hostStyle bool                   // account.blob.anything is read as an address of that account
+	suffixes  []string               // account.suffix is too, whether there is such an account or not; in lower case
 	known     func(name []byte) bool // is there such an account
 }
 
@@ -110,21 +112,36 @@ func stripOrigin(uri, host []byte) (path, authority []byte) {
 	return nil, rest
 }
 
-// accountOfHost returns the first label of a host name of the form account.blob.suffix. Only the name of an account
-// that exists counts: Docker service names and proxies bring dots of their own.
+// accountOfHost returns the first label of a host name of the form account.suffix or account.blob.anything. Of the latter
+// only the name of an account that exists counts: Docker service names and proxies bring dots of their own.
 func accountOfHost(host []byte, a addressing) ([]byte, bool) {
 	if !a.hostStyle {
 		return nil, false
 	}
 	label, rest, ok := bytes.Cut(host, []byte{'.'})
-	if !ok || len(rest) < len("blob.") || !bytes.EqualFold(rest[:len("blob.")], []byte("blob.")) {
+	if !ok {
 		return nil, false
 	}
 	label = bytes.ToLower(label)
+	if len(label) > 0 && a.suffixed(rest) {
+		return label, true
+	}
+	if len(rest) < len("blob.") || !bytes.EqualFold(rest[:len("blob.")], []byte("blob.")) {
+		return nil, false
+	}
 	if !a.known(label) && !a.known(bytes.TrimSuffix(label, []byte(secondarySuffix))) {
 		return nil, false
 	}
 	return label, true
+}
+
+// suffixed reports whether what follows the first label of a host name is a configured suffix, with or without a port.
+func (a *addressing) suffixed(rest []byte) bool {
+	if len(a.suffixes) == 0 {
+		return false
+	}
+	name, _, _ := bytes.Cut(rest, []byte{':'})
+	return slices.ContainsFunc(a.suffixes, func(s string) bool { return bytes.EqualFold(name, []byte(s)) })
 }
 
 // cutSegment splits at the first slash, which it drops.

@@ -79,6 +79,24 @@ func TestTarget(t *testing.T) {
 	f("/acc/c/b", "acc.queue.localhost", "acc | c | b")
 	f("/acc/c/b", "acc.blob", "acc | c | b")
 
+	// A configured suffix settles it, with or without such an account.
+	suffixed := testAddressing
+	suffixed.suffixes = []string{"store.example.org"}
+	g := func(uri, host, want string) {
+		t.Helper()
+		if got, err := parse(suffixed, uri, host); got != want || err != nil {
+			t.Errorf("%s on %s: got %q, %v, want %q", uri, host, got, err, want)
+		}
+	}
+	g("/c/b", "acc.store.example.org", "acc | c | b")
+	g("/c/b", "ACC.Store.example.org:443", "acc | c | b")
+	g("/c", "acc-secondary.store.example.org", "acc(secondary) | c")
+	g("/acc/c", "nobody.store.example.org", "nobody | acc | c")
+	g("/acc/c/b", "store.example.org", "acc | c | b")
+	g("/acc/c/b", ".store.example.org", "acc | c | b")
+	g("/acc/c/b", "acc.my.store.example.org", "acc | c | b")
+	g("/c/b", "acc.blob.localhost", "acc | c | b")
+
 	// The absolute form, as proxies send it.
 	f("http://127.0.0.1/acc/c/b?x=y", ip, "acc | c | b ? x=y")
 	f("http://acc.blob.localhost/c/b", ip, "acc | c | b")

@@ -16,37 +16,34 @@ type accountList struct {
 
 // accountUsage is what one account has and takes; see blobstore.Usage. Bytes on disk are of one member.
 type accountUsage struct {
-	Name             string       `json:"name"`
-	Containers       uint64       `json:"containers"`
-	Blobs            uint64       `json:"blobs"`
-	Snapshots        uint64       `json:"snapshots"`
-	ProvisionedBytes uint64       `json:"provisionedBytes"`
-	WrittenBytes     uint64       `json:"writtenBytes"`
-	UniqueBytes      uint64       `json:"uniqueBytes"`
-	LiveBytes        uint64       `json:"liveBytes"`
-	StoredBytes      uint64       `json:"storedBytes"`
-	MetadataBytes    uint64       `json:"metadataBytes"`
-	IndexBytes       uint64       `json:"indexBytes"`
-	LogBytes         uint64       `json:"logBytes"`
-	DedupRatio       float64      `json:"dedupRatio"`
-	CompressionRatio float64      `json:"compressionRatio"`
-	Encrypted        bool         `json:"encrypted"`
-	Limits           *usageLimits `json:"limits"` // null: none
-}
-
-// usageLimits are the limits of an account.
-type usageLimits struct {
-	TotalBytes    int64 `json:"totalBytes"`
-	DataBytes     int64 `json:"dataBytes"`
-	MetadataBytes int64 `json:"metadataBytes"`
+	Name             string         `json:"name"`
+	Containers       uint64         `json:"containers"`
+	Blobs            uint64         `json:"blobs"`
+	Snapshots        uint64         `json:"snapshots"`
+	ProvisionedBytes uint64         `json:"provisionedBytes"`
+	WrittenBytes     uint64         `json:"writtenBytes"`
+	UniqueBytes      uint64         `json:"uniqueBytes"`
+	LiveBytes        uint64         `json:"liveBytes"`
+	StoredBytes      uint64         `json:"storedBytes"`
+	MetadataBytes    uint64         `json:"metadataBytes"`
+	IndexBytes       uint64         `json:"indexBytes"`
+	LogBytes         uint64         `json:"logBytes"`
+	DedupRatio       float64        `json:"dedupRatio"`
+	CompressionRatio float64        `json:"compressionRatio"`
+	Encrypted        bool           `json:"encrypted"`
+	Keys             int            `json:"keys"`             // how many; what they are nobody is told
+	Source           string         `json:"source,omitempty"` // what names the account; see AccountKeeper.Describe
+	Rate             Rate           `json:"rate"`             // what it may ask for in a second, 0 is no bound
+	Limits           *AccountLimits `json:"limits"`           // null: none
 }
 
 // accounts answers GET /accounts, ?account=NAME for one of them.
 func (s *Server) accounts(w http.ResponseWriter, r *http.Request) {
-	chosen, ok := s.chosen(w, r)
+	chosen, leave, ok := s.chosen(w, r)
 	if !ok {
 		return
 	}
+	defer leave()
 	list := accountList{Accounts: []accountUsage{}}
 	for _, a := range chosen {
 		u, err := a.Usage()
@@ -54,36 +51,63 @@ func (s *Server) accounts(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "account "+a.Name()+": "+err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		list.Accounts = append(list.Accounts, usageOf(a, &u))
+		one := usageOf(a, &u)
+		one.Rate = s.meters.rateOf(a.Name())
+		if s.o.Accounts != nil {
+			one.Source = s.o.Accounts.Describe(a.Name())
+		}
+		list.Accounts = append(list.Accounts, one)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(list)
 }
 
-// chosen returns the account that the query names, or all. If there is no such account it answers 404 and ok is false.
-func (s *Server) chosen(w http.ResponseWriter, r *http.Request) (accounts []*blobstore.Account, ok bool) {
+// chosen returns the account that the query names, or all; they stay there until leave is called. If there is no such
+// account it answers 404 and ok is false.
+func (s *Server) chosen(w http.ResponseWriter, r *http.Request) (accounts []*blobstore.Account, leave func(), ok bool) {
 	query := r.URL.Query()
-	if !query.Has("account") {
-		return s.o.Service.Accounts(), true
+	if query.Has("account") {
+		a, ok := s.look(query.Get("account"))
+		if !ok {
+			http.Error(w, "there is no account "+query.Get("account"), http.StatusNotFound)
+			return nil, nil, false
+		}
+		return []*blobstore.Account{a}, a.Leave, true
 	}
-	a, ok := s.o.Service.Account(query.Get("account"))
-	if !ok {
-		http.Error(w, "there is no account "+query.Get("account"), http.StatusNotFound)
-		return nil, false
+	accounts = s.lookAll()
+	return accounts, func() { leaveAll(accounts) }, true
+}
+
+// look returns the account of that name, which stays there until it is left.
+func (s *Server) look(name string) (*blobstore.Account, bool) {
+	a, ok := s.o.Service.Account(name)
+	return a, ok && a.Look()
+}
+
+// lookAll returns all accounts, which stay there until leaveAll.
+func (s *Server) lookAll() (accounts []*blobstore.Account) {
+	for _, a := range s.o.Service.Accounts() {
+		if a.Look() {
+			accounts = append(accounts, a)
+		}
 	}
-	return []*blobstore.Account{a}, true
+	return accounts
+}
+
+func leaveAll(accounts []*blobstore.Account) {
+	for _, a := range accounts {
+		a.Leave()
+	}
 }
 
 func usageOf(a *blobstore.Account, u *blobstore.Usage) accountUsage {
 	out := accountUsage{
-		Name: a.Name(), Encrypted: a.Encrypted(), Containers: u.Containers, Blobs: u.Blobs, Snapshots: u.Snapshots, ProvisionedBytes: u.ProvisionedBytes,
+		Name: a.Name(), Encrypted: a.Encrypted(), Keys: len(a.Signing().Keys), Containers: u.Containers, Blobs: u.Blobs, Snapshots: u.Snapshots, ProvisionedBytes: u.ProvisionedBytes,
 		WrittenBytes: u.WrittenBytes, UniqueBytes: u.UniqueBytes, LiveBytes: u.LiveBytes, StoredBytes: u.StoredBytes,
 		MetadataBytes: u.MetadataBytes, IndexBytes: u.IndexBytes, LogBytes: u.LogBytes,
 		DedupRatio: u.DedupRatio(), CompressionRatio: u.CompressionRatio(),
 	}
-	if l := u.Limits; l != (blobstore.Limits{}) {
-		out.Limits = &usageLimits{l.TotalBytes, l.DataBytes, l.MetadataBytes}
-	}
+	out.Limits = limitsOf(u.Limits)
 	return out
 }
 

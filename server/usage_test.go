@@ -49,7 +49,7 @@ func TestAccounts(t *testing.T) {
 	}
 	a, b := got.Accounts[0], got.Accounts[1]
 	if a.Name != testAccount || a.Containers != 1 || a.Blobs != 1 || a.Snapshots != 0 || a.ProvisionedBytes != 1<<20 || a.MetadataBytes == 0 ||
-		a.Limits == nil || *a.Limits != (usageLimits{16 << 20, 12 << 20, 4 << 20}) {
+		a.Limits == nil || *a.Limits != (AccountLimits{16 << 20, 12 << 20, 4 << 20}) {
 		t.Errorf("/accounts: %s", body)
 	}
 	if b.Name != "other" || b.Containers != 0 || b.ProvisionedBytes != 0 {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"pagevault/server"
 )
 
 // defaultAdmin is where a server that was started without --admin can be asked.
@@ -24,7 +26,7 @@ const answerMax = 16 << 20
 func newAccount() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "account",
-		Short: "Look at the accounts of a running server",
+		Short: "Look at the accounts of a running server, and change them",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -33,7 +35,7 @@ func newAccount() *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newAccountShow())
+	cmd.AddCommand(newAccountList(), newAccountShow(), newAccountAdd(), newAccountRotate(), newAccountLimit(), newAccountRemove())
 	return cmd
 }
 
@@ -82,10 +84,25 @@ type accountUsage struct {
 	MetadataBytes    int64
 	DedupRatio       float64
 	CompressionRatio float64
+	Keys             int
+	Source           string
+	Rate             server.Rate
 	Limits           *struct{ TotalBytes, DataBytes, MetadataBytes int64 }
 }
 
 func showAccounts(w io.Writer, admin, name string, asJSON bool) error {
+	return withAccounts(w, admin, name, asJSON, func(accounts []accountUsage) {
+		for i := range accounts {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			accounts[i].print(w)
+		}
+	})
+}
+
+// withAccounts asks the server for one account, or all, and has the answer shown, or shows it as it is.
+func withAccounts(w io.Writer, admin, name string, asJSON bool, show func(accounts []accountUsage)) error {
 	body, err := askAdmin(http.MethodGet, admin, "accounts", name, adminTimeout)
 	if err != nil {
 		return err
@@ -103,12 +120,7 @@ func showAccounts(w io.Writer, admin, name string, asJSON bool) error {
 	if err := json.Unmarshal(answer, &list); err != nil {
 		return fmt.Errorf("%s: this is not the answer of a pagevault: %w", admin, err)
 	}
-	for i := range list.Accounts {
-		if i > 0 {
-			fmt.Fprintln(w)
-		}
-		list.Accounts[i].print(w)
-	}
+	show(list.Accounts)
 	return nil
 }
 

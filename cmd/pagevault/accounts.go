@@ -19,6 +19,25 @@ const (
 // accountsVariable names accounts as Azurite has them: name:key1[:key2];name2:key1.
 const accountsVariable = "AZURITE_ACCOUNTS"
 
+// Where accounts come from, as GET /accounts says it.
+const (
+	sourceFlag        = "flag"
+	sourceEnvironment = "environment"
+	sourceDefault     = "default"
+	sourceFile        = "file" // of accounts, in the data directory
+)
+
+// sourceOf returns where the accounts come from that parseAccounts returns.
+func sourceOf(flags []string, environment string) string {
+	switch {
+	case len(flags) > 0:
+		return sourceFlag
+	case environment != "":
+		return sourceEnvironment
+	}
+	return sourceDefault
+}
+
 // accountNameMax is the longest name of an account: it is a label of a host name.
 const accountNameMax = 63
 

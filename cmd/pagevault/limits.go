@@ -43,6 +43,16 @@ func setLimits(accounts []blobstore.AccountOptions, flags []string) error {
 	return nil
 }
 
+// commonLimits returns those of flags that setLimits has taken, for accounts that they do not name.
+func commonLimits(flags []string) (common blobstore.Limits) {
+	for _, text := range flags {
+		if !strings.Contains(text, "=") {
+			common, _ = parseLimits(text) // it has been read before
+		}
+	}
+	return common
+}
+
 func has(accounts []blobstore.AccountOptions, name string) bool {
 	for _, a := range accounts {
 		if a.Name == name {

@@ -47,7 +47,7 @@ const patience = 30 * time.Second
 //	usage ARGS           runs pagevault, which must end with 2 and one line on stderr
 //	certificate C K      makes a certificate for 127.0.0.1 and its key
 //
-// and those of checkCommands and memberCommands.
+// and those of checkCommands, memberCommands and accountCommands.
 func TestScript(t *testing.T) {
 	commands := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"server": startServer, "end": stopServer, "hangup": hangUp, "await": awaitText, "busy": takePort, "get": get, "certificate": makeCertificate,
@@ -55,6 +55,7 @@ func TestScript(t *testing.T) {
 	}
 	maps.Copy(commands, checkCommands)
 	maps.Copy(commands, memberCommands)
+	maps.Copy(commands, accountCommands)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

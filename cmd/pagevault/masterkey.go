@@ -52,7 +52,11 @@ func findMasterKey(file string, encrypt bool, home *layout) (*masterKey, error) 
 	if !encrypt {
 		return k, nil
 	}
-	if stores := home.unserved(nil); len(stores) > 0 {
+	stores := home.unserved(nil)
+	if file := filepath.Join(home.data, accountsName); exists(file) {
+		stores = append(stores, file)
+	}
+	if len(stores) > 0 {
 		return nil, fmt.Errorf("master key %s is missing, and there is data of %s that may need it: put the file back, or say with --master-key-file where it is; only if all of that was made with --encryption off, give that again",
 			k.file, strings.Join(stores, ", "))
 	}

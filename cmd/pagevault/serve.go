@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -42,6 +43,7 @@ type serveFlags struct {
 	encryption  string
 	listen      string
 	admin       string
+	adminNames  []string
 	accounts    []string
 	allowKnown  bool
 	tls         tlsFlags
@@ -54,6 +56,7 @@ type serveFlags struct {
 	maintenance maintenanceFlags
 	replication replicationFlags
 	pathOnly    bool
+	suffixes    []string
 	public      bool
 	logLevel    string
 	logFormat   string
@@ -63,7 +66,8 @@ type serveFlags struct {
 const serveLong = `Serve the Blob service over HTTP.
 
 Without --account and without AZURITE_ACCOUNTS="name:key[:key2];..." in the environment there is one account,
-devstoreaccount1, with the key that every storage emulator has; it is served on loopback addresses only.
+devstoreaccount1, with the key that every storage emulator has; it is served on loopback addresses only. The accounts that
+pagevault account add has made in the data directory are served beside those.
 
 SIGTERM or SIGINT finishes what is under way and exits with 0; a second one exits at once. Whatever was acknowledged is
 on disk at any time.`
@@ -89,6 +93,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.encryption, "encryption", "on", "on, or off: accounts that are new do not encrypt what they store")
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:10000", "address of the Blob service; port 0 picks a free one")
 	flags.StringVar(&f.admin, "admin", "127.0.0.1:10001", "address of /healthz, /readyz and /metrics, and of what account, member, scrub, compact and check --online ask; port 0 picks a free one, empty is none")
+	flags.StringArrayVar(&f.adminNames, "admin-name", nil, "name that the admin listener is reached by, beside addresses, localhost and the host of --admin; may be repeated")
 	flags.StringArrayVar(&f.accounts, "account", nil, "NAME:KEY or NAME:KEY:KEY2, keys in base64; may be repeated")
 	flags.BoolVar(&f.allowKnown, "allow-well-known-key", false, "serve the emulators' key on an address that is not loopback")
 	f.tls.register(flags)
@@ -101,6 +106,7 @@ func newServe() *cobra.Command {
 	f.maintenance.register(flags)
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
+	flags.StringArrayVar(&f.suffixes, "host-suffix", nil, "NAME: read ACCOUNT.NAME as the address of an account, whatever NAME is; may be repeated. ACCOUNT.blob.anything is one without it")
 	flags.BoolVar(&f.public, "allow-public-access", false, "let containers be made public, to be read without credentials")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -126,7 +132,11 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 	}
 	defer blob.Close()
 	if name := usesWellKnownKey(plan.accounts); name != "" && !loopback(blob.Addr()) && !f.allowKnown {
-		return usagef("everybody knows the key of account %s, and %s is not a loopback address: give an --account of your own, or --allow-well-known-key", name, f.listen)
+		err := usagef("everybody knows the key of account %s, and %s is not a loopback address: give an --account of your own, or --allow-well-known-key", name, f.listen)
+		if plan.source != sourceDefault || f.memory || !exists(filepath.Join(f.data, accountsName)) {
+			return err
+		}
+		plan.needOthers = err // the file may have accounts
 	}
 	var admin net.Listener
 	if err := f.oauth.start(&plan.server, blob.Addr(), plan.log); err != nil {
@@ -156,7 +166,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	alarm := newAlarm(plan.log, clock.System, commandFor(admin))
-	service, key, err := openService(plan, home, alarm)
+	service, key, book, err := openService(plan, home, alarm)
 	if err != nil {
 		return err
 	}
@@ -177,6 +187,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 	o := plan.server
 	o.Service, o.Log, o.Product, o.TLS, o.NoHostStyle = service, plan.log, "Pagevault/"+version, config, f.pathOnly
 	o.MemberDir, o.MemberMoved = home.moveMember, home.memberMoved
+	o.Accounts, o.AdminNames = book, f.adminHosts()
 	srv, err := server.New(o)
 	if err != nil {
 		return err
@@ -191,6 +202,8 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 type plan struct {
 	flags       *serveFlags
 	accounts    []blobstore.AccountOptions
+	source      string // of the accounts: sourceFlag, sourceEnvironment or sourceDefault
+	needOthers  error  // why the default account is not served, and without others nothing is; nil: it may be
 	maxPageBlob int64
 	server      server.Options // what the flags say of it
 	devCA       string         // file of the authority behind the development certificate, once there is one
@@ -235,6 +248,7 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	if p.accounts, err = parseAccounts(f.accounts, environment); err != nil {
 		return nil, &usageError{err}
 	}
+	p.source = sourceOf(f.accounts, environment)
 	if err := setLimits(p.accounts, f.limits); err != nil {
 		return nil, usagef("--limits: %w", err)
 	}
@@ -245,6 +259,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, err
 	}
 	p.server.AllowPublicAccess = f.public
+	if p.server.HostSuffixes, err = f.hostSuffixes(); err != nil {
+		return nil, err
+	}
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
 	}

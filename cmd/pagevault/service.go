@@ -15,26 +15,50 @@ import (
 	"pagevault/replication"
 )
 
-// openService finds the master key, opens the stores of all accounts and has their events logged.
-func openService(p *plan, home *layout, alarm *alarm) (*blobstore.Service, *masterKey, error) {
-	for _, a := range p.accounts { // all of them before the first one is made: disks that are not mounted are so for all
-		err := pagestore.CheckMembers(home.store(a.Name))
-		if err == nil {
-			err = home.checkNew(a.Name)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("account %s: %w", a.Name, err)
-		}
+// openService finds the master key and the accounts that were added before, opens the stores of all accounts and has their
+// events logged.
+func openService(p *plan, home *layout, alarm *alarm) (*blobstore.Service, *masterKey, *accountBook, error) {
+	if err := home.checkStores(p.accounts); err != nil {
+		return nil, nil, nil, err
 	}
 	key, err := findMasterKey(p.flags.keyFile, p.flags.encryption == "on", home)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	book, err := openAccountBook(p, home, key)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := home.checkStores(p.accounts); err != nil {
+		return nil, nil, nil, err
 	}
 	service, err := openStores(p, home, key, alarm)
 	if errors.Is(err, pagestore.ErrWrongKey) {
 		err = fmt.Errorf("%w (the master key is looked for in %s)", err, key.file)
 	}
-	return service, key, err
+	book.service = service
+	return service, key, book, err
+}
+
+// checkStores looks at all accounts before the first one is made: disks that are not mounted are so for all.
+func (l *layout) checkStores(accounts []blobstore.AccountOptions) error {
+	for _, a := range accounts {
+		if err := l.checkStore(a.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *layout) checkStore(account string) error {
+	err := pagestore.CheckMembers(l.store(account))
+	if err == nil {
+		err = l.checkNew(account)
+	}
+	if err != nil {
+		return fmt.Errorf("account %s: %w", account, err)
+	}
+	return nil
 }
 
 // openStores opens the stores of all accounts.

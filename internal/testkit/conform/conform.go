@@ -122,6 +122,7 @@ func (e *Env) Close() {
 var Tests = []Test{
 	{"ListContainers", listContainers},
 	{"GetServiceProperties", getServiceProperties},
+	{"GetServiceStats", getServiceStats},
 	{"SetServiceProperties", setServiceProperties},
 	{"ServiceBatch", serviceBatch},
 	{"FindBlobsByTags", findBlobsByTags},

@@ -47,7 +47,6 @@ func refusedRows(w *wire) {
 
 // exceptions are the refusals that do not get the code of their kind.
 var exceptions = map[string]string{
-	"Get Blob Service Stats": "InvalidQueryParameterValue", // asked of a primary, which has none [K]
 }
 
 // pinned is the code that a refused operation, header or parameter must get.
@@ -128,6 +127,7 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 	return map[op.ID]func() *call{
 		op.ListContainers:       get("/", "comp=list"),
 		op.GetServiceProperties: get("/", "restype=service&comp=properties"),
+		op.GetServiceStats:      func() *call { return w.secondary(w.get("/", "restype=service&comp=stats")) },
 		op.SetServiceProperties: func() *call {
 			return w.put("/", "restype=service&comp=properties").b([]byte("<StorageServiceProperties/>"))
 		},

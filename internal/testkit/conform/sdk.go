@@ -23,6 +23,12 @@ var ctx = context.Background()
 // reply it receives passes checkReply.
 func (w *wire) sdk() *service.Client {
 	w.Helper()
+	return w.sdkAt(w.env.URL + "/" + w.env.Account)
+}
+
+// sdkAt is sdk for another address of the account.
+func (w *wire) sdkAt(url string) *service.Client {
+	w.Helper()
 	w.env.setUp()
 	cred, err := service.NewSharedKeyCredential(w.env.Account, w.env.Key)
 	w.must(err)
@@ -31,7 +37,7 @@ func (w *wire) sdk() *service.Client {
 		Retry:           policy.RetryOptions{MaxRetries: -1},
 		PerCallPolicies: []policy.Policy{dated{w.env.Clock}},
 	}}
-	client, err := service.NewClientWithSharedKeyCredential(w.env.URL+"/"+w.env.Account, cred, options)
+	client, err := service.NewClientWithSharedKeyCredential(url, cred, options)
 	w.must(err)
 	return client
 }

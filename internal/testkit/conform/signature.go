@@ -173,10 +173,7 @@ func signatureSecondary(w *wire) {
 	data := fill(104, page)
 	w.update(b, 0, data).ok(201)
 	account := w.env.Account
-	secondary := func(c *call) *call {
-		c.root = "/" + account + "-secondary"
-		return c
-	}
+	secondary := w.secondary
 	w.same("read", secondary(w.get(b, "")).ok(200).body, data)
 	k := secondary(w.get(b, ""))
 	k.sign.resource = "/" + account + "/" + account + string(b)
