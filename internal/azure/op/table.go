@@ -108,7 +108,7 @@ var Table = []Row{
 		Refusal: azerr.InvalidQueryParameterValue, Note: "only a secondary endpoint has statistics, and there is none"},
 	{ID: GetUserDelegationKey, Name: "Get User Delegation Key", Level: Service, Methods: post, Restype: "service", Comp: "userdelegationkey", Since: "2018-11-09", Refusal: notImplemented},
 	{ID: ServiceBatch, Name: "Blob Batch", Level: Service, Methods: post, Comp: "batch", Since: "2019-02-02", State: Done,
-		Note: "deletes blobs, and does nothing else", Tests: []string{"ServiceBatch"}},
+		Note: "deletes blobs, and does nothing else; also with restype=container, as the JavaScript SDK asks for it where the account is in the path", Tests: []string{"ServiceBatch"}},
 	{ID: FindBlobsByTags, Name: "Find Blobs by Tags", Level: Service, Methods: get, Comp: "blobs", Since: "2019-12-12", State: Done,
 		Tests: []string{"FindBlobsByTags"}},
 	{ID: GetAccountInformation, Name: "Get Account Information", Level: AnyLevel, Methods: getHead, Restype: "account", Comp: "properties", Since: "2018-03-28", State: Done,
