@@ -51,8 +51,8 @@ conform: ## every row of the operation table that says done, through Azure's Go 
 	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -run '^TestConform' $(E2E)
 
-e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK; conformance of the real process
-	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform)' $(E2E)
+e2e: deps ## a real disk image and every operation through Azure's clients (az, Go, JavaScript, Python); conformance of the real process
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform|Client|Tokens)' $(E2E)
 
 crash: deps ## kill -9 and power cuts under concurrent writers, on the real process
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Kill|PowerCut)' $(E2E)

@@ -1,5 +1,5 @@
 // Package e2e tests the real binary from outside, as its users and its bad days treat it: a real disk image through
-// three of Azure's clients, the conformance list, kill -9 at random moments under concurrent writers, power cuts on real
+// three of Azure's clients, all that these can do with all their credentials, the conformance list, kill -9 at random moments under concurrent writers, power cuts on real
 // file systems, and disks that fail in every way that can be had: full, frozen, read-only, gone, rotten.
 //
 // Its tests take minutes, other people's programs and, for what is mounted, root, so they have a build tag of their own:

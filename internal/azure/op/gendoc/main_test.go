@@ -22,8 +22,8 @@ func TestUpToDate(t *testing.T) {
 func TestCoverage(t *testing.T) {
 	doc := coverage()
 	for _, line := range []string{
-		"| Put Page | `PUT /container/blob?comp=page`, `x-ms-page-write: update` | 2009-09-19 | done | as Azure | TestPutPage |\n",
-		"| Get Blob Service Stats | `GET /?restype=service&comp=stats` | 2013-08-15 | refused | 400 InvalidQueryParameterValue: only a secondary endpoint has statistics, and there is none |  |\n",
+		"| Put Page | `PUT /container/blob?comp=page`, `x-ms-page-write: update` | 2009-09-19 | done | as Azure | TestPutPage | JavaScript, Python, az |\n",
+		"| Get Blob Service Stats | `GET /?restype=service&comp=stats` | 2013-08-15 | refused | 400 InvalidQueryParameterValue: only a secondary endpoint has statistics, and there is none |  |  |\n",
 		"| `versionid=` | blob versions | every operation | 400 UnsupportedQueryParameter |\n",
 		"| `x-ms-legal-hold` | write-once storage | every operation | 400 UnsupportedHeader, unless `false` |\n",
 	} {
