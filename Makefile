@@ -14,13 +14,14 @@ FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
 STATES ?= 100000
 CI_FUZZTIME ?= 5s
+LONG_FUZZTIME ?= 10m
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
 # 850 GB at 4 KiB
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash disks disks-bench states states-long model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e check lint generated tidy bench corpus space scale cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +73,9 @@ states-long: ## a million crashes of the store (about half an hour)
 
 fuzz: ## each fuzzer for FUZZTIME (30s)
 	@.ci/fuzz $(FUZZTIME)
+
+fuzz-long: ## each fuzzer for LONG_FUZZTIME (10m), some six hours in all: before a release, and where a parser has changed
+	@.ci/fuzz $(LONG_FUZZTIME)
 
 check: lint generated tidy ## what needs no running: gofmt, vet, staticcheck, the import map, generated files, go.mod
 	$(GO) test ./internal/archtest/...
