@@ -14,7 +14,8 @@ type auditLine struct {
 	Request    string    `json:"request"`
 	Remote     string    `json:"remote"`
 	Account    string    `json:"account,omitempty"`
-	Authorised string    `json:"authorised"` // how: SharedKey, SharedKeyLite, SAS and its kind, public, or no
+	Authorised string    `json:"authorised"`          // how: SharedKey, SharedKeyLite, Bearer, SAS and its kind, public, or no
+	Principal  string    `json:"principal,omitempty"` // the user of a bearer token, let in or not, or who made a user delegation SAS
 	Operation  string    `json:"operation"`
 	Container  string    `json:"container,omitempty"`
 	Blob       string    `json:"blob,omitempty"`
@@ -29,6 +30,7 @@ const (
 	byNobody        = "no"
 	bySharedKey     = "SharedKey"
 	bySharedKeyLite = "SharedKeyLite"
+	byBearer        = "Bearer"
 	byAnybody       = "public" // what is read is public
 )
 
@@ -41,7 +43,7 @@ func (r *request) audit(operation string) {
 	line := auditLine{
 		Time: r.start.UTC(), Request: string(r.id[:]), Remote: r.ctx.RemoteAddr().String(), Authorised: byNobody,
 		Operation: operation, Container: string(r.target.container), Blob: string(r.target.blob), Status: r.status,
-		Received: max(r.framing.length, 0), Sent: r.replyBytes(),
+		Received: max(r.framing.length, 0), Sent: r.replyBytes(), Principal: r.principal(),
 	}
 	if r.account != nil {
 		line.Account = r.account.Name()

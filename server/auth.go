@@ -9,11 +9,20 @@ import (
 	"pagevault/internal/azure/signing"
 )
 
-// challenge answers a request without credentials in the form SDKs parse. The tenant is nobody's: tokens are not taken.
-var challenge = []byte("Bearer authorization_uri=https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/oauth2/authorize resource_id=https://storage.azure.com")
+// noTokens answers a request without credentials in the form SDKs parse, where bearer tokens are not taken. The tenant is
+// nobody's.
+var noTokens = []byte("Bearer authorization_uri=https://login.microsoftonline.com/00000000-0000-0000-0000-000000000000/oauth2/authorize resource_id=https://storage.azure.com")
 
-// authenticate finds out who is asking, and whether that may be: whoever has a key of the account, a token that permits
-// the operation (sas.go), or nothing, to read what is public (acl.go). An Authorization header is what counts where there
+// challenge tells where to get a token.
+func (s *Server) challenge() []byte {
+	if s.o.Bearer == nil {
+		return noTokens
+	}
+	return s.o.Bearer.Challenge()
+}
+
+// authenticate finds out who is asking, and whether that may be: whoever has a key of the account, a role that allows the
+// operation (bearer.go), a token that permits it (sas.go), or nothing, to read what is public (acl.go). An Authorization header is what counts where there
 // is one, whatever else the request has.
 func (r *request) authenticate() error {
 	if r.row.ID == op.CORSPreflight {
@@ -27,14 +36,14 @@ func (r *request) authenticate() error {
 	default:
 		return r.anonymous()
 	}
-	scheme, _, _ := bytes.Cut(v, []byte{' '})
+	scheme, token, _ := bytes.Cut(v, []byte{' '})
 	switch {
 	case header.EqualFold(scheme, "sharedkey"):
 		return r.letIn(bySharedKey, r.verifySharedKey())
 	case header.EqualFold(scheme, "sharedkeylite"):
 		return r.letIn(bySharedKeyLite, r.verifySharedKey())
 	case header.EqualFold(scheme, "bearer"):
-		return unsupportedToken
+		return r.authorizeBearer(token)
 	}
 	return azerr.InvalidAuthenticationInfo
 }
@@ -46,9 +55,6 @@ func (r *request) letIn(how string, err error) error {
 	}
 	return err
 }
-
-var unsupportedToken = azerr.InvalidAuthenticationInfo.With("AuthenticationErrorDetail",
-	"Bearer tokens are not supported. Sign the request with an account key (SharedKey or SharedKeyLite), or send a shared access signature.")
 
 func (r *request) verifySharedKey() error {
 	inPath := "" // as sent, with -secondary if so

@@ -21,13 +21,15 @@ type authCase struct {
 	header []string
 	body   string
 
-	types   string   // resource types of which an account SAS must be for one; "": no token will do
-	needs   []string // of each of these permissions a token must have one
-	service bool     // tokens for a container and for a blob will do
-	public  string   // the least public container in which nobody needs credentials: blob, container; "": there is none
-	anybody bool     // browsers ask without credentials, whatever the container is
-	creates bool     // permission to create is enough if there is no such blob, and else UnauthorizedBlobOverwrite
-	unsure  bool     // who is let in need not succeed: it takes more than this request has
+	types      string   // resource types of which an account SAS must be for one; "": no token will do
+	needs      []string // of each of these permissions a token must have one
+	service    bool     // tokens for a container and for a blob will do
+	public     string   // the least public container in which nobody needs credentials: blob, container; "": there is none
+	anybody    bool     // browsers ask without credentials, whatever the container is
+	creates    bool     // permission to create is enough if there is no such blob, and else UnauthorizedBlobOverwrite
+	bearerOnly bool     // not even a key of the account will do
+	noRole     bool     // none of the roles of Azure for data has it, so that no bearer token will do
+	unsure     bool     // who is let in need not succeed: it takes more than this request has
 }
 
 // The forms in which most cases come.
@@ -79,6 +81,11 @@ func (c authCase) at(path string) authCase {
 	return c
 }
 
+func (c authCase) withoutRole() authCase {
+	c.noRole = true
+	return c
+}
+
 func (c authCase) orNot() authCase {
 	c.unsure = true
 	return c
@@ -118,11 +125,11 @@ func authCases() []authCase {
 	const breaks = "x-ms-lease-action: break"
 	return []authCase{
 		onService(op.ListContainers, "comp=list", "", "l"),
-		onService(op.GetServiceProperties, "restype=service&comp=properties", "", "r"),
-		onService(op.SetServiceProperties, "restype=service&comp=properties", "", "w").
+		onService(op.GetServiceProperties, "restype=service&comp=properties", "", "r").withoutRole(),
+		onService(op.SetServiceProperties, "restype=service&comp=properties", "", "w").withoutRole().
 			withBody("<StorageServiceProperties><DefaultServiceVersion>2021-12-02</DefaultServiceVersion></StorageServiceProperties>"),
-		onService(op.GetServiceStats, "restype=service&comp=stats", "", "r").orNot(),
-		onService(op.GetUserDelegationKey, "restype=service&comp=userdelegationkey", "").orNot().keysOnly().
+		onService(op.GetServiceStats, "restype=service&comp=stats", "", "r").orNot().withoutRole(),
+		onService(op.GetUserDelegationKey, "restype=service&comp=userdelegationkey", "").orNot().keysOnly().but(func(c *authCase) { c.bearerOnly = true }).
 			withBody("<KeyInfo><Start>2026-01-01T00:00:00Z</Start><Expiry>2026-01-02T00:00:00Z</Expiry></KeyInfo>"),
 		onService(op.ServiceBatch, "comp=batch", "Content-Type: multipart/mixed; boundary=b").keysOnly().withBody("BATCH"),
 		onService(op.FindBlobsByTags, "comp=blobs&where=a%3D%27b%27", "", "f").ofType("o"),
@@ -140,7 +147,7 @@ func authCases() []authCase {
 		onContainer(op.LeaseContainer, "comp=lease", lease, "w").as("acquire"),
 		onContainer(op.LeaseContainer, "comp=lease", breaks, "wd").orNot().as("break"),
 		onContainer(op.RestoreContainer, "comp=undelete", "x-ms-deleted-container-name: C|x-ms-deleted-container-version: 1").orNot().keysOnly(),
-		onContainer(op.RenameContainer, "comp=rename", "x-ms-source-container-name: C").orNot().keysOnly(),
+		onContainer(op.RenameContainer, "comp=rename", "x-ms-source-container-name: C").orNot().keysOnly().withoutRole(),
 		onContainer(op.ListBlobs, "comp=list", "", "l").tokensForContainer().publicIn("container"),
 		onContainer(op.ListBlobs, "comp=list&include=metadata,tags", "", "l", "t").tokensForContainer().as("with tags"),
 		onContainer(op.FindBlobsByTagsInContainer, "comp=blobs&where=a%3D%27b%27", "", "f").tokensForContainer(),

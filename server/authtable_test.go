@@ -65,7 +65,9 @@ func startAuth(t *testing.T) *authServer {
 	t.Helper()
 	fs := map[string]vfs.FS{testAccount: vfs.NewMem(), otherAccount: vfs.NewMem()}
 	service := openWithKeys(t, fs, firstKey, secondKey)
-	before := &authServer{testServer: newServer(t, func(o *Options) { o.Service, o.AllowPublicAccess = service, true })}
+	before := &authServer{testServer: newServer(t, func(o *Options) {
+		o.Service, o.AllowPublicAccess, o.Bearer, o.BearerOverHTTP = service, true, unsignedTokens(t), true
+	})}
 	before.serve(t)
 	at := before.fill(t, "disks", "", byKey(firstKey))
 	before.fill(t, "other", "", byKey(firstKey))
@@ -82,7 +84,9 @@ func startAuth(t *testing.T) *authServer {
 			t.Error(err)
 		}
 	})
-	s := &authServer{at: at, testServer: newServer(t, func(o *Options) { o.Service, o.AllowPublicAccess = service, true })}
+	s := &authServer{at: at, testServer: newServer(t, func(o *Options) {
+		o.Service, o.AllowPublicAccess, o.Bearer, o.BearerOverHTTP = service, true, unsignedTokens(t), true
+	})}
 	s.serve(t)
 	return s
 }
@@ -238,6 +242,16 @@ func authorization(value string) credential {
 	}
 }
 
+// withBearer sends a token as Microsoft Entra ID makes them, which nobody has signed, and which is good for that long.
+func withBearer(audience string, life time.Duration) credential {
+	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	now := time.Now().Add(-time.Hour).Unix()
+	return authorization("Bearer " + part(`{"alg":"RS256","typ":"JWT"}`) + "." + part(fmt.Sprintf(`{"aud":%q,"iss":"https://sts.windows.net/tenant/",`+
+		`"iat":%d,"nbf":%d,"exp":%d,"oid":"user","tid":"tenant"}`, audience, now, now, time.Now().Add(life).Unix())) + "." + part("nobody"))
+}
+
+const forStorage = "https://storage.azure.com"
+
 // before changes a request, which is then signed; after changes one that is already signed.
 func (c credential) before(change func(r *authRequest)) credential {
 	return func(r *authRequest) *authRequest {
@@ -383,6 +397,8 @@ func strangers() []authFailure {
 		{"empty Authorization", authorization(""), "InvalidAuthenticationInfo"},
 		{"a scheme that nobody knows", authorization("Basic dTpw"), "InvalidAuthenticationInfo"},
 		{"a bearer token that is none", authorization("Bearer eyJhbGciOiJub25lIn0.e30."), "InvalidAuthenticationInfo AuthenticationFailed"},
+		{"a bearer token that has expired", withBearer(forStorage, -time.Minute*10), "InvalidAuthenticationInfo AuthenticationFailed"},
+		{"a bearer token for something else", withBearer("https://vault.azure.net", time.Hour), "InvalidAuthenticationInfo AuthenticationFailed"},
 		{"a signature of zeros", authorization("SharedKey " + testAccount + ":AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), authFailed},
 		{"no date", signedAt(thirdKey, "", false), authFailed},
 		{"a date that is none", signedAt(thirdKey, "yesterday", false), authFailed},
@@ -576,7 +592,14 @@ func TestNobodyGetsThrough(t *testing.T) {
 			continue // see TestEverybodyGetsThrough
 		}
 		c = c.on("disks", s.at, batchOf(byKey(thirdKey)(deletion("disks"))))
-		for _, f := range slices.Concat(strangers(), c.withoutToken()) {
+		failures := slices.Concat(strangers(), c.withoutToken())
+		if c.bearerOnly {
+			failures = append(failures, authFailure{"a key of the account", byKey(thirdKey), authFailed})
+		}
+		if c.noRole {
+			failures = append(failures, authFailure{"a bearer token", withBearer(forStorage, time.Hour), notPermitted})
+		}
+		for _, f := range failures {
 			for _, method := range op.Table[c.op-1].Methods {
 				a := s.ask(t, f.give(c.request(method)))
 				asked++
@@ -647,7 +670,13 @@ func TestWhoGetsThrough(t *testing.T) {
 		}
 	}
 	for _, c := range authCases() {
+		if !c.noRole {
+			try(c, "bearer token", func(string, string) credential { return withBearer(forStorage, time.Hour) })
+		}
 		for name, key := range map[string][]byte{"second key": secondKey, "third key": thirdKey} {
+			if c.bearerOnly {
+				break
+			}
 			for scheme, lite := range map[string]bool{"SharedKey": false, "SharedKeyLite": true} {
 				try(c, scheme+", "+name, func(string, string) credential {
 					return signedAt(key, time.Now().Add(-14*time.Minute).UTC().Format(http.TimeFormat), lite)

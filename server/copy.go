@@ -145,9 +145,9 @@ func sourceError(err error) error {
 }
 
 // copySource returns the blob or snapshot that x-ms-copy-source names, which must be of the account that the request is
-// addressed to, at the address it goes to: no other server is ever asked for anything. The signature of the request is
-// that of the account's key, which may read all of it. So a request without one, or a source that brings a signature of
-// its own, is refused: nobody has looked at what that allows.
+// addressed to, at the address it goes to: no other server is ever asked for anything. A request that is signed with
+// the account's key may read all of it, one with a bearer token what the user's roles allow. Any other request, and a source
+// that brings a signature of its own, is refused: nobody has looked at what that allows.
 func (r *request) copySource() (ref blobstore.BlobRef, err error) {
 	url := r.headers.Get(header.XMsCopySource)
 	bad := azerr.BadHeader(header.XMsCopySource.String(), string(url))
@@ -178,9 +178,9 @@ func (r *request) copySource() (ref blobstore.BlobRef, err error) {
 	if q.Parse(t.rawQuery) != nil {
 		return ref, bad
 	}
-	if q.Has("sig") || !r.headers.Has(header.Authorization) {
+	if q.Has("sig") || !r.readsSources(t.container) {
 		return ref, azerr.CannotVerifyCopySource.With("CopySourceErrorMessage",
-			"Only the account's own key, with which the request itself is signed, opens a source.")
+			"Only the account's own key, with which the request itself is signed, or a role of who asks opens a source.")
 	}
 	for _, p := range q.Params() {
 		if string(p.Name) != "snapshot" {

@@ -25,6 +25,7 @@ var handlers = [256]handler{
 	op.GetServiceProperties:  {serve: (*request).getServiceProperties},
 	op.SetServiceProperties:  {serve: (*request).setServiceProperties, body: xmlBodyMax},
 	op.GetAccountInformation: {serve: (*request).getAccountInformation},
+	op.GetUserDelegationKey:  {serve: (*request).getUserDelegationKey, body: xmlBodyMax},
 	op.CORSPreflight:         {serve: (*request).corsPreflight},
 	op.FindBlobsByTags:       {serve: (*request).findBlobsByTags},
 	op.ServiceBatch:          {serve: (*request).blobBatch, body: batch.BodyMax},

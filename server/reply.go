@@ -106,7 +106,7 @@ func (r *request) failWith(status int, e *azerr.Error) {
 		r.setString("Retry-After", retryAfter)
 	}
 	if status == fasthttp.StatusUnauthorized {
-		r.set("WWW-Authenticate", challenge)
+		r.set("WWW-Authenticate", r.s.challenge())
 	}
 	if status == fasthttp.StatusNotModified || r.ctx.IsHead() {
 		return // no body, and no headers that would announce one

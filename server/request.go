@@ -11,6 +11,7 @@ import (
 
 	"pagevault/blobstore"
 	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/bearer"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
 	"pagevault/internal/azure/query"
@@ -38,7 +39,9 @@ type request struct {
 
 	createOnly bool            // who asks may make a blob and not overwrite one
 	overrides  [5]sas.Override // headers of a read that the token of the request replaces
-	authorised string          // how it was let in, for the audit log
+	authorised string          // how it was let in
+	user       *bearer.Claims  // who asks, if a bearer token says so
+	delegator  string          // object id of who made the user delegation SAS that the request was let in with
 
 	body   []byte // of the buffers, once read
 	budget int64  // bytes taken from the budget

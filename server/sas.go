@@ -34,6 +34,11 @@ func (r *request) checkToken(token *sas.Token) error {
 	if err := r.permit(token); err != nil {
 		return err
 	}
+	if token.Kind == sas.Delegation {
+		if err := r.checkUser(token); err != nil {
+			return err
+		}
+	}
 	if v := token.Version(); !r.versioned() && v >= oldestVersion {
 		r.version = []byte(v)
 	}
@@ -45,6 +50,9 @@ func (r *request) checkToken(token *sas.Token) error {
 func (r *request) verifyToken(token *sas.Token) error {
 	keys := r.account.Signing().Keys
 	if token.Kind == sas.Delegation {
+		if r.s.o.Bearer == nil {
+			return errNoUserKeys
+		}
 		keys = token.DelegationKeys(keys)
 	}
 	err := token.Verify(&sas.Resource{

@@ -67,7 +67,7 @@ func TestTokensAreNotTold(t *testing.T) {
 
 // TestDelegationToken: a token that is signed with a key made for a user is good for as long as the key.
 func TestDelegationToken(t *testing.T) {
-	ts := start(t, nil)
+	ts := start(t, func(o *Options) { o.Bearer = unsignedTokens(t) })
 	ts.makeBlob(t, 4096)
 	f := func(status int, code string, change func(k *sas.KeyFields)) {
 		t.Helper()

@@ -19,6 +19,7 @@ import (
 
 	"pagevault/blobstore"
 	"pagevault/internal/azure/azerr"
+	"pagevault/internal/azure/bearer"
 	"pagevault/internal/clock"
 )
 
@@ -39,6 +40,9 @@ type Options struct {
 	MemberMoved func(from, to string)
 
 	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
+
+	Bearer         *bearer.Authority // whose bearer tokens are taken, and who may do what with them. nil: none are
+	BearerOverHTTP bool              // they are also taken over plain HTTP, where anybody on the way can read them
 
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 

@@ -44,6 +44,9 @@ func printBanner(w io.Writer, b *banner) {
 	if ca := b.plan.devCA; ca != "" {
 		line("tls", "a certificate for development; clients trust it with SSL_CERT_FILE=%s", ca)
 	}
+	if b.plan.flags.oauth.on() {
+		line("tokens", "%s", b.plan.flags.oauth.shown())
+	}
 	if b.home.fs != nil {
 		line("data", "in memory: nothing survives the process")
 	} else {
@@ -64,8 +67,9 @@ func printBanner(w io.Writer, b *banner) {
 }
 
 func (b *banner) warnings() (all []string) {
+	all = b.plan.flags.oauth.warnings(b.plan.flags.tls.on())
 	if b.home.fs != nil {
-		return nil
+		return all
 	}
 	for _, a := range b.service.Accounts() {
 		if !b.key.unencrypted && !a.Encrypted() {

@@ -48,6 +48,7 @@ type serveFlags struct {
 	maxPageBlob string
 	limits      []string
 	door        doorFlags
+	oauth       oauthFlags
 	maintenance maintenanceFlags
 	replication replicationFlags
 	pathOnly    bool
@@ -92,6 +93,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
 	f.door.register(flags)
+	f.oauth.register(flags)
 	f.maintenance.register(flags)
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
@@ -122,6 +124,12 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		return usagef("everybody knows the key of account %s, and %s is not a loopback address: give an --account of your own, or --allow-well-known-key", name, f.listen)
 	}
 	var admin net.Listener
+	if err := f.oauth.start(&plan.server, blob.Addr(), plan.log); err != nil {
+		return err
+	}
+	if plan.server.Bearer != nil {
+		defer plan.server.Bearer.Close()
+	}
 	if f.admin != "" {
 		if admin, err = listen("--admin", f.admin); err != nil {
 			return err
@@ -197,6 +205,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, usagef("--encryption: %q is not on or off", f.encryption)
 	}
 	if err := f.tls.check(f.memory); err != nil {
+		return nil, err
+	}
+	if err := f.oauth.check(f.tls.on()); err != nil {
 		return nil, err
 	}
 	if p.log, err = newLog(f.logLevel, f.logFormat, stderr); err != nil {

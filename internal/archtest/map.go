@@ -50,6 +50,7 @@ var importMap = []folder{
 	{dir: "internal/invariant"},
 	{dir: "internal/azure/azerr", may: []string{"internal/azure"}},
 	{dir: "internal/azure/batch", may: []string{"internal/azure"}},
+	{dir: "internal/azure/bearer", may: []string{"internal/azure"}},
 	{dir: "internal/azure/cond", may: []string{"internal/azure"}},
 	{dir: "internal/azure/header", may: []string{"internal/azure"}},
 	{dir: "internal/azure/op", may: []string{"internal/azure"}},
@@ -90,6 +91,8 @@ var doors = []door{
 	{path: "github.com/klauspost/reedsolomon", opens: []string{"replication"}, why: "redundancy is replication's"},
 	{path: "github.com/Azure/azure-sdk-for-go", opens: []string{"vault", "agent", "bench", "internal/testkit"}, tests: true,
 		why: "the server is not written with its clients' code"},
+	{path: "github.com/go-jose/go-jose/v4", opens: []string{"internal/azure/bearer", "internal/testkit"}, tests: true,
+		why: "one place decides which signed tokens are believed; testkit signs some"},
 	{path: "github.com/spf13/cobra", opens: []string{"cmd"}, why: "only cmd reads flags"},
 }
 

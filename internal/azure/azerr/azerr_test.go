@@ -57,7 +57,7 @@ func TestTable(t *testing.T) {
 		if strings.ContainsFunc(row.wire, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') }) {
 			t.Errorf("code %d: wire name %q", c, row.wire)
 		}
-		if twin, ok := seen[row.wire]; ok && (twin != ConditionNotMet || c != NotModified) {
+		if twin, ok := seen[row.wire]; ok && (twin != ConditionNotMet || c != NotModified) && (twin != InvalidAuthenticationInfo || c != InvalidBearerToken) {
 			t.Errorf("codes %d and %d are both %s", twin, c, row.wire)
 		}
 		seen[row.wire] = c

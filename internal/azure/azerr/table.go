@@ -27,6 +27,7 @@ const (
 	InsufficientAccountPermissions                       // for example a write to a read-only secondary
 	InternalError                                        // ours; the cause is in the log
 	InvalidAuthenticationInfo                            // an Authorization header that cannot be read
+	InvalidBearerToken                                   // a bearer token that is not taken: wire code InvalidAuthenticationInfo, 401
 	InvalidHeaderValue                                   // carries HeaderName and HeaderValue
 	InvalidHttpVerb                                      // a method HTTP does not know
 	InvalidInput                                         // a value that has the form and no meaning
@@ -183,6 +184,7 @@ var table = [codeEnd]struct {
 	InsufficientAccountPermissions:       {"InsufficientAccountPermissions", 403, "The account being accessed does not have sufficient permissions to execute this operation. Write operations are not allowed."},
 	InternalError:                        {"InternalError", 500, "The server encountered an internal error. Please retry the request."},
 	InvalidAuthenticationInfo:            {"InvalidAuthenticationInfo", 400, "Authentication information is not given in the correct format. Check the value of Authorization header."},
+	InvalidBearerToken:                   {"InvalidAuthenticationInfo", 401, "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."},
 	InvalidHeaderValue:                   {"InvalidHeaderValue", 400, "The value for one of the HTTP headers is not in the correct format."},
 	InvalidHttpVerb:                      {"InvalidHttpVerb", 400, "The HTTP verb specified was not recognized by the server."},
 	InvalidInput:                         {"InvalidInput", 400, "One of the request inputs is not valid."},

@@ -45,6 +45,10 @@ func (t *Token) DelegationKeys(accountKeys [][]byte) [][]byte {
 	return keys
 }
 
+// User returns who alone may use the token, with a bearer token that proves it: the user of that object id, "" for any,
+// of that tenant, "" for any.
+func (t *Token) User() (objectID, tenantID string) { return t.values[sduoid], t.values[skdutid] }
+
 // checkKey checks what a token says of the key it is signed with.
 func (t *Token) checkKey() error {
 	v := &t.values
@@ -61,8 +65,6 @@ func (t *Token) checkKey() error {
 		return failed("The user delegation key is for more than seven days.")
 	case v[suoid] != "":
 		return failed("A token for a user whose rights are to be looked up (suoid) is for accounts with a hierarchical namespace.")
-	case v[sduoid] != "":
-		return failed("The token is for a user who proves to be that user, with a bearer token, which is not supported by this server.")
 	}
 	return nil
 }

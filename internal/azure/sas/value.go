@@ -23,6 +23,9 @@ func ParseTime(s string) (time.Time, bool) {
 	return t, err == nil
 }
 
+// FormatTime writes a time as the service writes those of user delegation keys: in whole seconds.
+func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
 // parseAddresses reads an address, or two with a hyphen between them: the ends of a range, both inclusive. Nothing is
 // every address, and zero. IPv4 addresses that are written as IPv6 addresses are IPv4 addresses.
 func parseAddresses(s string) (lo, hi netip.Addr, ok bool) {

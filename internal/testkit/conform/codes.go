@@ -6,12 +6,15 @@ type CodeStatus struct {
 	Status int
 }
 
-// wire is the name that goes over the wire. Only NotModified has one that differs from ours.
+// wire is the name that goes over the wire, which for two of them differs from ours.
 func (c CodeStatus) wire() string { return wireName(c.Code) }
 
 func wireName(code string) string {
-	if code == "NotModified" {
+	switch code {
+	case "NotModified":
 		return "ConditionNotMet"
+	case "InvalidBearerToken":
+		return "InvalidAuthenticationInfo"
 	}
 	return code
 }
@@ -30,6 +33,7 @@ var Codes = []CodeStatus{
 	{"UnauthorizedBlobOverwrite", 403},
 	{"InsufficientAccountPermissions", 403}, // a write through -secondary
 	{"InvalidAuthenticationInfo", 400},
+	{"InvalidBearerToken", 401}, // as InvalidAuthenticationInfo
 	{"NoAuthenticationInformation", 401},
 	{"ResourceNotFound", 404}, // no such account
 	{"InvalidHeaderValue", 400},

@@ -1,6 +1,7 @@
 package conform
 
 import (
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -33,6 +34,14 @@ type Env struct {
 	Account   string // addressed path-style: URL/Account/container/blob
 	PublicURL string // the same account where containers may be made public. "": what that needs is left out
 	Key       string // the account's first key, base64
+
+	// TokenURL is an address of the same account where bearer tokens are taken, such as Token returns: signed by the issuer
+	// that the server trusts, with its URL and what claims say. The server has the roles that Roles says. "": what that
+	// needs is left out.
+	TokenURL string
+	TokenTLS *tls.Config // with which TokenURL is trusted. nil: as the system has it
+	Token    func(claims map[string]any) string
+
 	SecondKey string // its second key; required, the tests sign with both
 
 	// Clock is what the server takes for the time; requests are dated by it. nil: the system's clock.
@@ -115,6 +124,7 @@ var Tests = []Test{
 	{"ServiceBatch", serviceBatch},
 	{"FindBlobsByTags", findBlobsByTags},
 	{"GetAccountInformation", getAccountInformation},
+	{"GetUserDelegationKey", getUserDelegationKey},
 	{"CORSPreflight", corsPreflight},
 	{"CreateContainer", createContainer},
 	{"GetContainerProperties", getContainerProperties},

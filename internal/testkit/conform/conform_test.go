@@ -2,9 +2,12 @@ package conform
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"log/slog"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/blobstore"
+	"pagevault/internal/azure/bearer"
 	"pagevault/internal/clock"
 	"pagevault/internal/testkit"
 	"pagevault/pagestore"
@@ -75,8 +79,9 @@ func startServer(t *testing.T) *Env {
 		log.end()
 	})
 	// Two servers for the same account: containers may be made public through the second only.
-	serve := func(public bool) string {
-		s, err := server.New(server.Options{Service: blobs, Clock: c, AllowPublicAccess: public,
+	issuer, authority := testkit.StartIssuer(t), (*bearer.Authority)(nil)
+	serve := func(public bool, config *tls.Config) string {
+		s, err := server.New(server.Options{Service: blobs, Clock: c, AllowPublicAccess: public, TLS: config, Bearer: authority,
 			Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 		if err != nil {
 			t.Fatal(err)
@@ -95,10 +100,27 @@ func startServer(t *testing.T) *Env {
 				t.Errorf("serving: %v", err)
 			}
 		})
+		if config != nil {
+			return "https://" + ln.Addr().String()
+		}
 		return "http://" + ln.Addr().String()
 	}
-	env := &Env{URL: serve(false), PublicURL: serve(true), Account: testAccount, Key: testKey, SecondKey: testSecondKey, Clock: c,
-		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t)}
+	roles, err := bearer.ParseRoles([]byte(Roles(testAccount)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if authority, err = bearer.New(bearer.Options{Issuer: issuer.URL, Roles: roles, Client: issuer.Client(), Clock: c}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(authority.Close)
+	lender := httptest.NewTLSServer(nil) // of the certificate that net/http has for tests
+	defer lender.Close()
+	pool := x509.NewCertPool()
+	pool.AddCert(lender.Certificate())
+	env := &Env{URL: serve(false, nil), PublicURL: serve(true, nil), Account: testAccount, Key: testKey, SecondKey: testSecondKey, Clock: c,
+		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t),
+		TokenURL: serve(false, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12}), TokenTLS: &tls.Config{RootCAs: pool},
+		Token: issuer.Token}
 	t.Cleanup(env.Close)
 	return env
 }

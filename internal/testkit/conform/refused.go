@@ -2,6 +2,7 @@ package conform
 
 import (
 	"strings"
+	"time"
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/op"
@@ -102,15 +103,18 @@ func refusedHeaders(c *call, row *op.Row, source string) {
 		c.hs("x-ms-range", "bytes=512-1023", "x-ms-source-range", "bytes=0-511")
 	case op.PutBlockBlob, op.PutBlock, op.AppendBlock:
 		c.b([]byte("content"))
-	case op.PutBlockList, op.QueryBlobContents, op.GetUserDelegationKey:
+	case op.PutBlockList, op.QueryBlobContents:
 		c.b([]byte("<Body/>"))
 	}
 }
 
 // codeOf names a code of the server's table as Codes does.
 func codeOf(c azerr.Code) string {
-	if c == azerr.NotModified {
+	switch c {
+	case azerr.NotModified:
 		return "NotModified"
+	case azerr.InvalidBearerToken:
+		return "InvalidBearerToken"
 	}
 	return c.Wire()
 }
@@ -138,32 +142,35 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.FindBlobsByTagsInContainer: get(c, "restype=container&comp=blobs&where=a%3D'b'"),
 		op.GetBlobTags:                get(b, "comp=tags"),
 		op.SetBlobTags:                func() *call { return w.setTags(b, "a", "b") },
-		op.GetAccountInformation:      get("/", "restype=account&comp=properties"),
-		op.CreateContainer:            metadata(fresh, "restype=container"),
-		op.GetContainerProperties:     get(c, "restype=container"),
-		op.GetContainerMetadata:       get(c, "restype=container&comp=metadata"),
-		op.SetContainerMetadata:       metadata(c, "restype=container&comp=metadata"),
-		op.GetContainerACL:            get(c, "restype=container&comp=acl"),
-		op.SetContainerACL:            func() *call { return w.put(c, "restype=container&comp=acl") },
-		op.DeleteContainer:            func() *call { return w.delete(c, "restype=container") },
-		op.LeaseContainer:             func() *call { return w.acquire(c, leaseA, 15) },
-		op.ListBlobs:                  get(c, "restype=container&comp=list"),
-		op.PutPageBlob:                func() *call { return w.create(b, page) },
-		op.GetBlob:                    get(b, ""),
-		op.GetBlobProperties:          func() *call { return w.head(b, "") },
-		op.DeleteBlob:                 func() *call { return w.delete(b, "").h("x-ms-delete-snapshots", "include") },
-		op.SetBlobProperties:          func() *call { return w.put(b, "comp=properties").h("x-ms-blob-content-type", "a/b") },
-		op.GetBlobMetadata:            get(b, "comp=metadata"),
-		op.SetBlobMetadata:            metadata(b, "comp=metadata"),
-		op.LeaseBlob:                  func() *call { return w.acquire(b, leaseA, 15) },
-		op.SnapshotBlob:               metadata(b, "comp=snapshot"),
-		op.CopyBlob:                   func() *call { return w.copy(c.blob("copy"), b, "") },
-		op.PutPageFromURL:             func() *call { return w.pagesFrom(b, 0, page, b, 0, page) },
-		op.AbortCopyBlob:              func() *call { return w.put(b, "comp=copy&copyid="+leaseA).h("x-ms-copy-action", "abort") },
-		op.PutPage:                    func() *call { return w.update(b, 0, fill(91, page)) },
-		op.ClearPages:                 func() *call { return w.clear(b, 0, page) },
-		op.GetPageRanges:              get(b, "comp=pagelist"),
-		op.GetPageRangesDiff:          get(b, "comp=pagelist&prevsnapshot="+at),
+		op.GetUserDelegationKey: func() *call {
+			return w.do("POST", "/", userKeyQuery[1:]).b([]byte("<KeyInfo><Expiry>" + w.later(time.Hour) + "</Expiry></KeyInfo>"))
+		},
+		op.GetAccountInformation:  get("/", "restype=account&comp=properties"),
+		op.CreateContainer:        metadata(fresh, "restype=container"),
+		op.GetContainerProperties: get(c, "restype=container"),
+		op.GetContainerMetadata:   get(c, "restype=container&comp=metadata"),
+		op.SetContainerMetadata:   metadata(c, "restype=container&comp=metadata"),
+		op.GetContainerACL:        get(c, "restype=container&comp=acl"),
+		op.SetContainerACL:        func() *call { return w.put(c, "restype=container&comp=acl") },
+		op.DeleteContainer:        func() *call { return w.delete(c, "restype=container") },
+		op.LeaseContainer:         func() *call { return w.acquire(c, leaseA, 15) },
+		op.ListBlobs:              get(c, "restype=container&comp=list"),
+		op.PutPageBlob:            func() *call { return w.create(b, page) },
+		op.GetBlob:                get(b, ""),
+		op.GetBlobProperties:      func() *call { return w.head(b, "") },
+		op.DeleteBlob:             func() *call { return w.delete(b, "").h("x-ms-delete-snapshots", "include") },
+		op.SetBlobProperties:      func() *call { return w.put(b, "comp=properties").h("x-ms-blob-content-type", "a/b") },
+		op.GetBlobMetadata:        get(b, "comp=metadata"),
+		op.SetBlobMetadata:        metadata(b, "comp=metadata"),
+		op.LeaseBlob:              func() *call { return w.acquire(b, leaseA, 15) },
+		op.SnapshotBlob:           metadata(b, "comp=snapshot"),
+		op.CopyBlob:               func() *call { return w.copy(c.blob("copy"), b, "") },
+		op.PutPageFromURL:         func() *call { return w.pagesFrom(b, 0, page, b, 0, page) },
+		op.AbortCopyBlob:          func() *call { return w.put(b, "comp=copy&copyid="+leaseA).h("x-ms-copy-action", "abort") },
+		op.PutPage:                func() *call { return w.update(b, 0, fill(91, page)) },
+		op.ClearPages:             func() *call { return w.clear(b, 0, page) },
+		op.GetPageRanges:          get(b, "comp=pagelist"),
+		op.GetPageRangesDiff:      get(b, "comp=pagelist&prevsnapshot="+at),
 	}
 }
 

@@ -27,7 +27,7 @@ func (w *wire) sdk() *service.Client {
 	cred, err := service.NewSharedKeyCredential(w.env.Account, w.env.Key)
 	w.must(err)
 	options := &service.ClientOptions{ClientOptions: azcore.ClientOptions{
-		Transport:       &checkedTransport{w, w.env},
+		Transport:       &checkedTransport{t: w, env: w.env},
 		Retry:           policy.RetryOptions{MaxRetries: -1},
 		PerCallPolicies: []policy.Policy{dated{w.env.Clock}},
 	}}
@@ -95,11 +95,16 @@ var httpTransport = &http.Transport{DisableCompression: true, ResponseHeaderTime
 type checkedTransport struct {
 	t   T
 	env *Env
+	via http.RoundTripper // nil: httpTransport
 }
 
 func (c *checkedTransport) Do(req *http.Request) (*http.Response, error) {
 	c.t.Helper()
-	resp, err := httpTransport.RoundTrip(req)
+	via := c.via
+	if via == nil {
+		via = httpTransport
+	}
+	resp, err := via.RoundTrip(req)
 	if err != nil {
 		return nil, err
 	}

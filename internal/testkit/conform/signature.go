@@ -145,7 +145,7 @@ func signaturesRefused(w *wire) {
 	}
 	for _, bad := range []string{"SharedKey " + account + ":", "SharedKey " + account + ":not base64", "SharedKey " + account + ":AAAA",
 		"SharedKeyLite " + account + ":AAAA", "Bearer eyJhbGciOiJub25lIn0.e30."} {
-		raw(bad).failsAny([]string{"AuthenticationFailed", "InvalidAuthenticationInfo"})
+		raw(bad).failsAny([]string{"AuthenticationFailed", "InvalidAuthenticationInfo", "InvalidBearerToken"})
 	}
 	nobody := func(c *call) *call { return c.leave("Authorization") }
 	for _, c := range []*call{w.get(b, ""), w.head(b, ""), w.update(b, 0, fill(103, page)), w.get("/", "comp=list"), w.get("/none-such/b", "")} {

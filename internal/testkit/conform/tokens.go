@@ -70,9 +70,14 @@ func (t *token) query(r ref) string {
 		return values
 	}
 	var lines []string
-	if t.fields["srt"] != "" {
+	switch {
+	case t.fields["skoid"] != "":
+		lines = append(f("sp", "st", "se"), "/blob/"+t.w.env.Account+string(r)) // for a blob of a plain name, versions 2025-07-05 to 2026-02-06
+		lines = append(lines, f("skoid", "sktid", "skt", "ske", "sks", "skv", "saoid", "suoid", "scid", "skdutid", "sduoid", "sip", "spr", "sv", "sr",
+			"none", "ses", "rscc", "rscd", "rsce", "rscl", "rsct")...)
+	case t.fields["srt"] != "":
 		lines = append([]string{t.w.env.Account}, f("sp", "ss", "srt", "st", "se", "sip", "spr", "sv", "ses", "none")...)
-	} else {
+	default:
 		path, err := url.PathUnescape(string(r))
 		t.w.must(err)
 		if t.fields["sr"] == "c" {
@@ -113,7 +118,7 @@ func (c *call) byQuery(query string) *call {
 
 // tokenOptions are those of the SDK's clients that have no key.
 func tokenOptions(w *wire) azcore.ClientOptions {
-	return azcore.ClientOptions{Transport: &checkedTransport{w, w.env}, Retry: policy.RetryOptions{MaxRetries: -1}}
+	return azcore.ClientOptions{Transport: &checkedTransport{t: w, env: w.env}, Retry: policy.RetryOptions{MaxRetries: -1}}
 }
 
 func (w *wire) credential() *azblob.SharedKeyCredential {

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pagevault/internal/azure/op"
 	"pagevault/internal/testkit"
@@ -22,8 +24,9 @@ import (
 // testdata/clients/CLIENT.txt, which is what they say with the account's key over HTTP. Where the credential makes a
 // difference, the difference is in this file. PAGEVAULT_REWRITE writes those files anew.
 //
-// What is left out as it adds nothing: az has two credentials, one each over HTTP and HTTPS, as it sends what the Python
-// SDK sends. Incremental copies, soft delete, versions and tiers are not here until the server has them.
+// What is left out as it adds nothing: bearer tokens over HTTP, which are refused there; and az has two credentials, one
+// each over HTTP and HTTPS, as it sends what the Python SDK sends. Incremental copies, soft delete, versions and tiers are
+// not here until the server has them.
 func TestClients(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -31,7 +34,7 @@ func TestClients(t *testing.T) {
 			dir := t.TempDir()
 			data := filepath.Join(dir, "data")
 			if scheme == "https" {
-				args = append(args, "--tls-dev")
+				args = append(args, "--tls-dev", "--oauth", "basic")
 				authority := filepath.Join(data, "tls-dev", "ca.pem")
 				env = append(env, "NODE_EXTRA_CA_CERTS="+authority, "REQUESTS_CA_BUNDLE="+authority)
 			}
@@ -39,7 +42,7 @@ func TestClients(t *testing.T) {
 			if !strings.HasPrefix(server.URL(), scheme+"://") {
 				t.Fatalf("the server is at %s", server.URL())
 			}
-			env = append(env, "AZURE_STORAGE_CONNECTION_STRING="+server.ConnectionString())
+			env = append(env, "AZURE_STORAGE_CONNECTION_STRING="+server.ConnectionString(), "PAGEVAULT_BEARER="+bearerToken())
 			for _, c := range clients(t) {
 				for _, credential := range c.credentials {
 					if !slices.Contains(credential.schemes, scheme) {
@@ -104,6 +107,7 @@ func clients(t *testing.T) []client {
 			without: slices.Concat(copies, []string{"by policy", "beyond policy", "policy revoked", "batch*", "list after batch"})},
 		{name: "container-sas", schemes: both, without: slices.Concat(copies, ofContainer, []string{"batch*", "list after batch"}), also: byContainer},
 		{name: "blob-sas", schemes: both, without: slices.Concat(copies, ofContainer, lists)},
+		{name: "bearer", schemes: []string{"https"}, told: map[string]string{"service properties": "! 403 AuthorizationPermissionMismatch"}, without: []string{"by policy", "beyond policy", "policy revoked"}},
 	}
 	denied := map[string]string{}
 	for _, step := range []string{"policy create", "policy list", "policy update", "policy show", "policy delete", "show-permission", "set-permission"} {
@@ -119,6 +123,14 @@ func clients(t *testing.T) []client {
 				{name: "account-sas", schemes: []string{"https"}, told: denied, without: []string{"blob copy*", "blob generate-sas"}},
 			}},
 	}
+}
+
+// bearerToken returns a token as Microsoft Entra ID makes them, which nobody has signed: see --oauth basic.
+func bearerToken() string {
+	now := time.Now().Unix()
+	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	return part(`{"alg":"RS256","typ":"JWT"}`) + "." + part(fmt.Sprintf(`{"aud":"https://storage.azure.com","iss":"https://sts.windows.net/tenant/",`+
+		`"iat":%d,"nbf":%d,"exp":%d,"oid":"user","tid":"tenant"}`, now, now, now+3600)) + "." + part("nobody")
 }
 
 // debianPython has the packages of Debian, az among them, whatever other Python stands first in the path.
