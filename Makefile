@@ -14,13 +14,14 @@ FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
 STATES ?= 100000
 CI_FUZZTIME ?= 5s
+LONG_FUZZTIME ?= 10m
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
 # 850 GB at 4 KiB
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench corpus space scale cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench corpus space scale cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,8 +52,8 @@ conform: ## every row of the operation table that says done, through Azure's Go 
 	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -run '^TestConform' $(E2E)
 
-e2e: deps ## a real disk image through az, the Go SDK and the JavaScript SDK; conformance of the real process
-	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform|Crowd)' $(E2E)
+e2e: deps ## a real disk image and every operation through Azure's clients (az, Go, JavaScript, Python); conformance of the real process
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform|Client|Tokens|Crowd)' $(E2E)
 
 crowd: ## the real process among 10,000 idle connections and 1,000 slow clients: latency and memory with and without them
 	PAGEVAULT_CROWD_IDLE=10000 PAGEVAULT_CROWD_SLOW=1000 $(GO) test -tags e2e -count=1 -v -timeout 10m -run '^TestCrowd$$' $(E2E)
@@ -75,6 +76,9 @@ states-long: ## a million crashes of the store (about half an hour)
 
 fuzz: ## each fuzzer for FUZZTIME (30s)
 	@.ci/fuzz $(FUZZTIME)
+
+fuzz-long: ## each fuzzer for LONG_FUZZTIME (10m), some six hours in all: before a release, and where a parser has changed
+	@.ci/fuzz $(LONG_FUZZTIME)
 
 check: lint generated tidy ## what needs no running: gofmt, vet, staticcheck, the import map, generated files, go.mod
 	$(GO) test ./internal/archtest/...

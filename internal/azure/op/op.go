@@ -130,6 +130,9 @@ func Match(level Level, method []byte, q *query.Set, h *header.Set) (*Row, error
 	if err != nil {
 		return nil, err
 	}
+	if level == Service && header.EqualFold(comp, "batch") && header.EqualFold(restype, "container") {
+		restype = nil // so says the JavaScript SDK of an account whose name is in the path
+	}
 	if !goesWith(restype, level) {
 		return nil, azerr.BadQuery("restype", string(restype), "not a restype of this resource")
 	}

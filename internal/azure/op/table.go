@@ -111,7 +111,7 @@ var Table = []Row{
 	{ID: GetUserDelegationKey, Name: "Get User Delegation Key", Level: Service, Methods: post, Restype: "service", Comp: "userdelegationkey", Since: "2018-11-09", State: Done,
 		Note: "by bearer token only, which --oidc-issuer turns on; else 403 AuthenticationFailed", Tests: []string{"GetUserDelegationKey"}},
 	{ID: ServiceBatch, Name: "Blob Batch", Level: Service, Methods: post, Comp: "batch", Since: "2019-02-02", State: Done,
-		Note: "deletes blobs, or sets their tiers", Tests: []string{"ServiceBatch"}},
+		Note: "deletes blobs, or sets their tiers; also with restype=container, as the JavaScript SDK asks for it where the account is in the path", Tests: []string{"ServiceBatch"}},
 	{ID: FindBlobsByTags, Name: "Find Blobs by Tags", Level: Service, Methods: get, Comp: "blobs", Since: "2019-12-12", State: Done,
 		Tests: []string{"FindBlobsByTags"}},
 	{ID: GetAccountInformation, Name: "Get Account Information", Level: AnyLevel, Methods: getHead, Restype: "account", Comp: "properties", Since: "2018-03-28", State: Done,

@@ -73,6 +73,37 @@ func TestVectors(t *testing.T) {
 	f(SignLite(page(t), "devstoreaccount1", key), "SharedKeyLite devstoreaccount1:RmXrqcVWTCuxKb7WT1Ukvm9/A2IXTuMMwEMC/s00t5I=")
 }
 
+// TestVectorsAreTaken: the requests of the vectors, with the signatures as they were computed elsewhere, are let in, and
+// not with one letter of them changed; what was signed is the text of the reference, byte for byte.
+func TestVectorsAreTaken(t *testing.T) {
+	const headers = "x-ms-date:Fri, 26 Jun 2026 23:39:12 GMT\nx-ms-page-write:update\nx-ms-range:bytes=0-511\nx-ms-version:2021-12-02\n"
+	f := func(authorization string, lite bool, want string) {
+		t.Helper()
+		r := page(t, "Authorization: "+authorization)
+		if err := VerifySharedKey(r, devAccount(t), now, DefaultSkew); err != nil {
+			t.Errorf("%s: %v", authorization, err)
+		}
+		if got := text(r, "devstoreaccount1", form{lite: lite}); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		i := strings.IndexByte(authorization, ':') + 1
+		for ; authorization[i] != '='; i++ {
+			other := byte('A')
+			if authorization[i] == other {
+				other = 'B'
+			}
+			changed := authorization[:i] + string(other) + authorization[i+1:]
+			if err := VerifySharedKey(page(t, "Authorization: "+changed), devAccount(t), now, DefaultSkew); !errors.Is(err, azerr.AuthenticationFailed) {
+				t.Errorf("%s: %v", changed, err)
+			}
+		}
+	}
+	f("SharedKey devstoreaccount1:fZcUl8191Ib38xyUUN3yAZGQsWJdWYTCRbEarh3hTmE=", false,
+		"PUT\n\n\n512\n\napplication/octet-stream\n\n\n\n\n\n\n"+headers+"/devstoreaccount1/devstoreaccount1/disks/vm%201.vhd\ncomp:page")
+	f("SharedKeyLite devstoreaccount1:RmXrqcVWTCuxKb7WT1Ukvm9/A2IXTuMMwEMC/s00t5I=", true,
+		"PUT\n\napplication/octet-stream\n\n"+headers+"/devstoreaccount1/devstoreaccount1/disks/vm%201.vhd?comp=page")
+}
+
 // signAs adds the Authorization header of one particular form.
 func signAs(t testing.TB, r *Request, a *Account, f form) {
 	t.Helper()

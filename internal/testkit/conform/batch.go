@@ -123,6 +123,14 @@ func serviceBatch(t T, env *Env) {
 		w.get(c.blob("leased"), "").ok(200)
 		w.get(other.blob("b"), "").fails("BlobNotFound")
 	})
+	w.part("as the JavaScript SDK addresses an account in the path", func(w *wire) {
+		c := w.container()
+		w.create(c.blob("a"), page).ok(201)
+		batch := w.batch("/", w.delete(c.blob("a"), ""))
+		batch.query = "comp=batch&restype=container"
+		w.equal("parts", w.parts(batch), "0 202 Accepted")
+		w.get(c.blob("a"), "").fails("BlobNotFound")
+	})
 	w.part("how many", func(w *wire) {
 		c := w.container()
 		var calls []*call

@@ -4,6 +4,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"pagevault/internal/azure/op"
@@ -21,11 +22,11 @@ func coverage() string {
 	var b strings.Builder
 	b.WriteString(intro)
 	counts := map[op.State]int{}
-	b.WriteString("| Operation | Request | Since | State | What the client sees | Tests |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| Operation | Request | Since | State | What the client sees | Tests | Clients |\n|---|---|---|---|---|---|---|\n")
 	for i := range op.Table {
 		r := &op.Table[i]
 		counts[r.State]++
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.Name, request(r), r.Since, r.State, seen(r), tests(r))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", r.Name, request(r), r.Since, r.State, seen(r), tests(r), clients(r))
 	}
 	fmt.Fprintf(&b, "\n%d operations: %d done, %d partial, %d refused.\n", len(op.Table), counts[op.Done], counts[op.Partial], counts[op.Refused])
 	b.WriteString(authentication)
@@ -42,6 +43,9 @@ Every operation of the Blob service is here. *Done* means that the conformance t
 process with three members on disk (` + "`make conform`, and CI's `make e2e`" + `). The parts of the lease tests that wait for a
 lease to expire or for a break to end are run in the test process only, where the clock can be moved, unless
 PAGEVAULT_CONFORM_WAIT=1 lets the real process wait for them.
+
+*Clients* are Azure's clients that have done the operation in the test TestClients (` + "`make e2e`" + `), besides the Go SDK, with which
+all the conformance tests are made.
 
 *Refused* means that the client gets the error named and nothing happens. A request that names none of these operations
 gets 400 InvalidQueryParameterValue for its comp or restype, 405 UnsupportedHttpVerb or 400 InvalidHttpVerb.
@@ -116,6 +120,17 @@ func tests(r *op.Row) string {
 	names := make([]string, len(r.Tests))
 	for i, t := range r.Tests {
 		names[i] = "Test" + t
+	}
+	return strings.Join(names, ", ")
+}
+
+// clients returns the clients besides the Go SDK that have done it in a test.
+func clients(r *op.Row) string {
+	var names []string
+	for _, c := range op.Clients {
+		if slices.Contains(c.Does, r.ID) {
+			names = append(names, c.Name)
+		}
 	}
 	return strings.Join(names, ", ")
 }
