@@ -46,8 +46,7 @@ func refusedRows(w *wire) {
 }
 
 // exceptions are the refusals that do not get the code of their kind.
-var exceptions = map[string]string{
-}
+var exceptions = map[string]string{}
 
 // pinned is the code that a refused operation, header or parameter must get.
 func pinned(what, usual string) string {
