@@ -18,6 +18,8 @@ type ContainerInfo struct {
 	Metadata []header.Pair
 	Lease    lease.Info
 	Public   PublicAccess
+	Version  string    // of one that is deleted and kept for a while: which of those that had its name
+	Deleted  *Deletion // nil for any other
 }
 
 // CreateContainer makes an empty container, for nobody but the account. A container of that name that was just deleted
@@ -144,7 +146,8 @@ func (a *Account) SetContainerMetadata(name string, acc *Access, meta []header.P
 }
 
 // DeleteContainer deletes a container with everything in it, leased or not, in a time that does not depend on how much
-// that is: the name is free at once, the blobs are removed afterwards, in the background.
+// that is: the name is free at once, the blobs are removed afterwards, in the background. Where Options.ContainerDays says so
+// it is kept for a while, to be restored.
 func (a *Account) DeleteContainer(name string, acc *Access) error {
 	if err := checkContainerName(name); err != nil {
 		return err
@@ -156,6 +159,9 @@ func (a *Account) DeleteContainer(name string, acc *Access) error {
 		}
 		if err := c.row.lease.CheckWrite(lease.Container, acc.LeaseID, c.now); err != nil {
 			return err
+		}
+		if a.containerDays > 0 {
+			return c.keepContainer(name, a.containerDays)
 		}
 		tx.Delete(c.key)
 		tx.Set(appendTombKey(nil, c.row.id), appendTombRow(nil, name))

@@ -44,16 +44,14 @@ func (m *model) copy(name string, b *modelBlob) {
 	if !m.outcome("copy", err, want) {
 		return
 	}
+	over := m.overwrite(name)
 	copied := *state
 	copied.data, copied.valid, copied.touched = slices.Clone(state.data), slices.Clone(state.valid), make([]int, len(state.valid))
 	copied.id, copied.at, copied.volume, copied.created = "", 0, m.now, got.ETag
 	if req.Metadata != nil {
 		copied.meta = req.Metadata
 	}
-	if b == nil {
-		b = &modelBlob{}
-		m.blobs[name] = b
-	}
+	b = over
 	copied.etag = b.etag
 	b.modelState = copied
 	m.written(b, got.ETag)

@@ -28,6 +28,9 @@ type fixture struct {
 	svc    *Service
 	reaped chan Reaped
 	tune   func(*pagestore.Options)
+
+	containerDays int
+	onExpired     func(n int) // called as Events.Expired is; nil: not
 }
 
 // newFixture opens a service with an empty container "cont".
@@ -61,11 +64,18 @@ func (f *fixture) open() {
 	svc, err := Open(Options{
 		Clock:       f.clock,
 		MaxPageBlob: 1 << 30,
-		Accounts:    []AccountOptions{{Name: "acct", Keys: [][]byte{[]byte("key")}}},
-		Store:       func(string) (pagestore.Options, error) { return f.storeOptions(), nil },
+
+		ContainerDays: f.containerDays,
+		Accounts:      []AccountOptions{{Name: "acct", Keys: [][]byte{[]byte("key")}}},
+		Store:         func(string) (pagestore.Options, error) { return f.storeOptions(), nil },
 		Events: &Events{
 			Reaped:     func(_ string, r Reaped) { f.reaped <- r },
 			ReapFailed: func(_ string, err error) { f.t.Errorf("reaper: %v", err) },
+			Expired: func(_ string, n int) {
+				if f.onExpired != nil {
+					f.onExpired(n)
+				}
+			},
 		},
 	})
 	if err != nil {

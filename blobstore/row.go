@@ -38,6 +38,7 @@ const (
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
 	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
 	flagTags      = 1 << 4 // blobs: tags follow
+	flagRetention = 1 << 5 // blobs: what is said of deletions follows (see retention.go)
 	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
 )
 
@@ -105,7 +106,8 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 // blobRow is what is stored about a blob or a snapshot.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
-//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text] · properties
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text]
+//	· [retention text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -118,9 +120,10 @@ type blobRow struct {
 	created  ticks
 	lease    lease.State
 	snaps    snapshotCount
-	tags     []byte // encoded tags; none: no tags. Borrowed as props are
-	copy     []byte // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
-	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
+	gone     deletion // set: it is deleted, and kept for a while
+	tags     []byte   // encoded tags; none: no tags. Borrowed as props are
+	copy     []byte   // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
+	props    []byte   // encoded properties and metadata. Borrowed from the row it was read from
 }
 
 // snapshotCount is what a blob remembers of its snapshots, so that none of them need be looked for.
@@ -128,6 +131,8 @@ type snapshotCount struct {
 	all    uint64     // how many there are
 	volume uint64     // how many of them are of the blob's present volume
 	last   snapshotID // the newest there ever was. It outlives its snapshot, so that ids only ever increase
+	gone   uint64     // how many of all are deleted, and kept for a while
+	latest ticks      // no later than which these go. 0 if there are none
 }
 
 func (r *blobRow) append(dst []byte) []byte {
@@ -146,6 +151,9 @@ func (r *blobRow) append(dst []byte) []byte {
 	}
 	if len(r.copy) > 0 {
 		flags |= flagCopy
+	}
+	if r.kept() {
+		flags |= flagRetention
 	}
 	dst = append(dst, rowVersion, byte(r.typ), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
@@ -172,6 +180,9 @@ func (r *blobRow) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(r.copy)))
 		dst = append(dst, r.copy...)
 	}
+	if flags&flagRetention != 0 {
+		dst = r.appendRetention(dst)
+	}
 	return append(dst, r.props...)
 }
 
@@ -180,7 +191,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy | flagRetention)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -204,6 +215,9 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	if flags&flagCopy != 0 {
 		r.copy = d.bytes()
 		d.must(len(r.copy) > 0)
+	}
+	if flags&flagRetention != 0 {
+		d.must(r.decodeRetention(d.bytes()))
 	}
 	r.props = d.p
 	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)

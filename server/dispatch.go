@@ -37,6 +37,7 @@ var handlers = [256]handler{
 	op.SetContainerACL:        {serve: (*request).setContainerACL, body: xmlBodyMax},
 	op.DeleteContainer:        {serve: (*request).deleteContainer},
 	op.LeaseContainer:         {serve: (*request).leaseContainer},
+	op.RestoreContainer:       {serve: (*request).restoreContainer},
 	op.ListBlobs:              {serve: (*request).listBlobs},
 
 	op.FindBlobsByTagsInContainer: {serve: (*request).findBlobsByTags},
@@ -55,6 +56,7 @@ var handlers = [256]handler{
 	op.SetBlobTags:       {serve: (*request).setBlobTags, body: xmlBodyMax},
 	op.CopyBlob:          {serve: (*request).copyBlob},
 	op.AbortCopyBlob:     {serve: (*request).abortCopyBlob},
+	op.UndeleteBlob:      {serve: (*request).undeleteBlob},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},

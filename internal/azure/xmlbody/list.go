@@ -79,7 +79,9 @@ type Container struct {
 	ETag         cond.ETag
 	Lease        Lease
 	PublicAccess string // blob or container; "" for private ones
-	WithMetadata bool   // the client asked for it
+	Version      string // of one that is deleted and kept, as Deleted is; "" for any other
+	Deleted      *Deletion
+	WithMetadata bool // the client asked for it
 	Metadata     []header.Pair
 }
 
@@ -88,6 +90,10 @@ type Container struct {
 func AppendContainer(dst []byte, c *Container) []byte {
 	dst = append(dst, "<Container>"...)
 	dst = appendName(dst, "Name", c.Name)
+	if c.Deleted != nil {
+		dst = append(dst, "<Deleted>true</Deleted>"...)
+		dst = xmltext.AppendElement(dst, "Version", c.Version)
+	}
 	dst = append(dst, "<Properties>"...)
 	dst = appendTime(dst, "Last-Modified", c.LastModified)
 	dst = append(dst, "<Etag>"...)
@@ -101,8 +107,9 @@ func AppendContainer(dst []byte, c *Container) []byte {
 		"<DenyEncryptionScopeOverride>false</DenyEncryptionScopeOverride>"+
 		"<HasImmutabilityPolicy>false</HasImmutabilityPolicy>"+
 		"<HasLegalHold>false</HasLegalHold>"+
-		"<ImmutableStorageWithVersioningEnabled>false</ImmutableStorageWithVersioningEnabled>"+
-		"</Properties>"...)
+		"<ImmutableStorageWithVersioningEnabled>false</ImmutableStorageWithVersioningEnabled>"...)
+	dst = c.Deleted.append(dst)
+	dst = append(dst, "</Properties>"...)
 	if c.WithMetadata {
 		dst = appendMetadata(dst, c.Metadata)
 	}
@@ -112,7 +119,8 @@ func AppendContainer(dst []byte, c *Container) []byte {
 // Blob is one blob or snapshot of a listing.
 type Blob struct {
 	Name               string
-	Snapshot           string // empty for the base blob
+	Snapshot           string    // empty for the base blob
+	Deleted            *Deletion // nil unless it is deleted and kept
 	Created            time.Time
 	LastModified       time.Time
 	ETag               cond.ETag
@@ -132,6 +140,20 @@ type Blob struct {
 	WithMetadata       bool   // the client asked for it
 	Metadata           []header.Pair
 	Tags               []header.Pair // shown if there are any: only for a client that asked
+}
+
+// Deletion is what a listing says of something that is deleted and kept for a while.
+type Deletion struct {
+	Time          time.Time
+	RemainingDays int
+}
+
+func (d *Deletion) append(dst []byte) []byte {
+	if d == nil {
+		return dst
+	}
+	dst = appendTime(dst, "DeletedTime", d.Time)
+	return appendInt(dst, "RemainingRetentionDays", int64(d.RemainingDays))
 }
 
 // Copy is what a listing says of the copy that a blob was made by.
@@ -158,6 +180,9 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	dst = appendName(dst, "Name", b.Name)
 	if b.Snapshot != "" {
 		dst = xmltext.AppendElement(dst, "Snapshot", b.Snapshot)
+	}
+	if b.Deleted != nil {
+		dst = append(dst, "<Deleted>true</Deleted>"...)
 	}
 	dst = append(dst, "<Properties>"...)
 	dst = appendTime(dst, "Creation-Time", b.Created)
@@ -187,6 +212,7 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	if b.TagCount > 0 {
 		dst = appendInt(dst, "TagCount", int64(b.TagCount))
 	}
+	dst = b.Deleted.append(dst)
 	dst = append(dst, "</Properties>"...)
 	if b.WithMetadata {
 		dst = appendMetadata(dst, b.Metadata)

@@ -44,6 +44,9 @@ func TestConform(t *testing.T) {
 	}
 }
 
+// containerDays is for how many days the server of these tests keeps deleted containers.
+const containerDays = 5
+
 // startServer starts a server for one account and returns its Env.
 func startServer(t *testing.T) *Env {
 	t.Helper()
@@ -56,7 +59,10 @@ func startServer(t *testing.T) *Env {
 		return b
 	}
 	blobs, err := blobstore.Open(blobstore.Options{
-		Clock:    c,
+		Clock: c,
+
+		ContainerDays: containerDays,
+
 		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: [][]byte{key(testKey), key(testSecondKey)}}},
 		Store: func(string) (pagestore.Options, error) {
 			fs := vfs.NewMem()
@@ -98,7 +104,7 @@ func startServer(t *testing.T) *Env {
 		return "http://" + ln.Addr().String()
 	}
 	env := &Env{URL: serve(false), PublicURL: serve(true), Account: testAccount, Key: testKey, SecondKey: testSecondKey, Clock: c,
-		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t)}
+		Advance: func(d time.Duration) { c.Advance(d) }, ContainerDays: containerDays, Seed: testkit.Seed(t)}
 	t.Cleanup(env.Close)
 	return env
 }
