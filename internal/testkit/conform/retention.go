@@ -88,6 +88,9 @@ func undeleteBlob(t T, env *Env) {
 // retention lets days go by. It stands at the end of the list: the parts of the SDK's batches are dated by the machine's
 // clock.
 func retention(t T, env *Env) {
+	if env.Advance == nil {
+		return // nobody waits for days
+	}
 	w := env.wire(t)
 	w.partAfter(4*day, "of blobs", func(w *wire) {
 		w.retention(4, false)
