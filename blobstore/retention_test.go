@@ -386,11 +386,13 @@ func TestExpiryCrash(t *testing.T) {
 		ok(t, f.DeleteBlob(ref(name), &Access{}, SnapshotsInclude))
 	}
 	var disks []vfs.FS
+	var lefts []int // rows that are due, on each of them
 	done := make(chan bool)
 	left := f.rowCount(tableExpiry)
 	f.onExpired = func(n int) { // the reaper waits for this
 		disks = append(disks, f.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{}))
-		if left -= n; left == 0 {
+		left -= n
+		if lefts = append(lefts, left); left == 0 {
 			close(done)
 		}
 	}
@@ -402,20 +404,10 @@ func TestExpiryCrash(t *testing.T) {
 	f.close()
 	for i, disk := range disks {
 		f.fs = disk
-		done := make(chan bool)
-		f.onExpired = nil
-		if i < len(disks)-1 {
-			gone := 0
-			f.onExpired = func(n int) {
-				if gone += n; gone > 0 && f.due() == 0 {
-					close(done)
-				}
-			}
-		} else {
-			close(done)
-		}
+		expired := make(chan int, 100)
+		f.onExpired = func(n int) { expired <- n }
 		f.open()
-		<-done
+		awaitExpired(expired, lefts[i])
 		equal(t, "totals", f.totals(), Totals{Containers: 1})
 		equal(t, "rows", f.rowCount(tableBlob)+f.rowCount(tableExpiry)+f.rowCount(tableVolume), 0)
 		f.wantClean(fmt.Sprintf("after crash %d", i))
