@@ -96,8 +96,17 @@ func (s *scratch) findContainer(from rows, name string) (containerRow, error) {
 }
 
 // findBlob returns the row of a blob or a snapshot and leaves its key in s.key. The error is ContainerNotFound before it
-// is BlobNotFound. Where only the blob is missing, id is that of its container.
+// is BlobNotFound. Where only the blob is missing, id is that of its container. What is deleted is missing, whether it is
+// kept for a while or not.
 func (s *scratch) findBlob(from rows, ref *BlobRef, snapshot snapshotID) (id containerID, row blobRow, err error) {
+	if id, row, err = s.findKept(from, ref, snapshot); err == nil && row.gone.at != 0 {
+		return id, blobRow{}, azerr.BlobNotFound
+	}
+	return id, row, err
+}
+
+// findKept is findBlob that finds also what is deleted and kept for a while.
+func (s *scratch) findKept(from rows, ref *BlobRef, snapshot snapshotID) (id containerID, row blobRow, err error) {
 	c, err := s.findContainer(from, ref.Container)
 	if err != nil {
 		return 0, blobRow{}, err

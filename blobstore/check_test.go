@@ -84,7 +84,7 @@ func TestCheckClean(t *testing.T) {
 // provoked are the kinds of problems that tests of this package have seen; see TestCheckKinds.
 func allKinds() []pagestore.Kind {
 	return []pagestore.Kind{KindUserRowUnknown, KindUserRowDamaged, KindContainerIDs, KindContainerMissing, KindBlobMissing, KindSnapshotCount,
-		KindVolumeMissing, KindVolumeShared, KindVolumeLeaked, KindGenMissing, KindGenLeaked, KindPagesBeyond, KindProtectionUnnoted, KindTotalsWrong}
+		KindVolumeMissing, KindVolumeShared, KindVolumeLeaked, KindGenMissing, KindGenLeaked, KindPagesBeyond, KindProtectionUnnoted, KindTotalsWrong, KindExpiryWrong}
 }
 
 // TestCheckKinds provokes each kind of problem of the blob service's rows, and wants it named with container and blob.
@@ -165,6 +165,20 @@ func TestCheckKinds(t *testing.T) {
 	f("totals that cannot be read", set(totalsKey, 9), "blob-row-damaged: account acct: row 61")
 	f("protection that the container does not know of", edit("empty", func(r *blobRow) { r.locks.Hold = true }), "error: protection-unnoted: account acct container cont blob empty: it is protected")
 	f("no totals", remove(totalsKey), "totals-wrong: account acct: there is no row of totals, and a recount gives {Containers:2 Blobs:3 Snapshots:3")
+	gone := deletion{ticksAt(goldenTime), ticksAt(goldenTime.Add(day))}
+	f("deleted, and would stay", edit("empty", func(r *blobRow) { r.gone = gone }), "error: expiry-wrong: account acct container cont blob empty: it is deleted and to be kept until 2026-03-02")
+	f("deleted, its snapshots not", func(f *fixture, tx *pagestore.Tx) error {
+		tx.Set(appendExpiryKey(nil, gone.until, blob("a", 0)), []byte{rowVersion})
+		return edit("a", func(r *blobRow) { r.gone = gone })(f, tx)
+	}, "error: snapshot-count: account acct container cont blob a: it is deleted, and 2 of its snapshots are not")
+	f("deleted snapshots counted wrong", edit("a", func(r *blobRow) { r.snaps.gone, r.snaps.latest = 1, gone.until }),
+		"error: snapshot-count: account acct container cont blob a: it counts 1 snapshots that are deleted and kept, until 2026-03-02 12:00:00.3456789 +0000 UTC; there are 0, until")
+	f("would go, and is not deleted", set(appendExpiryKey(nil, gone.until, blob("a", 0)), rowVersion), "error: expiry-wrong: account acct: row 62")
+	f("an expiry that cannot be read", set([]byte("e12345678zebra"), rowVersion), "error: blob-row-damaged: account acct: row 65")
+	f("a deleted container that cannot be read", set(appendRemovedKey(nil, "old", 1), 9), "error: blob-row-damaged: account acct: row 64", "container-id")
+	removed := removedRow{gone, containerRow{id: 7, etag: 1, created: 1, meta: appendMetadata(nil, nil)}}
+	f("a deleted container that would stay", set(appendRemovedKey(nil, "old", 7), removed.append(nil)...),
+		"container-id: account acct container old: its id 7 would be given out again: the next one is 3", "expiry-wrong: account acct container old: it is deleted and to be kept until 2026-03-02")
 	for _, k := range allKinds() {
 		if !seen[k] {
 			t.Errorf("no case provokes %s", k)

@@ -29,11 +29,13 @@ func (c *checker) rows() error {
 	}{
 		{tableContainer, c.checkContainer},
 		{tableNextID, c.checkNextID},
+		{tableRemoved, c.checkRemoved},
 		{tableTomb, c.checkTomb},
 		{tableProperties, c.checkProperties},
 		{tableCopy, c.checkCopy}, // before blobs: it says what is kept for a copy
 		{tableBlob, c.checkBlob},
 		{tableTag, c.checkTag},
+		{tableExpiry, c.checkExpiry},
 		{tableVolume, c.checkCounter},
 		{tableTotals, c.checkTotals}, // last: it compares what was counted before
 	}
@@ -118,6 +120,14 @@ func (c *checker) loadContainers() error {
 	err := c.table(tableContainer, func(key, value []byte) {
 		if row, err := decodeContainerRow(value); err == nil {
 			c.containers[row.id] = containerState{name: string(key[1:]), immutable: row.immutable}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	err = c.table(tableRemoved, func(key, value []byte) {
+		if name, id, err := parseRemovedKey(key); err == nil {
+			c.containers[id] = containerState{name: name}
 		}
 	})
 	if err != nil {
@@ -244,6 +254,8 @@ type blobGroup struct {
 	volumes []groupVolume
 	newest  snapshotID
 	count   uint64 // of snapshots
+	gone    uint64 // of these, such as are deleted and kept
+	latest  ticks  // when the last of those goes
 	broken  bool   // a row of it is damaged, so that counts mean nothing
 }
 
@@ -295,10 +307,13 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.damagedRow(key, err)
 		return
 	}
-	if at.snapshot == 0 {
+	if at.snapshot == 0 && row.gone.at == 0 {
 		err = c.checkTags(&at, row.tags)
 	} else {
 		_, err = decodeTags(row.tags)
+	}
+	if err == nil && row.gone.at != 0 {
+		err = c.checkGone(&at, key, row.gone)
 	}
 	if err != nil {
 		c.damagedRow(key, err)
@@ -312,6 +327,9 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.summary.Snapshots++
 		c.totals.Snapshots++
 		g.count, g.newest = g.count+1, at.snapshot
+		if row.gone.at != 0 {
+			g.gone, g.latest = g.gone+1, max(g.latest, row.gone.until)
+		}
 		v.gens, v.sizes = append(v.gens, row.gen), append(v.sizes, row.size)
 	} else {
 		c.summary.Blobs++
@@ -354,7 +372,7 @@ func (c *checker) checkTag(key, value []byte) {
 		if e != nil || e2 != nil {
 			return // reported with the blob
 		}
-		if v, has := tagSet(tags).Get(t.key); has && v == t.value {
+		if v, has := tagSet(tags).Get(t.key); has && v == t.value && blob.gone.at == 0 {
 			return
 		}
 	}
@@ -394,6 +412,7 @@ func (c *checker) checkCounts(g *blobGroup) {
 			"it counts %d snapshots, %d of its present volume, the last %q; there are %d, %d, the last %q",
 			s.all, s.volume, s.last, g.count, own, g.newest))
 	}
+	c.checkGoneCounts(g)
 }
 
 // checkVolume checks a volume of a group: that it is there, that nobody else has it, and which generations it has.

@@ -19,7 +19,9 @@ type ContainerInfo struct {
 	Lease    lease.Info
 	Public   PublicAccess
 
-	ImmutableStorage bool // blobs in it can be protected
+	ImmutableStorage bool      // blobs in it can be protected
+	Version          string    // of one that is deleted and kept for a while: which of those that had its name
+	Deleted          *Deletion // nil for any other
 }
 
 // CreateContainer makes an empty container, for nobody but the account. A container of that name that was just deleted
@@ -148,8 +150,9 @@ func (a *Account) SetContainerMetadata(name string, acc *Access, meta []header.P
 }
 
 // DeleteContainer deletes a container with everything in it, leased or not, in a time that does not depend on how much
-// that is: the name is free at once, the blobs are removed afterwards, in the background. One with immutable storage must be
-// empty: ContainerImmutableStorageWithVersioningEnabled.
+// that is: the name is free at once, the blobs are removed afterwards, in the background. Where Options.ContainerDays says so
+// it is kept for a while, to be restored. One with immutable storage must be empty:
+// ContainerImmutableStorageWithVersioningEnabled.
 func (a *Account) DeleteContainer(name string, acc *Access) error {
 	if err := checkContainerName(name); err != nil {
 		return err
@@ -164,6 +167,9 @@ func (a *Account) DeleteContainer(name string, acc *Access) error {
 		}
 		if err := a.checkEmpty(&c, name); err != nil {
 			return err
+		}
+		if a.containerDays > 0 {
+			return c.keepContainer(name, a.containerDays)
 		}
 		tx.Delete(c.key)
 		tx.Set(appendTombKey(nil, c.row.id), appendTombRow(nil, name))

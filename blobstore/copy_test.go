@@ -48,6 +48,7 @@ func (m *model) copy(name string, b *modelBlob) {
 	if !m.outcome("copy", err, want) {
 		return
 	}
+	over := m.overwrite(name)
 	copied := *state
 	copied.locks = immutable.State{}
 	copied.data, copied.valid, copied.touched = slices.Clone(state.data), slices.Clone(state.valid), make([]int, len(state.valid))
@@ -55,10 +56,7 @@ func (m *model) copy(name string, b *modelBlob) {
 	if req.Metadata != nil {
 		copied.meta = req.Metadata
 	}
-	if b == nil {
-		b = &modelBlob{}
-		m.blobs[name] = b
-	}
+	b = over
 	copied.etag = b.etag
 	b.modelState = copied
 	m.written(b, got.ETag)

@@ -107,7 +107,7 @@ func (a *Account) checkSize(size int64) error {
 
 // findForCreate finds the blob that is about to be replaced, if there is one, checks whether it may be, and lets go of
 // its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, and the
-// tags, whose rows are still there.
+// tags, whose rows are still there. If what is deleted is kept for a while, a snapshot of it is, deleted from the start.
 func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err error) {
 	c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Replace)
 	exists = !errors.Is(err, azerr.BlobNotFound)
@@ -128,9 +128,9 @@ func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err 
 		return false, err
 	}
 	if exists {
-		return true, c.leaveVolume()
+		return true, firstError(c.keepOverwritten(ref.Blob), c.leaveVolume())
 	}
-	return false, nil
+	return false, c.replaceGone(ref.Blob)
 }
 
 // leaveVolume ends the blob's use of its volume. If snapshots still show it, a row counts them from now on, and the last

@@ -27,67 +27,98 @@ func (m DeleteSnapshots) String() string { return deleteSnapshotsNames[m] }
 // log: 1,024 keys of the longest names are 3 MiB.
 const snapshotsPerUpdate = 1024
 
-// DeleteBlob deletes a blob, its snapshots, both, or the one snapshot that ref names. The lease is that of the blob; a
-// single snapshot is deleted without its id, which is then only a condition.
+// DeleteBlob asks for the deletion of a blob, its snapshots, both, or the one snapshot that the request is addressed to.
+type DeleteBlob struct {
+	Access                    // the lease is that of the blob; a single snapshot is deleted without its id, which is then only a condition
+	Snapshots DeleteSnapshots // of a blob
+	Permanent bool            // a snapshot that is deleted and kept for a while is deleted for good (deletetype)
+}
+
+// Delete deletes, and says whether what it deleted is kept for a while, to be undeleted: if the service properties ask for
+// that.
 //
 // A blob with more than 1,024 snapshots loses them in several steps, oldest first, the blob with the last: if one of
 // them fails, what was removed before it stays removed.
-func (a *Account) DeleteBlob(ref BlobRef, acc *Access, mode DeleteSnapshots) error {
+//
+// Where nothing is kept any more, snapshots that were deleted earlier and still are count as present, and are removed with
+// the blob.
+func (a *Account) Delete(ref BlobRef, req *DeleteBlob) (kept bool, err error) {
 	snapshot, err := ref.check()
 	if err != nil {
-		return err
+		return false, err
 	}
-	if err := acc.Conditions.ValidWrite(); err != nil {
-		return err
+	if err := req.Conditions.ValidWrite(); err != nil {
+		return false, err
 	}
-	if snapshot != 0 && mode != SnapshotsNone {
-		return azerr.BadHeader("x-ms-delete-snapshots", mode.String())
+	switch {
+	case snapshot != 0 && req.Snapshots != SnapshotsNone:
+		return false, azerr.BadHeader("x-ms-delete-snapshots", req.Snapshots.String())
+	case snapshot == 0 && req.Permanent:
+		return false, azerr.PermanentDeleteNotPermitted.With("Reason", "only of a snapshot")
 	}
 	c := takeChange()
 	defer c.release()
-	if snapshot != 0 {
-		return a.update(func(tx *pagestore.Tx) error {
-			c.tx, c.now = tx, a.clock.Now()
-			return c.deleteSnapshot(&ref, snapshot, acc)
-		})
-	}
 	for done := false; err == nil && !done; {
 		err = a.update(func(tx *pagestore.Tx) (err error) {
 			c.tx, c.now = tx, a.clock.Now()
-			done, err = c.delete(&ref, acc, mode)
+			if req.Permanent {
+				done = true
+				return c.deleteForGood(&ref, snapshot, &req.Access)
+			}
+			policy, err := findKeepPolicy(tx)
+			if err != nil {
+				return err
+			}
+			kept = policy.days > 0
+			if snapshot != 0 {
+				done = true
+				return c.deleteSnapshot(&ref, snapshot, &req.Access, policy)
+			}
+			done, err = c.delete(&ref, &req.Access, req.Snapshots, policy)
 			return err
 		})
 	}
+	return kept, err
+}
+
+// DeleteBlob is Delete for those who need not know whether anything is kept.
+func (a *Account) DeleteBlob(ref BlobRef, acc *Access, mode DeleteSnapshots) error {
+	_, err := a.Delete(ref, &DeleteBlob{Access: *acc, Snapshots: mode})
 	return err
 }
 
 // delete makes one step; done is false if there are more.
-func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots) (done bool, err error) {
-	act := immutable.Delete
-	if mode == SnapshotsOnly {
+func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots, policy keepPolicy) (done bool, err error) {
+	only, act := mode == SnapshotsOnly, immutable.Delete
+	if only {
 		act = immutable.Annotate
 	}
 	if err := c.find(ref, acc, false, act); err != nil {
 		return false, err
 	}
-	had := c.row.snaps.all
-	if had > 0 {
-		if mode == SnapshotsNone {
-			return false, azerr.SnapshotsPresent
-		}
+	if mode != SnapshotsNone && c.row.snaps.all > 0 {
 		if err := c.checkSnapshots(ref.Blob); err != nil {
 			return false, err
 		}
-		if err := c.dropSnapshots(ref.Blob); err != nil {
+	}
+	if policy.days > 0 {
+		return c.deleteKept(ref, mode, policy)
+	}
+	all, live := c.row.snaps.all, c.row.snaps.live()
+	if mode == SnapshotsNone && c.row.snaps.present(c.now) {
+		return false, azerr.SnapshotsPresent
+	}
+	if only && live > 0 || !only && all > 0 {
+		if err := c.dropSnapshots(ref.Blob, only); err != nil {
 			return false, err
 		}
 	}
-	counted := tally{snapshots: int64(c.row.snaps.all) - int64(had)}
+	counted := tally{snapshots: int64(c.row.snaps.all) - int64(all)}
 	switch {
-	case c.row.snaps.all > 0 || mode == SnapshotsOnly && had > 0:
+	case !only && c.row.snaps.all > 0 || only && live > 0:
 		c.keep()
-		return c.row.snaps.all == 0, count(c.tx, counted)
-	case mode == SnapshotsOnly:
+		return only && c.row.snaps.live() == 0, count(c.tx, counted)
+	case only:
 		return true, nil
 	}
 	c.tx.Delete(c.key)
@@ -98,8 +129,8 @@ func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots) (do
 	return true, firstError(count(c.tx, counted), c.tx.Drop(c.row.volume))
 }
 
-// dropSnapshots removes the oldest snapshots, as many as one change may.
-func (c *blobChange) dropSnapshots(name string) error {
+// dropSnapshots removes the oldest snapshots, as many as one change may: all of them, or those that are not deleted yet.
+func (c *blobChange) dropSnapshots(name string, live bool) error {
 	type found struct {
 		key []byte
 		row blobRow
@@ -111,13 +142,19 @@ func (c *blobChange) dropSnapshots(name string) error {
 		row, err := decodeBlobRow(value)
 		row.props, row.tags, row.copy = nil, nil, nil
 		bad = err
-		snaps = append(snaps, found{bytes.Clone(key), row})
+		if !live || row.gone.at == 0 {
+			snaps = append(snaps, found{bytes.Clone(key), row})
+		}
 		return err == nil && len(snaps) < snapshotsPerUpdate
 	})
 	if err != nil || bad != nil {
 		return firstError(err, bad)
 	}
-	if want := min(c.row.snaps.all, snapshotsPerUpdate); uint64(len(snaps)) != want {
+	want := c.row.snaps.all
+	if live {
+		want = c.row.snaps.live()
+	}
+	if want = min(want, snapshotsPerUpdate); uint64(len(snaps)) != want {
 		return badRow("miscounted snapshots of", from)
 	}
 	for i := range snaps {
@@ -128,24 +165,26 @@ func (c *blobChange) dropSnapshots(name string) error {
 	return nil
 }
 
-// deleteSnapshot removes one snapshot.
-func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Access) error {
+// deleteSnapshot removes one snapshot, or keeps it for a while.
+func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Access, policy keepPolicy) error {
 	_, snap, err := c.findBlob(c.tx, ref, snapshot, immutable.Delete)
 	if err != nil {
 		return err
 	}
 	key := bytes.Clone(c.key)
 	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Annotate); err != nil {
-		if err == azerr.BlobNotFound {
-			err = badRow("orphaned snapshot", key)
-		}
-		return err
+		return orphaned(err, key)
 	}
 	if err := c.row.lease.CheckRead(lease.Blob, acc.LeaseID, c.now); err != nil {
 		return err
 	}
 	if err := snap.checkConditions(&acc.Conditions); err != nil {
 		return err
+	}
+	if policy.days > 0 {
+		c.keepSnapshot(key, &snap, policy)
+		c.keep()
+		return nil
 	}
 	if err := c.dropSnapshot(key, &snap); err != nil {
 		return err

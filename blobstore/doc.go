@@ -26,6 +26,8 @@
 //	v volume                     a volume that only snapshots use any more → how many
 //	n                            the id of the next container
 //	p                            service properties
+//	d name id                    a container that is deleted and kept for a while → when it goes, and its row
+//	e time key                   when a row of something deleted and kept goes
 //	a                            how many containers, blobs, snapshots and provisioned bytes there are
 //
 // A blob's pages are a volume of the pagestore; a snapshot is a generation of that volume. Writing a blob anew (Put Blob)

@@ -142,7 +142,7 @@ func (f *finder) take(it *pagestore.Iter) (more bool, err error) {
 		}
 		return f.seek(it, at)
 	}
-	if dead, err := f.deleted(t.container); err != nil {
+	if dead, err := f.deleted(t.container, it.Value()); err != nil {
 		return false, err
 	} else if dead {
 		return f.seek(it, f.containerOf(&t, t.container+1))
@@ -177,12 +177,19 @@ func (f *finder) containerOf(t *taggedBlob, id containerID) []byte {
 	return binary.BigEndian.AppendUint64(appendTagPrefix(nil, t.key, t.value), uint64(id))
 }
 
-// deleted reports whether a container is only waiting for its blobs to be removed.
-func (f *finder) deleted(id containerID) (bool, error) {
+// deleted reports whether a container, of which tag is the row of a tag, is only waiting for its blobs to be removed, or to
+// be restored.
+func (f *finder) deleted(id containerID, tag []byte) (bool, error) {
 	if dead, known := f.dead[id]; known {
 		return dead, nil
 	}
 	_, dead, err := f.view.Get(appendTombKey(nil, id))
+	if err == nil && !dead {
+		var name string
+		if name, err = decodeTagRow(tag); err == nil {
+			_, dead, err = f.view.Get(appendRemovedKey(nil, name, id))
+		}
+	}
 	f.dead[id] = dead
 	return dead, err
 }

@@ -29,6 +29,9 @@ type fixture struct {
 	reaped chan Reaped
 	tune   func(*pagestore.Options)
 	with   func(*AccountOptions) // may change the options of the account. Counts when it is opened
+
+	containerDays int
+	onExpired     func(n int) // called as Events.Expired is; nil: not
 }
 
 // newFixture opens a service with an empty container "cont".
@@ -66,11 +69,18 @@ func (f *fixture) open() {
 	svc, err := Open(Options{
 		Clock:       f.clock,
 		MaxPageBlob: 1 << 30,
-		Accounts:    []AccountOptions{account},
-		Store:       func(string) (pagestore.Options, error) { return f.storeOptions(), nil },
+
+		ContainerDays: f.containerDays,
+		Accounts:      []AccountOptions{account},
+		Store:         func(string) (pagestore.Options, error) { return f.storeOptions(), nil },
 		Events: &Events{
 			Reaped:     func(_ string, r Reaped) { f.reaped <- r },
 			ReapFailed: func(_ string, err error) { f.t.Errorf("reaper: %v", err) },
+			Expired: func(_ string, n int) {
+				if f.onExpired != nil {
+					f.onExpired(n)
+				}
+			},
 		},
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package blobstore
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -18,6 +19,8 @@ import (
 //	totals      'a'
 //	tag         'i' key of the tag · 00 · its value · 00 · container id (8) · name of the blob
 //	copy        'k' volume id (8)
+//	removed     'd' name · 00 · container id (8)
+//	expiry      'e' when (8, ticks) · key of the row that goes then
 //
 // In an escaped name each 00 is 00 FF; so 00 01 ends the name, and keys sort as names do, byte by byte, whatever bytes
 // these are. The snapshot is its id (8 bytes, ticks), or FF for the blob itself: ids begin with a byte below 80, so
@@ -32,6 +35,8 @@ const (
 	tableTotals     = 'a'
 	tableTag        = 'i'
 	tableCopy       = 'k'
+	tableRemoved    = 'd'
+	tableExpiry     = 'e'
 )
 
 // containerID tells containers apart, also those of one name at different times: it is never used again. Zero is none.
@@ -64,6 +69,34 @@ func appendVolumeKey(dst []byte, v pagestore.VolumeID) []byte {
 // appendCopyKey appends the key of a copy that is under way, by the volume that it fills.
 func appendCopyKey(dst []byte, v pagestore.VolumeID) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tableCopy), uint64(v))
+}
+
+// appendRemovedKey appends the key of a container that is deleted and kept for a while. Names have no 00 in them.
+func appendRemovedKey(dst []byte, name string, id containerID) []byte {
+	dst = append(append(dst, tableRemoved), name...)
+	return binary.BigEndian.AppendUint64(append(dst, 0), uint64(id))
+}
+
+// parseRemovedKey reads what appendRemovedKey wrote.
+func parseRemovedKey(key []byte) (name string, id containerID, err error) {
+	n := len(key) - 9
+	if n < 2 || key[0] != tableRemoved || bytes.IndexByte(key[1:], 0) != n-1 {
+		return "", 0, badKey(key)
+	}
+	return string(key[1:n]), containerID(binary.BigEndian.Uint64(key[n+1:])), nil
+}
+
+// appendExpiryKey appends the key of the row that says when the row of another key goes.
+func appendExpiryKey(dst []byte, when ticks, key []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(append(dst, tableExpiry), uint64(when)), key...)
+}
+
+// parseExpiryKey reads what appendExpiryKey wrote. row borrows key.
+func parseExpiryKey(key []byte) (when ticks, row []byte, err error) {
+	if len(key) < 10 || key[0] != tableExpiry || key[9] != tableBlob && key[9] != tableRemoved {
+		return 0, nil, badKey(key)
+	}
+	return ticks(binary.BigEndian.Uint64(key[1:])), key[9:], nil
 }
 
 // appendContainerBlobs appends what the keys of all blobs of a container begin with.

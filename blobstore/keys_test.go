@@ -50,6 +50,9 @@ func TestKeysGolden(t *testing.T) {
 	line("tomb 258", appendTombKey(nil, 258))
 	line("volume 259", appendVolumeKey(nil, 259))
 	line("copy into 259", appendCopyKey(nil, 259))
+	line("logs-1, deleted, 258", appendRemovedKey(nil, "logs-1", 258))
+	line("expiry of it", appendExpiryKey(nil, ticksAt(goldenTime), appendRemovedKey(nil, "logs-1", 258)))
+	line("expiry of a/b of 1", appendExpiryKey(nil, ticksAt(goldenTime), appendBlobKey(nil, 1, "a/b", 0)))
 	line("blobs of 1", appendContainerBlobs(nil, 1))
 	line("prefix a/ of 1", appendNamePrefix(nil, 1, "a/"))
 	line("blob a/b of 1", appendBlobKey(nil, 1, "a/b", 0))
@@ -206,8 +209,11 @@ func TestMarkers(t *testing.T) {
 				t.Errorf("blob %q %d: got %q %d %v", name, id, gotName, gotID, err)
 			}
 		}
-		if got, err := parseContainersMarker(containersMarker(name)); err != nil || got != name {
-			t.Errorf("container %q: got %q %v", name, got, err)
+	}
+	for _, want := range []ContainerInfo{{Name: "logs-1"}, {Name: "logs-1", Version: containerVersion(258)}} {
+		name, id, err := parseContainersMarker(containersMarker(&want))
+		if wantID, _ := parseContainerVersion(want.Version); err != nil || name != want.Name || id != wantID {
+			t.Errorf("container %+v: got %q %d %v", want, name, id, err)
 		}
 	}
 	if got, err := parseRangesMarker(rangesMarker(8 << 40)); err != nil || got != 8<<40 {
@@ -218,7 +224,7 @@ func TestMarkers(t *testing.T) {
 		wantCode(t, "ranges marker "+bad, err, azerr.InvalidQueryParameterValue)
 		_, _, err = parseBlobsMarker(bad)
 		wantCode(t, "blobs marker "+bad, err, azerr.InvalidQueryParameterValue)
-		_, err = parseContainersMarker(bad)
+		_, _, err = parseContainersMarker(bad)
 		wantCode(t, "containers marker "+bad, err, azerr.InvalidQueryParameterValue)
 	}
 	for _, bad := range []string{rangesMarker(513), rangesMarker(-512), blobsMarker([]byte("a"), 0)} {
@@ -228,12 +234,12 @@ func TestMarkers(t *testing.T) {
 	_, _, err := parseBlobsMarker(blobsMarker(nil, 0))
 	wantCode(t, "blobs marker without a name", err, azerr.InvalidQueryParameterValue)
 	golden(t, "markers.golden", fmt.Sprintln(blobsMarker([]byte("a/b"), 0))+fmt.Sprintln(blobsMarker([]byte("a/b"), snap))+
-		fmt.Sprintln(containersMarker("logs-1"))+fmt.Sprintln(rangesMarker(1<<20)))
+		fmt.Sprintln(containersMarker(&ContainerInfo{Name: "logs-1"}))+fmt.Sprintln(rangesMarker(1<<20)))
 }
 
 func FuzzMarkers(f *testing.F) {
 	f.Add(blobsMarker([]byte("a/b"), 1))
-	f.Add(containersMarker("logs"))
+	f.Add(containersMarker(&ContainerInfo{Name: "logs"}))
 	f.Add(rangesMarker(512))
 	f.Fuzz(func(t *testing.T, text string) {
 		if name, snap, err := parseBlobsMarker(text); err == nil && text != "" {

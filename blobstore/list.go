@@ -2,6 +2,8 @@ package blobstore
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -31,6 +33,7 @@ type ListContainersRequest struct {
 	Marker     string // NextMarker of the page before
 	MaxResults int    // more than 5,000 is cut; 0: 5,000
 	Metadata   bool   // with metadata
+	Deleted    bool   // with those that are deleted and kept for a while, oldest first, before the one that has their name now
 }
 
 // ListContainersResult is one page of a list.
@@ -45,35 +48,61 @@ func (a *Account) ListContainers(req *ListContainersRequest) (result ListContain
 	if err != nil {
 		return ListContainersResult{}, err
 	}
-	marker, err := parseContainersMarker(req.Marker)
+	marker, version, err := parseContainersMarker(req.Marker)
 	if err != nil {
 		return ListContainersResult{}, err
 	}
 	from := appendContainerKey(nil, req.Prefix)
 	to := appendAfter(nil, from)
-	if marker > req.Prefix {
+	removed := append([]byte{tableRemoved}, req.Prefix...)
+	removedTo := appendAfter(nil, removed)
+	if marker != "" && marker >= req.Prefix {
 		from = appendContainerKey(nil, marker)
+		if removed = appendRemovedKey(nil, marker, version); version == 0 { // they come before the one that has their name
+			removed = append(append([]byte{tableRemoved}, marker...), 1)
+		}
 	}
 	now := a.clock.Now()
-	err = a.scan(from, to, func(it *pagestore.Iter) (more bool, err error) {
-		name := string(it.Key()[1:])
-		if len(result.Containers) == limit {
-			result.NextMarker = containersMarker(name)
-			return false, nil
+	err = a.view(func(v *pagestore.View) error {
+		found, err := listLive(v, from, to, now, limit+1)
+		if err == nil && req.Deleted && bytes.Compare(removed, removedTo) < 0 {
+			var gone []ContainerInfo
+			gone, err = listRemoved(v, removed, removedTo, now, limit+1)
+			found = append(gone, found...)
+			slices.SortStableFunc(found, func(a, b ContainerInfo) int { return cmp.Compare(a.Name, b.Name) })
 		}
+		if len(found) > limit {
+			result.NextMarker = containersMarker(&found[limit])
+			found = found[:limit]
+		}
+		result.Containers = found
+		return err
+	})
+	for i := range result.Containers {
+		info := &result.Containers[i]
+		info.ImmutableStorage = info.ImmutableStorage || a.immutable.has(info.Name)
+		if !req.Metadata {
+			info.Metadata = nil
+		}
+	}
+	return result, err
+}
+
+// listLive lists containers, at most limit of them, from a key on.
+func listLive(v *pagestore.View, from, to []byte, now time.Time, limit int) (found []ContainerInfo, err error) {
+	if bytes.Compare(from, to) >= 0 {
+		return nil, nil
+	}
+	err = scanView(v, from, to, func(it *pagestore.Iter) (more bool, err error) {
 		row, err := decodeContainerRow(it.Value())
 		if err != nil {
 			return false, err
 		}
-		info, err := row.info(name, now)
-		info.ImmutableStorage = info.ImmutableStorage || a.immutable.has(name)
-		if !req.Metadata {
-			info.Metadata = nil
-		}
-		result.Containers = append(result.Containers, info)
-		return it.Next(), err
+		info, err := row.info(string(it.Key()[1:]), now)
+		found = append(found, info)
+		return len(found) < limit && it.Next(), err
 	})
-	return result, err
+	return found, err
 }
 
 // scan runs a list on one consistent picture. fn is called with the iterator on a row, for as long as it says that it
@@ -101,6 +130,7 @@ type ListBlobsRequest struct {
 	MaxResults int    // more than 5,000 is cut; 0: 5,000
 	Snapshots  bool   // with snapshots, oldest first, before their blob
 	Metadata   bool   // with metadata
+	Deleted    bool   // with blobs that are deleted and kept for a while, and with such snapshots if there are to be any
 }
 
 // ListItem is one entry: a blob, a snapshot, or the prefix into which names were collapsed.
@@ -140,6 +170,10 @@ func (a *Account) ListBlobs(container string, req *ListBlobsRequest) (ListBlobsR
 	return l.result, err
 }
 
+// hiddenMax bounds the rows of what is deleted that one list passes over. A client that meets more gets a page that is not
+// full and goes on from its marker, so that no request takes much longer than a full list.
+const hiddenMax = 20_000
+
 // blobLister is one list while it is made.
 type blobLister struct {
 	req    *ListBlobsRequest
@@ -152,6 +186,7 @@ type blobLister struct {
 	id     containerID
 	name   []byte // of the row the iterator is on
 	key    []byte // where to go on
+	hidden int    // rows that were passed over because they are deleted
 	result ListBlobsResult
 }
 
@@ -178,18 +213,25 @@ func (l *blobLister) bounds(id containerID) (from, to []byte) {
 	return from, to
 }
 
-// take takes one row into the list, or skips it, and moves on.
+// take takes one row into the list, or skips it, and moves on. A prefix stands for what would be listed without it.
 func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 	var snapshot snapshotID
 	if l.name, snapshot, err = parseBlobKey(l.name[:0], it.Key()); err != nil {
 		return false, err
 	}
 	prefix := l.collapsed()
-	if prefix == nil && snapshot != 0 && !l.req.Snapshots {
+	if snapshot != 0 && !l.req.Snapshots {
 		l.key = appendBlobKey(l.key[:0], l.id, string(l.name), 0)
 		return it.SeekGE(l.key), nil
 	}
-	if len(l.result.Items) == l.limit {
+	row, err := decodeBlobRow(it.Value())
+	if err != nil {
+		return false, err
+	}
+	if hidden := row.gone.at != 0 && !(l.req.Deleted && row.gone.kept(l.now)); hidden && l.hidden < hiddenMax {
+		l.hidden++
+		return it.Next(), nil
+	} else if hidden || len(l.result.Items) == l.limit {
 		l.result.NextMarker = blobsMarker(l.name, snapshot)
 		return false, nil
 	}
@@ -197,10 +239,6 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 		l.result.Items = append(l.result.Items, ListItem{Prefix: string(prefix)})
 		l.key = appendAfter(l.key[:0], appendNamePrefix(nil, l.id, string(prefix)))
 		return it.SeekGE(l.key), nil
-	}
-	row, err := decodeBlobRow(it.Value())
-	if err != nil {
-		return false, err
 	}
 	info, err := row.info(string(l.name), snapshot, l.now)
 	if !l.req.Metadata {

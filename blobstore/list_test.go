@@ -287,7 +287,7 @@ func TestListContainers(t *testing.T) {
 	ok(t, f.DeleteContainer("aab", &Access{}))
 	equal(t, "deleted", len(value(f.ListContainers(&ListContainersRequest{Prefix: "aa"}))(t).Containers), 1)
 	equal(t, "past everything", len(value(f.ListContainers(&ListContainersRequest{Prefix: "zz"}))(t).Containers), 0)
-	equal(t, "marker past the prefix", len(value(f.ListContainers(&ListContainersRequest{Prefix: "aa", Marker: containersMarker("bbb")}))(t).Containers), 0)
+	equal(t, "marker past the prefix", len(value(f.ListContainers(&ListContainersRequest{Prefix: "aa", Marker: containersMarker(&ContainerInfo{Name: "bbb"})}))(t).Containers), 0)
 	_, err := f.ListContainers(&ListContainersRequest{MaxResults: -1})
 	wantCode(t, "maxresults", err, azerr.OutOfRangeQueryParameterValue)
 	_, err = f.ListContainers(&ListContainersRequest{Marker: "x"})

@@ -2,6 +2,7 @@ package blobstore
 
 import (
 	"encoding/binary"
+	"strings"
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/xmlbody"
@@ -12,6 +13,7 @@ import (
 // their form; within are
 //
 //	name                     containers
+//	name · 00 · id (8)       containers, at one that is deleted
 //	snapshot id (8) · name   blobs
 //	offset (8)               page ranges
 
@@ -19,10 +21,25 @@ func badMarker(text string) error {
 	return azerr.BadQuery("marker", text, "not a marker that this kind of list gave out")
 }
 
-func containersMarker(name string) string { return xmlbody.EncodeMarker(name) }
+func containersMarker(c *ContainerInfo) string {
+	if id, ok := parseContainerVersion(c.Version); ok {
+		return xmlbody.EncodeMarker(string(appendRemovedKey(nil, c.Name, id)[1:]))
+	}
+	return xmlbody.EncodeMarker(c.Name)
+}
 
-// parseContainersMarker returns the name at which to begin. No marker is the empty name.
-func parseContainersMarker(text string) (name string, err error) { return xmlbody.DecodeMarker(text) }
+// parseContainersMarker returns the name at which to begin, and the id of a deleted container of that name if the list
+// is to begin with that. No marker is the empty name.
+func parseContainersMarker(text string) (name string, id containerID, err error) {
+	at, err := xmlbody.DecodeMarker(text)
+	if err != nil || strings.IndexByte(at, 0) < 0 {
+		return at, 0, err
+	}
+	if name, id, err = parseRemovedKey(append([]byte{tableRemoved}, at...)); err != nil || id == 0 {
+		return "", 0, badMarker(text)
+	}
+	return name, id, nil
+}
 
 func blobsMarker(name []byte, snapshot snapshotID) string {
 	p := binary.BigEndian.AppendUint64(make([]byte, 0, 8+len(name)), uint64(snapshot))

@@ -55,6 +55,7 @@ func TestModel(t *testing.T) {
 				m.step()
 			}
 			m.checkAll()
+			m.checkRows()
 			m.report()
 		})
 	}
@@ -81,12 +82,14 @@ type modelState struct {
 	meta     []header.Pair
 	copied   *CopyInfo // nil unless it says so
 	locks    immutable.State
+	gone     deletion // set: it is deleted and kept
 }
 
 type modelBlob struct {
 	modelState
 	snapshots []*modelState // oldest first
 	newest    string        // id of the newest snapshot there ever was
+	gone      []*modelState // snapshots that are deleted and kept, oldest first
 }
 
 // model is the expected state of a service, and the service.
@@ -95,6 +98,8 @@ type model struct {
 	r      *rand.Rand
 	now    int // requests so far
 	blobs  map[string]*modelBlob
+	gone   map[string]*modelBlob // that are deleted and kept
+	keep   keepPolicy
 	pool   [][]byte       // chunks of 4 KiB that content is drawn from
 	newest cond.ETag      // since the store was opened
 	trace  []string       // the last requests
@@ -104,7 +109,7 @@ type model struct {
 var modelNames = []string{"a", "a/b", "disk.vhd", "\x00\xff"}
 
 func newModel(f *fixture, r *rand.Rand) *model {
-	m := &model{f: f, r: r, blobs: map[string]*modelBlob{}, counts: map[string]int{}}
+	m := &model{f: f, r: r, blobs: map[string]*modelBlob{}, gone: map[string]*modelBlob{}, counts: map[string]int{}}
 	for range 12 {
 		chunk := make([]byte, 4096)
 		for i := range chunk {
@@ -161,13 +166,18 @@ func (m *model) step() {
 	if m.r.IntN(4) == 0 {
 		m.f.clock.Advance(time.Duration(m.r.IntN(int(3 * time.Second))))
 	}
+	if m.r.IntN(60) == 0 {
+		m.f.clock.Advance(time.Duration(m.r.IntN(int(30 * time.Hour))))
+	}
+	m.expire()
 	name := modelNames[m.r.IntN(len(modelNames))]
 	acts := []struct {
 		weight int
 		do     func(name string, b *modelBlob)
 	}{
-		{400, m.put}, {120, m.clear}, {60, m.resize}, {50, m.snapshot}, {25, m.copy}, {40, m.deleteSnapshot}, {12, m.delete},
+		{400, m.put}, {120, m.clear}, {60, m.resize}, {50, m.snapshot}, {25, m.copy}, {40, m.deleteSnapshot}, {20, m.delete},
 		{12, m.create}, {30, m.setSequence}, {30, m.setMetadata}, {30, m.setHeaders},
+		{16, m.undelete}, {10, m.deleteForGood}, {4, m.setPolicy},
 		{m.protectWeight(), m.protect}, {2, m.reopen}, {2, m.crash}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
 	}
 	pick := 0
@@ -246,6 +256,18 @@ func (m *model) written(b *modelBlob, etag cond.ETag) {
 }
 
 func (m *model) put(name string, b *modelBlob) {
+	if b == nil && m.gone[name] != nil {
+		switch m.r.IntN(8) {
+		case 0:
+			m.undelete(name, b)
+			return
+		case 1:
+		default: // let it be, for time to go by
+			m.f.clock.Advance(time.Duration(m.r.IntN(int(2 * time.Hour))))
+			m.expire()
+			return
+		}
+	}
 	if b == nil && m.r.IntN(3) > 0 {
 		m.create(name, b)
 		return
@@ -373,6 +395,9 @@ func (m *model) deleteSnapshot(name string, b *modelBlob) {
 	if !m.outcome("delete snapshot", err, m.guard(b.snapshots[i], immutable.Delete, nil)) {
 		return
 	}
+	if m.keep.days > 0 {
+		b.keepSnapshot(b.snapshots[i], m.deletion())
+	}
 	b.snapshots = slices.Delete(b.snapshots, i, i+1)
 }
 
@@ -387,14 +412,14 @@ func (m *model) delete(name string, b *modelBlob) {
 		m.outcome("delete", err, azerr.BlobImmutableDueToPolicy)
 	case mode != SnapshotsNone && slices.ContainsFunc(b.snapshots, func(s *modelState) bool { return m.guard(s, immutable.Delete, nil) != nil }):
 		m.outcome("delete with snapshots", err, azerr.BlobImmutableDueToPolicy)
-	case mode == SnapshotsNone && len(b.snapshots) > 0:
+	case mode == SnapshotsNone && (len(b.snapshots) > 0 || m.keep.days == 0 && len(b.gone) > 0):
 		m.outcome("delete", err, azerr.SnapshotsPresent)
 	case mode == SnapshotsOnly:
 		m.outcome("delete only snapshots", err, nil)
-		b.snapshots = nil
+		m.deletedSnapshots(b)
 	default:
 		m.outcome("delete", err, nil)
-		delete(m.blobs, name)
+		m.deleted(name, b)
 	}
 }
 
@@ -421,10 +446,7 @@ func (m *model) create(name string, b *modelBlob) {
 	if !m.outcome("create", err, want) {
 		return
 	}
-	if b == nil {
-		b = &modelBlob{}
-		m.blobs[name] = b
-	}
+	b = m.overwrite(name)
 	b.modelState = modelState{
 		etag: b.etag, data: make([]byte, n*PageSize), valid: make([]bool, n), touched: make([]int, n),
 		volume: m.now, created: got.ETag, sequence: req.Sequence, headers: req.HTTPHeaders, meta: req.Metadata,
@@ -533,6 +555,7 @@ func (m *model) recreateContainer(string, *modelBlob) {
 	ok(m.f.t, err)
 	must(m.f.t)(m.f.CreateContainer("cont", nil))
 	clear(m.blobs)
+	clear(m.gone)
 	m.counts["container"]++
 }
 
@@ -540,6 +563,7 @@ func (m *model) recreateContainer(string, *modelBlob) {
 func (m *model) checkSome(name string) {
 	m.f.t.Helper()
 	b := m.blobs[name]
+	m.checkGone(name)
 	if b == nil {
 		_, err := m.f.BlobInfo(ref(name), &Access{})
 		if !errors.Is(err, azerr.BlobNotFound) {
@@ -586,6 +610,9 @@ func (s *modelState) info(name string) BlobInfo {
 	}
 	if len(s.meta) == 0 {
 		info.Metadata = nil
+	}
+	if s.gone.at != 0 {
+		info.Deleted = &Deletion{Time: s.gone.at.Time()}
 	}
 	return info
 }
@@ -718,11 +745,11 @@ func (m *model) checkAll() {
 // not come to yet is there in addition.
 func (m *model) checkTotals() {
 	m.f.t.Helper()
-	reaped := m.f.rowCount(tableTomb) == 0
+	reaped := m.f.rowCount(tableTomb) == 0 && m.f.due() == 0
 	got, want := m.f.totals(), Totals{Containers: 1}
-	for _, b := range m.blobs {
+	for _, b := range m.everything() {
 		want.Blobs++
-		want.Snapshots += uint64(len(b.snapshots))
+		want.Snapshots += uint64(len(b.snapshots) + len(b.gone))
 		want.ProvisionedBytes += uint64(len(b.data))
 	}
 	if reaped && got != want || got.Containers != 1 {
@@ -755,17 +782,16 @@ func (m *model) checkList() {
 	var want []ListItem
 	names := slices.Clone(modelNames)
 	slices.SortFunc(names, cmp.Compare[string])
+	req := &ListBlobsRequest{Snapshots: m.r.IntN(4) > 0, Metadata: true, Deleted: m.r.IntN(2) == 0, MaxResults: []int{0, 1, 3}[m.r.IntN(3)]}
 	for _, name := range names {
-		b := m.blobs[name]
-		if b == nil {
-			continue
+		for _, s := range m.listed(name, req) {
+			info := s.info(name)
+			if info.Deleted != nil {
+				info.Deleted.RemainingDays = int(s.gone.until.Time().Sub(m.f.clock.Now()) / (24 * time.Hour))
+			}
+			want = append(want, ListItem{Blob: info})
 		}
-		for _, s := range b.snapshots {
-			want = append(want, ListItem{Blob: s.info(name)})
-		}
-		want = append(want, ListItem{Blob: b.info(name)})
 	}
-	req := &ListBlobsRequest{Snapshots: true, Metadata: true, MaxResults: []int{0, 1, 3}[m.r.IntN(3)]}
 	var got []ListItem
 	for {
 		page, err := m.f.ListBlobs("cont", req)

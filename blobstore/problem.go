@@ -46,6 +46,7 @@ const (
 	KindTagMissing        pagestore.Kind = "tag-missing"        // a blob that a search by one of its tags would not find
 	KindTagStale          pagestore.Kind = "tag-stale"          // a search by a tag would find a blob that does not have it
 	KindProtectionUnnoted pagestore.Kind = "protection-unnoted" // a protected blob, in a container that is not said to have any
+	KindExpiryWrong       pagestore.Kind = "expiry-wrong"       // something deleted that would not go, or not when it should
 	KindTotalsWrong       pagestore.Kind = "totals-wrong"       // what the account is said to have is not what a recount gives
 )
 

@@ -26,6 +26,7 @@ type BlobInfo struct {
 	Metadata []header.Pair
 	Tags     []header.Pair // in the order of their keys
 	Lease    lease.Info    // of the blob itself; a snapshot has none and nothing is said of it
+	Deleted  *Deletion     // nil unless it is deleted and kept for a while, which only lists tell
 	Copy     *CopyInfo     // nil unless it was made by a copy and not changed since, but for its pages
 
 	Protection  immutable.State
@@ -110,6 +111,7 @@ func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInf
 		Metadata:    meta,
 		Tags:        tags,
 		Lease:       r.lease.Info(now),
+		Deleted:     r.gone.info(now),
 		Copy:        copied,
 		Protection:  r.locks,
 		Tier:        r.tier,

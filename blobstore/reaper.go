@@ -18,8 +18,9 @@ type Reaped struct {
 	Rows      int // blobs and snapshots removed since the service was opened
 }
 
-// reaper removes the blobs of deleted containers, in the background: one goroutine, from startReaper to stop. What is
-// to be done is in the tombs, so that it goes on where it was after any kind of end.
+// reaper removes the blobs of deleted containers, and what was kept after a deletion when its time is over, in the
+// background: one goroutine, from startReaper to stop. What is to be done is in the tombs and the rows of expiry, so that it
+// goes on where it was after any kind of end.
 type reaper struct {
 	wake chan struct{} // holds a value while there may be something to do
 	ctx  context.Context
@@ -35,13 +36,20 @@ func (a *Account) startReaper() {
 	go a.runReaper(a.reaper)
 }
 
+// reapEvery bounds how long the reaper sleeps. Nothing is kept for less than a day, so that one look before it is over is
+// enough to be there in time, and nobody who deletes has to wake it.
+const reapEvery = time.Hour
+
 func (a *Account) runReaper(r *reaper) {
 	defer close(r.done)
+	timer := a.clock.NewTimer(reapEvery)
+	defer timer.Stop()
 	for {
 		select {
 		case <-r.ctx.Done():
 			return
 		case <-r.wake:
+		case <-timer.C():
 		}
 		err := a.reap()
 		for errors.Is(err, pagestore.ErrUnavailable) {
@@ -55,6 +63,7 @@ func (a *Account) runReaper(r *reaper) {
 		if err != nil && a.events.ReapFailed != nil {
 			a.events.ReapFailed(a.name, err)
 		}
+		timer.Reset(a.untilExpiry())
 	}
 }
 
@@ -78,11 +87,25 @@ func (r *reaper) stopping() bool { return r.ctx.Err() != nil }
 // for a few milliseconds at most.
 const reapBatch = 256
 
-// reap empties all tombs there are, and takes away what copies have left that were not finished.
+// reap takes away what copies have left that were not finished and what was kept for long enough, and empties all tombs
+// there are.
 func (a *Account) reap() error {
 	if err := a.dropCopies(); err != nil {
 		return err
 	}
+	// Those of blobs in a container whose tomb is being emptied go with it, in the order of their keys.
+	if err := a.reapTombs(); err != nil || a.reaper.stopping() {
+		return err
+	}
+	removed, err := a.expire()
+	if err == nil && removed > 0 {
+		err = a.reapTombs()
+	}
+	return err
+}
+
+// reapTombs empties all tombs there are.
+func (a *Account) reapTombs() error {
 	tombs, err := a.tombs()
 	if err != nil {
 		return err
@@ -193,6 +216,10 @@ func bury(tx *pagestore.Tx, d *doomedRow, now time.Time) error {
 		return err
 	}
 	tx.Delete(d.key)
+	if d.row.gone.at != 0 {
+		tx.Delete(appendExpiryKey(nil, d.row.gone.until, d.key))
+		d.row.tags = nil // searches did not find it
+	}
 	if d.row.gen == pagestore.GenHead {
 		return firstError(buryTags(tx, d), tx.Drop(d.row.volume))
 	}

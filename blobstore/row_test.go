@@ -56,6 +56,14 @@ func exampleBlobRows() map[string]blobRow {
 	marked := both
 	marked.locks, marked.tier, marked.tiered = locked.locks, 80, ticksAt(goldenTime)
 	marked.locks.Policy.Mode = immutable.Unlocked
+	deleted := plain
+	deleted.gone = deletion{ticksAt(goldenTime), ticksAt(goldenTime.Add(7 * day))}
+	deletedSnapshot := deleted
+	deletedSnapshot.gen = 5
+	deletedSnapshots := snapped
+	deletedSnapshots.snaps.gone, deletedSnapshots.snaps.latest = 3, deleted.gone.until
+	deletedAll := deletedSnapshots
+	deletedAll.gone = deleted.gone
 	full := leased
 	full.snaps = snapped.snaps
 	full.size, full.sequence = math.MaxInt64, math.MaxInt64
@@ -65,7 +73,9 @@ func exampleBlobRows() map[string]blobRow {
 	}, []header.Pair{{Name: "Name", Value: "Value"}, {Name: "empty"}})
 	return map[string]blobRow{"plain": plain, "leased": leased, "infinite lease": infinite, "breaking lease": breaking,
 		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "snapshot, all three": both,
-		"everything": full, "locked and held": locked, "held": held, "with a tier": tiered, "snapshot, all four": marked}
+		"deleted": deleted, "snapshot, deleted": deletedSnapshot, "with deleted snapshots": deletedSnapshots,
+		"deleted, with snapshots": deletedAll, "everything": full,
+		"locked and held": locked, "held": held, "with a tier": tiered, "snapshot, all four": marked}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -90,7 +100,9 @@ func TestRowsGolden(t *testing.T) {
 		row := containers[name]
 		fmt.Fprintf(&b, "container, %-20s %x\n", name, row.append(nil))
 	}
-	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three", "locked and held", "held", "with a tier", "snapshot, all four"} {
+	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three",
+		"deleted", "snapshot, deleted", "with deleted snapshots", "deleted, with snapshots",
+		"locked and held", "held", "with a tier", "snapshot, all four"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}
@@ -98,6 +110,8 @@ func TestRowsGolden(t *testing.T) {
 	fmt.Fprintf(&b, "number 300                      %x\n", appendNumberRow(nil, 300))
 	fmt.Fprintf(&b, "copy of generation 5 of 259     %x\n", (&copyRow{259, 5}).append(nil))
 	fmt.Fprintf(&b, "totals                          %x\n", appendTotalsRow(nil, &Totals{1, 2, 300, 1 << 30}))
+	container := containers["plain"]
+	fmt.Fprintf(&b, "removed container               %x\n", (&removedRow{blobs["deleted"].gone, container}).append(nil))
 	fmt.Fprintf(&b, "tag in logs-1                   %x\n", appendTagRow(nil, "logs-1"))
 	golden(t, "rows.golden", b.String())
 }
@@ -174,6 +188,8 @@ func FuzzRows(f *testing.F) {
 	for _, row := range exampleContainerRows() {
 		f.Add(row.append(nil))
 	}
+	gone := exampleBlobRows()["deleted"].gone
+	f.Add((&removedRow{gone, exampleContainerRows()["shared"]}).append(nil))
 	f.Add(appendNumberRow(nil, 300))
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if row, err := decodeBlobRow(p); err == nil {
@@ -198,6 +214,12 @@ func FuzzRows(f *testing.F) {
 			decodeMetadata(row.meta)
 			if policies, err := decodePolicies(row.policies); err == nil && string(appendPolicies(nil, policies)) != string(row.policies) {
 				t.Errorf("policies: %x, then %+v", row.policies, policies)
+			}
+		}
+		if row, err := decodeRemovedRow(p); err == nil {
+			again, err := decodeRemovedRow(row.append(nil))
+			if err != nil || !reflect.DeepEqual(again, row) {
+				t.Errorf("removed container: %+v, then %+v, %v", row, again, err)
 			}
 		}
 		decodeNumberRow(p)

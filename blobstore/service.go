@@ -31,6 +31,9 @@ type Options struct {
 	Accounts    []AccountOptions
 	Store       func(account string) (pagestore.Options, error) // where and how an account's store lives
 	Events      *Events                                         // nil: none
+
+	// ContainerDays is for how many days deleted containers are kept, up to 365. 0: not at all.
+	ContainerDays int
 }
 
 // AccountOptions names an account and the one or two keys that sign requests to it.
@@ -48,8 +51,10 @@ type AccountOptions struct {
 type Events struct {
 	// Reaped is called when the last blob of a deleted container is gone.
 	Reaped func(account string, r Reaped)
-	// ReapFailed is called when removing the blobs of deleted containers stopped; it goes on after the next deletion
-	// of a container, or when the service is opened again.
+	// Expired is called when that many blobs and snapshots, deleted and kept until now, are gone for good.
+	Expired func(account string, n int)
+	// ReapFailed is called when removing what is deleted stopped; it goes on within the hour, after the next deletion of a
+	// container, or when the service is opened again.
 	ReapFailed func(account string, err error)
 }
 
@@ -61,6 +66,9 @@ type Service struct {
 	changes   sync.Mutex // held while an account is added or removed, with all I/O that takes: one at a time
 	closed    bool       // guarded by changes: Close was called
 }
+
+// keepDaysMax is Azure's limit of the days for which anything deleted is kept.
+const keepDaysMax = 365
 
 // azurePageBlobMax is the largest page blob of Azure: 8 TiB.
 const azurePageBlobMax = 8 << 40
@@ -82,6 +90,8 @@ func Open(o Options) (*Service, error) {
 	switch {
 	case o.MaxPageBlob < 0 || o.MaxPageBlob > azurePageBlobMax || o.MaxPageBlob%PageSize != 0:
 		return nil, fmt.Errorf("MaxPageBlob is %d: want a multiple of %d up to %d", o.MaxPageBlob, PageSize, int64(azurePageBlobMax))
+	case o.ContainerDays < 0 || o.ContainerDays > keepDaysMax:
+		return nil, fmt.Errorf("ContainerDays is %d: want up to %d", o.ContainerDays, keepDaysMax)
 	case o.Store == nil:
 		return nil, errors.New("option Store is missing")
 	}
@@ -130,7 +140,8 @@ type Account struct {
 	reaper  *reaper
 	copies  copies
 
-	immutable ImmutableStorage
+	immutable     ImmutableStorage
+	containerDays int // for which deleted containers are kept
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
 	// pagestore.Store.Update, whose functions run one at a time.
@@ -163,6 +174,8 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 		premium: ao.Premium,
 
 		immutable: ao.Immutable,
+
+		containerDays: o.ContainerDays,
 	}
 	a.gate.init()
 	a.signing.Store(&signing.Account{Name: ao.Name, Keys: ao.Keys})

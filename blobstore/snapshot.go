@@ -55,17 +55,8 @@ func (c *blobChange) findForSnapshot(ref *BlobRef, acc *Access) (err error) {
 // freeze ends the generation of the blob's volume and returns the row of the snapshot that shows it. The blob's row
 // counts it. What protects the blob does not protect the snapshot, which may be protected on its own.
 func (c *blobChange) freeze(a *Account, meta []header.Pair) (snapshotID, blobRow, error) {
-	gen, err := c.tx.Freeze(c.row.volume)
-	if err != nil {
-		return 0, blobRow{}, err
-	}
-	id := snapshotID(max(ticksAt(c.now), ticks(c.row.snaps.last)+1))
-	c.row.snaps = snapshotCount{all: c.row.snaps.all + 1, volume: c.row.snaps.volume + 1, last: id}
-
-	frozen := c.row
-	frozen.gen, frozen.lease, frozen.snaps = gen, lease.State{}, snapshotCount{}
-	frozen.locks = immutable.State{}
-	if len(meta) > 0 {
+	id, frozen, err := c.freezeAsIs()
+	if err == nil && len(meta) > 0 {
 		headers, _, err := splitProps(c.row.props)
 		if err != nil {
 			return 0, blobRow{}, err
@@ -73,6 +64,19 @@ func (c *blobChange) freeze(a *Account, meta []header.Pair) (snapshotID, blobRow
 		frozen.props = appendMetadata(headers, meta)
 		frozen.etag = a.nextTicks(c.row.etag)
 	}
+	return id, frozen, err
+}
+
+// freezeAsIs is freeze with the metadata of the blob.
+func (c *blobChange) freezeAsIs() (snapshotID, blobRow, error) {
+	gen, err := c.tx.Freeze(c.row.volume)
+	if err != nil {
+		return 0, blobRow{}, err
+	}
+	id := snapshotID(max(ticksAt(c.now), ticks(c.row.snaps.last)+1))
+	c.row.snaps.all, c.row.snaps.volume, c.row.snaps.last = c.row.snaps.all+1, c.row.snaps.volume+1, id
+	frozen := c.row
+	frozen.gen, frozen.lease, frozen.snaps, frozen.locks = gen, lease.State{}, snapshotCount{}, immutable.State{}
 	return id, frozen, nil
 }
 
@@ -90,6 +94,10 @@ func (c *blobChange) dropSnapshot(key []byte, snap *blobRow) error {
 	}
 	tx.Delete(key)
 	blob.snaps.all--
+	if snap.gone.at != 0 {
+		tx.Delete(appendExpiryKey(nil, snap.gone.until, key))
+		blob.snaps.forget()
+	}
 	if snap.volume == blob.volume {
 		blob.snaps.volume--
 		return tx.Thaw(snap.volume, snap.gen)

@@ -389,11 +389,16 @@ func (r *request) deleteBlob() error {
 			return azerr.BadHeader(header.XMsDeleteSnapshots.String(), string(v))
 		}
 	}
-	if err := r.account.DeleteBlob(ref, &acc, mode); err != nil {
+	permanent, err := r.deletePermanently()
+	if err != nil {
+		return err
+	}
+	kept, err := r.account.Delete(ref, &blobstore.DeleteBlob{Access: acc, Snapshots: mode, Permanent: permanent})
+	if err != nil {
 		return err
 	}
 	r.begin(202)
-	r.setString("x-ms-delete-type-permanent", "true")
+	r.setString("x-ms-delete-type-permanent", strconv.FormatBool(!kept))
 	return nil
 }
 

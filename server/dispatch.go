@@ -39,6 +39,7 @@ var handlers = [256]handler{
 	op.SetContainerACL:        {serve: (*request).setContainerACL, body: xmlBodyMax},
 	op.DeleteContainer:        {serve: (*request).deleteContainer},
 	op.LeaseContainer:         {serve: (*request).leaseContainer},
+	op.RestoreContainer:       {serve: (*request).restoreContainer},
 	op.ListBlobs:              {serve: (*request).listBlobs},
 
 	op.FindBlobsByTagsInContainer: {serve: (*request).findBlobsByTags},
@@ -62,6 +63,7 @@ var handlers = [256]handler{
 	op.SetImmutabilityPolicy:    {serve: (*request).setImmutabilityPolicy},
 	op.DeleteImmutabilityPolicy: {serve: (*request).deleteImmutabilityPolicy},
 	op.SetLegalHold:             {serve: (*request).setLegalHold},
+	op.UndeleteBlob:             {serve: (*request).undeleteBlob},
 
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},

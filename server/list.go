@@ -18,10 +18,10 @@ type listing struct {
 }
 
 // include says what a listing shows beyond names and properties.
-type include struct{ metadata, snapshots, tags, copy, policy, hold bool }
+type include struct{ metadata, snapshots, tags, copy, deleted, policy, hold bool }
 
 // Things that a listing can be asked to include. What we do not have is included by showing nothing: no blob here is
-// uncommitted, deleted, or of an older version.
+// uncommitted, or of an older version.
 var (
 	includeContainers = [...]string{"metadata", "deleted", "system"}
 	includeBlobs      = [...]string{"metadata", "snapshots", "uncommittedblobs", "copy", "deleted", "versions", "tags",
@@ -82,6 +82,7 @@ func (r *request) include(known []string) (in include, err error) {
 			in.metadata = in.metadata || string(v) == "metadata"
 			in.copy = in.copy || string(v) == "copy"
 			in.snapshots = in.snapshots || string(v) == "snapshots"
+			in.deleted = in.deleted || string(v) == "deleted"
 			in.tags = in.tags || string(v) == "tags"
 			in.policy = in.policy || string(v) == "immutabilitypolicy"
 			in.hold = in.hold || string(v) == "legalhold"
@@ -116,7 +117,7 @@ func (r *request) listContainers() error {
 		return err
 	}
 	list, err := r.account.ListContainers(&blobstore.ListContainersRequest{
-		Prefix: l.prefix, Marker: l.marker, MaxResults: l.maxResults, Metadata: l.include.metadata})
+		Prefix: l.prefix, Marker: l.marker, MaxResults: l.maxResults, Metadata: l.include.metadata, Deleted: l.include.deleted})
 	if err != nil {
 		return err
 	}
@@ -129,6 +130,7 @@ func (r *request) listContainers() error {
 			c := &list.Containers[i]
 			dst = xmlbody.AppendContainer(dst, &xmlbody.Container{
 				Name: c.Name, LastModified: c.LastModified, ETag: c.ETag, Lease: listedLease(c.Lease), PublicAccess: c.Public.String(),
+				Version: c.Version, Deleted: listedDeletion(c.Deleted),
 				ImmutableStorage: c.ImmutableStorage,
 				WithMetadata:     l.include.metadata, Metadata: c.Metadata,
 			})
@@ -146,7 +148,7 @@ func (r *request) listBlobs() error {
 	}
 	list, err := r.account.ListBlobs(r.target.container, &blobstore.ListBlobsRequest{
 		Prefix: l.prefix, Delimiter: l.delimiter, Marker: l.marker, MaxResults: l.maxResults,
-		Snapshots: l.include.snapshots, Metadata: l.include.metadata})
+		Snapshots: l.include.snapshots, Metadata: l.include.metadata, Deleted: l.include.deleted})
 	if err != nil {
 		return err
 	}
@@ -177,14 +179,14 @@ func (r *request) listBlobs() error {
 
 func listedBlob(b *blobstore.BlobInfo, metadata bool) xmlbody.Blob {
 	x := xmlbody.Blob{
-		Name: b.Name, Snapshot: b.Snapshot,
+		Name: b.Name, Snapshot: b.Snapshot, Deleted: listedDeletion(b.Deleted),
 		Created: b.Created, LastModified: b.LastModified, ETag: b.ETag,
 		Size: b.Size, Type: b.Type.String(), Sequence: b.Sequence,
 		ContentType: b.ContentType, ContentEncoding: b.ContentEncoding, ContentLanguage: b.ContentLanguage,
 		ContentMD5: b.ContentMD5, CacheControl: b.CacheControl, ContentDisposition: b.ContentDisposition,
 		WithMetadata: metadata, Metadata: b.Metadata, TagCount: len(b.Tags),
 	}
-	if b.Snapshot == "" {
+	if b.Snapshot == "" && b.Deleted == nil {
 		x.Lease = listedLease(b.Lease)
 	}
 	return x

@@ -61,6 +61,8 @@ type serveFlags struct {
 	logLevel    string
 	logFormat   string
 	given       func(flag string) bool // whether it is on the command line
+
+	containerDays int // for which deleted containers are kept
 }
 
 const serveLong = `Serve the Blob service over HTTP.
@@ -98,6 +100,7 @@ func newServe() *cobra.Command {
 	flags.BoolVar(&f.allowKnown, "allow-well-known-key", false, "serve the emulators' key on an address that is not loopback")
 	f.tls.register(flags)
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
+	flags.IntVar(&f.containerDays, "container-delete-retention", 0, "keep deleted containers for so many days, to be restored; up to 365")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
 	flags.StringArrayVar(&f.premium, "premium", nil, "account of premium storage: its page blobs have tiers; may be repeated")
 	flags.StringArrayVar(&f.immutable, "immutable-storage", nil, "ACCOUNT or ACCOUNT/CONTAINER: where policies and legal holds can protect blobs from everybody; may be repeated")
@@ -237,6 +240,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	}
 	if p.maxPageBlob > 8<<40 || p.maxPageBlob%blobstore.PageSize != 0 {
 		return nil, usagef("--max-page-blob: %s is not a multiple of %d up to 8TiB", f.maxPageBlob, blobstore.PageSize)
+	}
+	if f.containerDays < 0 || f.containerDays > 365 {
+		return nil, usagef("--container-delete-retention: %d is not a number of days up to 365", f.containerDays)
 	}
 	if err := f.maintenance.parse(); err != nil {
 		return nil, err

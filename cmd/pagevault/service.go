@@ -64,8 +64,9 @@ func (l *layout) checkStore(account string) error {
 // openStores opens the stores of all accounts.
 func openStores(p *plan, home *layout, key *masterKey, alarm *alarm) (*blobstore.Service, error) {
 	return blobstore.Open(blobstore.Options{
-		MaxPageBlob: p.maxPageBlob,
-		Accounts:    p.accounts,
+		MaxPageBlob:   p.maxPageBlob,
+		ContainerDays: p.flags.containerDays,
+		Accounts:      p.accounts,
 		Store: func(account string) (pagestore.Options, error) {
 			o := home.store(account)
 			o.MasterKey, o.Unencrypted = key.key, key.unencrypted
@@ -99,8 +100,11 @@ func openStores(p *plan, home *layout, key *masterKey, alarm *alarm) (*blobstore
 			Reaped: func(account string, r blobstore.Reaped) {
 				p.log.Debug("removed the blobs of a deleted container", "account", account, "what", fmt.Sprintf("%+v", r))
 			},
+			Expired: func(account string, n int) {
+				p.log.Debug("removed what was deleted and kept", "account", account, "rows", n)
+			},
 			ReapFailed: func(account string, err error) {
-				p.log.Error("the blobs of deleted containers stay", "account", account, "error", err)
+				p.log.Error("what is deleted stays", "account", account, "error", err)
 			},
 		},
 	})

@@ -44,7 +44,7 @@ SequenceNumberConditionNotMet SequenceNumberIncrementTooLarge SnapshotCountExcee
 SnapshotsPresent SourceConditionNotMet TargetConditionNotMet SystemInUse UnauthorizedBlobOverwrite`
 
 // ours is every code that is in no reference.
-const ours = `AccountCapacityExceeded`
+const ours = `AccountCapacityExceeded PermanentDeleteNotPermitted`
 
 func TestTable(t *testing.T) {
 	seen := map[string]Code{}

@@ -155,6 +155,10 @@ const (
 	// service knows quotas (shares of the File service), and not 507: the Python SDK, and az with it, sends a request
 	// again after any status from 500 on but 501 and 505, and nothing would come of that until something is deleted.
 	AccountCapacityExceeded Code = iota + UnauthorizedBlobOverwrite + 1
+
+	// PermanentDeleteNotPermitted is the answer to deletetype=permanent where nothing can be deleted so. Azure answers 409,
+	// too; which code it has there is not known.
+	PermanentDeleteNotPermitted
 	codeEnd
 )
 
@@ -305,4 +309,6 @@ var table = [codeEnd]struct {
 	UnauthorizedBlobOverwrite:                         {"UnauthorizedBlobOverwrite", 403, "This request is not authorized to perform blob overwrites."},
 
 	AccountCapacityExceeded: {"AccountCapacityExceeded", 409, "The account has reached its capacity limit."},
+
+	PermanentDeleteNotPermitted: {"PermanentDeleteNotPermitted", 409, "Permanent delete is not permitted: only snapshots that are soft-deleted, in accounts that allow it, can be deleted permanently."},
 }

@@ -51,7 +51,7 @@ var Refusals = []Refusal{
 	{Header: header.XMsSourceEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Header: header.XMsSourceEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, Note: "blob versions"},
-	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, Note: "soft delete"},
+	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, But: []ID{DeleteBlob}, Note: "this operation does not delete a blob"},
 	{Query: "showonly", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "hierarchical accounts"},
 	{Query: "startfrom", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing from a name"},
 	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},

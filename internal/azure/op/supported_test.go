@@ -54,7 +54,8 @@ func TestCheckSupported(t *testing.T) {
 	f(azerr.UnsupportedHeader, "HeaderName=x-ms-default-encryption-scope HeaderValue=mine", Container, "PUT ?restype=container", "x-ms-default-encryption-scope: mine")
 	// Parameters.
 	f(azerr.UnsupportedQueryParameter, "QueryParameterName=versionid QueryParameterValue=v", Blob, "GET ?VersionId=v")
-	f(azerr.UnsupportedQueryParameter, "QueryParameterName=deletetype", Blob, "DELETE ?deletetype=permanent")
+	f(0, "", Blob, "DELETE ?deletetype=permanent")
+	f(azerr.UnsupportedQueryParameter, "QueryParameterName=deletetype", Blob, "GET ?deletetype=permanent")
 	f(azerr.UnsupportedQueryParameter, "QueryParameterName=startfrom", Container, "GET ?restype=container&comp=list&startFrom=b")
 	f(0, "", Service, "GET ?comp=list&startFrom=b")
 	// Snapshots are not written to.

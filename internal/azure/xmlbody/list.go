@@ -79,6 +79,8 @@ type Container struct {
 	ETag         cond.ETag
 	Lease        Lease
 	PublicAccess string // blob or container; "" for private ones
+	Version      string // of one that is deleted and kept, as Deleted is; "" for any other
+	Deleted      *Deletion
 
 	ImmutableStorage bool
 	WithMetadata     bool // the client asked for it
@@ -90,6 +92,10 @@ type Container struct {
 func AppendContainer(dst []byte, c *Container) []byte {
 	dst = append(dst, "<Container>"...)
 	dst = appendName(dst, "Name", c.Name)
+	if c.Deleted != nil {
+		dst = append(dst, "<Deleted>true</Deleted>"...)
+		dst = xmltext.AppendElement(dst, "Version", c.Version)
+	}
 	dst = append(dst, "<Properties>"...)
 	dst = appendTime(dst, "Last-Modified", c.LastModified)
 	dst = append(dst, "<Etag>"...)
@@ -105,7 +111,9 @@ func AppendContainer(dst []byte, c *Container) []byte {
 		"<HasLegalHold>false</HasLegalHold>"+
 		"<ImmutableStorageWithVersioningEnabled>"...)
 	dst = strconv.AppendBool(dst, c.ImmutableStorage)
-	dst = append(dst, "</ImmutableStorageWithVersioningEnabled></Properties>"...)
+	dst = append(dst, "</ImmutableStorageWithVersioningEnabled>"...)
+	dst = c.Deleted.append(dst)
+	dst = append(dst, "</Properties>"...)
 	if c.WithMetadata {
 		dst = appendMetadata(dst, c.Metadata)
 	}
@@ -115,7 +123,8 @@ func AppendContainer(dst []byte, c *Container) []byte {
 // Blob is one blob or snapshot of a listing.
 type Blob struct {
 	Name               string
-	Snapshot           string // empty for the base blob
+	Snapshot           string    // empty for the base blob
+	Deleted            *Deletion // nil unless it is deleted and kept
 	Created            time.Time
 	LastModified       time.Time
 	ETag               cond.ETag
@@ -179,6 +188,20 @@ func appendProtection(dst []byte, p *Policy, hold bool) []byte {
 	return dst
 }
 
+// Deletion is what a listing says of something that is deleted and kept for a while.
+type Deletion struct {
+	Time          time.Time
+	RemainingDays int
+}
+
+func (d *Deletion) append(dst []byte) []byte {
+	if d == nil {
+		return dst
+	}
+	dst = appendTime(dst, "DeletedTime", d.Time)
+	return appendInt(dst, "RemainingRetentionDays", int64(d.RemainingDays))
+}
+
 // Copy is what a listing says of the copy that a blob was made by.
 type Copy struct {
 	ID        string
@@ -203,6 +226,9 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	dst = appendName(dst, "Name", b.Name)
 	if b.Snapshot != "" {
 		dst = xmltext.AppendElement(dst, "Snapshot", b.Snapshot)
+	}
+	if b.Deleted != nil {
+		dst = append(dst, "<Deleted>true</Deleted>"...)
 	}
 	dst = append(dst, "<Properties>"...)
 	dst = appendTime(dst, "Creation-Time", b.Created)
@@ -233,6 +259,7 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	if b.TagCount > 0 {
 		dst = appendInt(dst, "TagCount", int64(b.TagCount))
 	}
+	dst = b.Deleted.append(dst)
 	dst = appendProtection(dst, &b.Policy, b.LegalHold)
 	dst = append(dst, "</Properties>"...)
 	if b.WithMetadata {

@@ -96,8 +96,7 @@ func set[T any](to, from *T) {
 }
 
 // CheckSupported returns UnsupportedXmlNode when the update switches on something that nobody carries out: logs,
-// metrics, soft delete, the web site. To store such a setting and answer success would promise, for one, that
-// deleted blobs can be brought back.
+// metrics, the web site. To store such a setting and answer success would promise, for one, that requests are counted.
 func (u *ServicePropertiesUpdate) CheckSupported() error {
 	switch {
 	case u.Logging != nil && (u.Logging.Delete || u.Logging.Read || u.Logging.Write):
@@ -106,8 +105,6 @@ func (u *ServicePropertiesUpdate) CheckSupported() error {
 		return badNode(azerr.UnsupportedXmlNode, "HourMetrics", "true")
 	case u.MinuteMetrics != nil && u.MinuteMetrics.Enabled:
 		return badNode(azerr.UnsupportedXmlNode, "MinuteMetrics", "true")
-	case u.DeleteRetention != nil && u.DeleteRetention.Enabled:
-		return badNode(azerr.UnsupportedXmlNode, "DeleteRetentionPolicy", "true")
 	case u.StaticWebsite != nil && u.StaticWebsite.Enabled:
 		return badNode(azerr.UnsupportedXmlNode, "StaticWebsite", "true")
 	}

@@ -182,7 +182,6 @@ func TestCheckSupported(t *testing.T) {
 	f("Logging", ServicePropertiesUpdate{Logging: &Logging{Read: true}})
 	f("HourMetrics", ServicePropertiesUpdate{HourMetrics: &p.HourMetrics})
 	f("MinuteMetrics", ServicePropertiesUpdate{MinuteMetrics: &p.HourMetrics})
-	f("DeleteRetentionPolicy", ServicePropertiesUpdate{DeleteRetention: &p.DeleteRetention})
 	f("StaticWebsite", ServicePropertiesUpdate{StaticWebsite: &p.StaticWebsite})
 }
 

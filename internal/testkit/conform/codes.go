@@ -89,6 +89,7 @@ var Codes = []CodeStatus{
 	{"BlobAlreadyExists", 409},
 	{"BlobNotFound", 404},
 	{"SnapshotsPresent", 409},
+	{"PermanentDeleteNotPermitted", 409}, // the status is Azure's, the code is ours [?]
 	{"AccessTierNotSupportedForBlobType", 400},
 	{"InvalidBlobTier", 400},
 	{"BlobTierInadequateForContentLength", 409},

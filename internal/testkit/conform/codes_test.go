@@ -86,7 +86,7 @@ func TestEveryCodeIsProvokedOrExplained(t *testing.T) {
 }
 
 // crossCutting are the tests that belong to no row of the operation table.
-var crossCutting = []string{"Conditions", "Signatures", "Tokens", "PublicAccess", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations"}
+var crossCutting = []string{"Conditions", "Signatures", "Tokens", "PublicAccess", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations", "Retention"}
 
 func TestEveryOperationHasItsTest(t *testing.T) {
 	rows := map[string]string{} // test → operation

@@ -54,6 +54,8 @@ type Env struct {
 	// NoWait leaves out the parts that need more time than a moment to pass, where Advance is nil; LeftOut names them.
 	NoWait bool
 
+	ContainerDays int // for how many days the server keeps deleted containers. 0: what that needs is left out
+
 	MaxPageBlob int64  // the largest page blob the server allows, in bytes. 0: 1 TiB
 	Seed        uint64 // decides contents, names and ids; logged by whoever runs the list
 
@@ -137,6 +139,7 @@ var Tests = []Test{
 	{"SetContainerACL", setContainerACL},
 	{"DeleteContainer", deleteContainer},
 	{"LeaseContainer", leaseContainer},
+	{"RestoreContainer", restoreContainer},
 	{"ListBlobs", listBlobs},
 	{"FindBlobsByTagsInContainer", findBlobsByTagsInContainer},
 	{"ContainerBatch", containerBatch},
@@ -157,6 +160,7 @@ var Tests = []Test{
 	{"SetImmutabilityPolicy", setImmutabilityPolicy},
 	{"DeleteImmutabilityPolicy", deleteImmutabilityPolicy},
 	{"SetLegalHold", setLegalHold},
+	{"UndeleteBlob", undeleteBlob},
 	{"PutPage", putPage},
 	{"ClearPages", clearPages},
 	{"PutPageFromURL", putPageFromURL},
@@ -171,4 +175,5 @@ var Tests = []Test{
 	{"Names", names},
 	{"Transport", transport},
 	{"RefusedOperations", refusedOperations},
+	{"Retention", retention},
 }

@@ -54,6 +54,9 @@ const (
 	testPremium   = "conformpremium"
 )
 
+// containerDays is for how many days the server of these tests keeps deleted containers.
+const containerDays = 5
+
 // startServer starts a server for one account and returns its Env.
 func startServer(t *testing.T) *Env {
 	t.Helper()
@@ -67,6 +70,9 @@ func startServer(t *testing.T) *Env {
 	}
 	blobs, err := blobstore.Open(blobstore.Options{
 		Clock: c,
+
+		ContainerDays: containerDays,
+
 		Accounts: []blobstore.AccountOptions{
 			{Name: testAccount, Keys: [][]byte{key(testKey), key(testSecondKey)}, Immutable: blobstore.ImmutableStorage{Containers: []string{testImmutable}}},
 			{Name: testPremium, Keys: [][]byte{key(testKey), key(testSecondKey)}, Premium: true}},
@@ -126,7 +132,7 @@ func startServer(t *testing.T) *Env {
 	pool := x509.NewCertPool()
 	pool.AddCert(lender.Certificate())
 	env := &Env{URL: serve(false, nil), PublicURL: serve(true, nil), Account: testAccount, Immutable: testImmutable, Premium: testPremium, Key: testKey, SecondKey: testSecondKey, Clock: c,
-		Advance: func(d time.Duration) { c.Advance(d) }, Seed: testkit.Seed(t),
+		Advance: func(d time.Duration) { c.Advance(d) }, ContainerDays: containerDays, Seed: testkit.Seed(t),
 		TokenURL: serve(false, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12}), TokenTLS: &tls.Config{RootCAs: pool},
 		Token: issuer.Token}
 	t.Cleanup(env.Close)

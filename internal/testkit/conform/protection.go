@@ -381,6 +381,8 @@ var onProtected = map[op.ID]string{
 	op.SetBlobTier:           "AccessTierNotSupportedForBlobType",
 	op.AbortCopyBlob:         "NoPendingCopyOperation",
 	op.SetImmutabilityPolicy: isAllowed, op.DeleteImmutabilityPolicy: isAllowed, op.SetLegalHold: isAllowed,
+	op.GetUserDelegationKey: elsewhere, op.RestoreContainer: elsewhere,
+	op.UndeleteBlob: isAllowed,
 }
 
 // everyOperation tries every operation that changes anything on a protected blob, from a request of the key's holder. One

@@ -148,6 +148,8 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.SetContainerACL:            func() *call { return w.put(c, "restype=container&comp=acl") },
 		op.DeleteContainer:            func() *call { return w.delete(c, "restype=container") },
 		op.LeaseContainer:             func() *call { return w.acquire(c, leaseA, 15) },
+		op.RestoreContainer:           func() *call { return w.restore(c, "0000000000000001") },
+		op.UndeleteBlob:               func() *call { return w.put(b, "comp=undelete") },
 		op.ListBlobs:                  get(c, "restype=container&comp=list"),
 		op.PutPageBlob:                func() *call { return w.create(b, page) },
 		op.GetBlob:                    get(b, ""),

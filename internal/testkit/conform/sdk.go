@@ -86,11 +86,12 @@ func (w *wire) mustFail(err error, code string) {
 	}
 }
 
-// dated gives requests the server's idea of the time.
+// dated gives requests the server's idea of the time. The SDK looks for a date under this spelling only, and sets its own
+// where it finds none.
 type dated struct{ clock clock.Clock }
 
 func (d dated) Do(req *policy.Request) (*http.Response, error) {
-	req.Raw().Header.Set("x-ms-date", d.clock.Now().UTC().Format(http.TimeFormat))
+	req.Raw().Header["x-ms-date"] = []string{d.clock.Now().UTC().Format(http.TimeFormat)}
 	return req.Next()
 }
 

@@ -175,10 +175,10 @@ func setServiceProperties(t T, env *Env) {
 		got, err := w.sdk().GetProperties(ctx, nil)
 		w.must(err)
 		w.equal("version", val(got.DefaultServiceVersion), "2020-10-02")
-		_, err = w.sdk().SetProperties(ctx, &service.SetPropertiesOptions{DeleteRetentionPolicy: &service.RetentionPolicy{
-			Enabled: to.Ptr(true), Days: to.Ptr[int32](7)}})
+		_, err = w.sdk().SetProperties(ctx, &service.SetPropertiesOptions{StaticWebsite: &service.StaticWebsite{Enabled: to.Ptr(true)}})
 		w.mustFail(err, "UnsupportedXmlNode")
 	})
+	w.part("soft delete", setRetentionProperties)
 	w.part("what is absent stays", func(w *wire) {
 		r := w.setProperties("\xEF\xBB\xBF  " + propertiesOf("\n<DefaultServiceVersion>2021-12-02</DefaultServiceVersion>")).ok(202)
 		w.exactly(r)
@@ -204,11 +204,10 @@ func setServiceProperties(t T, env *Env) {
 		for name, on := range byKey(map[string]string{
 			"Logging": "<Version>1.0</Version><Delete>true</Delete><Read>false</Read><Write>false</Write>" +
 				"<RetentionPolicy><Enabled>false</Enabled></RetentionPolicy>",
-			"HourMetrics":           "<Version>1.0</Version><Enabled>true</Enabled><IncludeAPIs>false</IncludeAPIs>",
-			"MinuteMetrics":         "<Version>1.0</Version><Enabled>true</Enabled><IncludeAPIs>false</IncludeAPIs>",
-			"DeleteRetentionPolicy": "<Enabled>true</Enabled><Days>7</Days>",
-			"StaticWebsite":         "<Enabled>true</Enabled>",
-			"Novelty":               "yes",
+			"HourMetrics":   "<Version>1.0</Version><Enabled>true</Enabled><IncludeAPIs>false</IncludeAPIs>",
+			"MinuteMetrics": "<Version>1.0</Version><Enabled>true</Enabled><IncludeAPIs>false</IncludeAPIs>",
+			"StaticWebsite": "<Enabled>true</Enabled>",
+			"Novelty":       "yes",
 		}) {
 			w.setProperties(propertiesOf("<"+name+">"+on+"</"+name+">")).fails("UnsupportedXmlNode", "XmlNodeName", name)
 		}

@@ -154,6 +154,7 @@ type Blob struct {
 	Size            int64
 
 	volume, generation uint64
+	deleted            bool // and kept for a while
 }
 
 // Blobs returns all blobs and snapshots that can be reached, in the order of their keys.
@@ -184,6 +185,9 @@ func (s *Store) Blobs() ([]Blob, error) {
 		b, err := blobRow(key, s.rows[key])
 		if err != nil {
 			return nil, err
+		}
+		if b.deleted {
+			continue
 		}
 		b.Container = container
 		blobs = append(blobs, b)
@@ -236,6 +240,10 @@ func blobRow(key string, value []byte) (b Blob, err error) {
 	}
 	if flags&64 != 0 {
 		r.bytes(int(r.loose())) // copy
+	}
+	if flags&32 != 0 {
+		text := r.bytes(int(r.loose())) // retention
+		b.deleted = len(text) > 0 && text[0]&1 != 0
 	}
 	if flags&128 != 0 {
 		r.bytes(int(r.loose())) // marks

@@ -1,0 +1,390 @@
+package blobstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"time"
+
+	"pagevault/blobstore/immutable"
+	"pagevault/blobstore/lease"
+	"pagevault/internal/azure/azerr"
+	"pagevault/pagestore"
+)
+
+// Soft delete: while the service properties say so, what is deleted stays in its place for a number of days, under its
+// key, with its volume and generation, and can be brought back. Only its row says that it is gone, and nothing but a list
+// that asks for it, Undelete Blob and Delete Blob for good look at such rows. Overwriting a blob makes a snapshot of it
+// that is deleted from the start.
+//
+// Of each row that is gone a second one says when it goes for good, so that the reaper finds those without a search. Both
+// change in one update. A blob goes no earlier than its snapshots: there is never a snapshot without a row of its blob.
+//
+// A row that is over its time counts as not there, whether the reaper has come to it or not.
+
+// deletion says of a row that it is deleted and kept. The zero deletion: it is not deleted.
+type deletion struct {
+	at    ticks // when it was deleted
+	until ticks // when it goes
+}
+
+// kept reports whether the deletion can still be taken back at that time.
+func (d deletion) kept(now time.Time) bool { return d.at != 0 && d.until > ticksAt(now) }
+
+// info returns what clients are told.
+func (d deletion) info(now time.Time) *Deletion {
+	if d.at == 0 {
+		return nil
+	}
+	return &Deletion{Time: d.at.Time(), RemainingDays: int(max(0, d.until.Time().Sub(now)) / day)}
+}
+
+const day = 24 * time.Hour
+
+// Deletion says of a blob, snapshot or container that it is deleted and kept for a while.
+type Deletion struct {
+	Time          time.Time
+	RemainingDays int // whole ones
+}
+
+// The retention text of a blob's row begins with a byte that says which parts follow:
+//
+//	parts (1) · [when it was deleted (8) · when it goes (8)] · [how many snapshots are deleted · when the last goes (8)]
+const (
+	partGone      = 1 << 0
+	partSnapshots = 1 << 1
+)
+
+// kept reports whether the row has anything to say of deletions.
+func (r *blobRow) kept() bool { return r.gone.at != 0 || r.snaps.gone != 0 }
+
+func (r *blobRow) appendRetention(dst []byte) []byte {
+	var text [1 + 16 + binary.MaxVarintLen64 + 8]byte
+	p := text[:1]
+	if r.gone.at != 0 {
+		p[0] |= partGone
+		p = binary.LittleEndian.AppendUint64(p, uint64(r.gone.at))
+		p = binary.LittleEndian.AppendUint64(p, uint64(r.gone.until))
+	}
+	if r.snaps.gone != 0 {
+		p[0] |= partSnapshots
+		p = binary.AppendUvarint(p, r.snaps.gone)
+		p = binary.LittleEndian.AppendUint64(p, uint64(r.snaps.latest))
+	}
+	return append(binary.AppendUvarint(dst, uint64(len(p))), p...)
+}
+
+// decodeRetention reads a retention text.
+func (r *blobRow) decodeRetention(text []byte) bool {
+	d := rowReader{p: text}
+	parts := d.flags(partGone | partSnapshots)
+	d.must(parts != 0)
+	if parts&partGone != 0 {
+		r.gone = deletion{ticks(d.uint64()), ticks(d.uint64())}
+		d.must(r.gone.at != 0 && r.gone.until >= r.gone.at)
+	}
+	if parts&partSnapshots != 0 {
+		r.snaps.gone, r.snaps.latest = d.uvarint(), ticks(d.uint64())
+		d.must(r.snaps.gone != 0 && r.snaps.gone <= r.snaps.all && r.snaps.latest != 0)
+	}
+	return !d.bad && len(d.p) == 0
+}
+
+// live returns how many snapshots are not deleted.
+func (s *snapshotCount) live() uint64 { return s.all - s.gone }
+
+// present reports whether there is any, deleted or not, that is not over its time.
+func (s *snapshotCount) present(now time.Time) bool { return s.live() > 0 || s.latest > ticksAt(now) }
+
+// keep notes that one more is deleted, and kept until then.
+func (s *snapshotCount) keep(until ticks) {
+	s.gone++
+	s.latest = max(s.latest, until)
+}
+
+// forget notes that one of those that are deleted is none any more.
+func (s *snapshotCount) forget() {
+	if s.gone--; s.gone == 0 {
+		s.latest = 0
+	}
+}
+
+// keepPolicy says what happens to what is deleted.
+type keepPolicy struct {
+	days      int  // for which it is kept; 0: it is not
+	permanent bool // whether it may be deleted for good before
+}
+
+func findKeepPolicy(from rows) (keepPolicy, error) {
+	p, err := findServiceProperties(from)
+	k := keepPolicy{permanent: p.DeleteRetention.AllowPermanentDelete}
+	if p.DeleteRetention.Enabled {
+		k.days = p.DeleteRetention.Days
+	}
+	return k, err
+}
+
+// begins returns the deletion of something that is deleted now.
+func (k keepPolicy) begins(now time.Time) deletion {
+	return deletion{ticksAt(now), ticksAt(now.Add(time.Duration(k.days) * day))}
+}
+
+// setGone stores a row that is deleted and kept, with the row that says until when. Nothing protected it, so a policy
+// that is over goes: what a clock that is set back would make of it must not keep the row for ever.
+func setGone(tx *pagestore.Tx, key []byte, row *blobRow) {
+	row.locks = immutable.State{}
+	tx.Set(key, row.append(nil))
+	tx.Set(appendExpiryKey(nil, row.gone.until, key), []byte{rowVersion})
+}
+
+// keepOverwritten makes a snapshot of the blob that is about to be overwritten, deleted from the start, if what is deleted
+// is kept. The blob's row counts it.
+func (c *blobChange) keepOverwritten(name string) error {
+	policy, err := findKeepPolicy(c.tx)
+	if err != nil || policy.days == 0 {
+		return err
+	}
+	return c.freezeGone(name, policy.begins(c.now))
+}
+
+// freezeGone makes a snapshot of the blob, with that deletion.
+func (c *blobChange) freezeGone(name string, d deletion) error {
+	id, frozen, err := c.freezeAsIs()
+	if err != nil {
+		return err
+	}
+	frozen.gone = d
+	c.row.snaps.keep(d.until)
+	setGone(c.tx, appendBlobKey(nil, c.id, name, id), &frozen)
+	return count(c.tx, tally{snapshots: 1})
+}
+
+// replaceGone makes room for a blob where one was deleted and is kept: that becomes a deleted snapshot of the new one,
+// unless its time is over. What survives of its row is in c.row, as findForCreate has it. If there is none nothing
+// happens.
+func (c *blobChange) replaceGone(name string) error {
+	value, ok, err := c.tx.Get(c.key)
+	if err != nil || !ok {
+		return err
+	}
+	if c.row, err = decodeBlobRow(value); err != nil {
+		return err
+	}
+	gone := c.row.gone
+	c.tx.Delete(appendExpiryKey(nil, gone.until, c.key))
+	if gone.kept(c.now) {
+		if err := c.freezeGone(name, gone); err != nil {
+			return err
+		}
+	}
+	counted := tally{blobs: -1, bytes: -c.row.size}
+	c.row.gone, c.row.tags = deletion{}, nil // searches do not find what is deleted
+	return firstError(c.leaveVolume(), count(c.tx, counted))
+}
+
+// deleteKept makes one step of deleting a blob whose days are counted; done is false if there are more.
+func (c *blobChange) deleteKept(ref *BlobRef, mode DeleteSnapshots, policy keepPolicy) (done bool, err error) {
+	had := c.row.snaps.live()
+	if had > 0 {
+		if mode == SnapshotsNone {
+			return false, azerr.SnapshotsPresent
+		}
+		if err := c.keepSnapshots(ref.Blob, policy); err != nil {
+			return false, err
+		}
+	}
+	switch {
+	case c.row.snaps.live() > 0 || mode == SnapshotsOnly && had > 0:
+		c.keep()
+		return c.row.snaps.live() == 0, nil
+	case mode == SnapshotsOnly:
+		return true, nil
+	}
+	if err := c.retag(ref, nil); err != nil {
+		return false, err
+	}
+	c.row.lease = lease.State{}
+	c.row.gone = policy.begins(c.now)
+	c.row.gone.until = max(c.row.gone.until, c.row.snaps.latest)
+	setGone(c.tx, c.key, &c.row)
+	return true, nil
+}
+
+// bytesPerUpdate bounds the rows that one change writes anew: a record of the log has room for a few times as much.
+const bytesPerUpdate = 2 << 20
+
+// keptRow is a row to be changed.
+type keptRow struct{ key, value []byte }
+
+// collectSnapshots returns the rows of the oldest snapshots that want says yes to, as many as one change may touch.
+func (c *blobChange) collectSnapshots(name string, want func(*blobRow) bool) (found []keptRow, more bool, err error) {
+	var bad error
+	size := 0
+	from, to := snapshotRows(c.id, name)
+	err = c.tx.Scan(from, to, func(key, value []byte) bool {
+		row, err := decodeBlobRow(value)
+		if err != nil {
+			bad = err
+			return false
+		}
+		if want(&row) {
+			found = append(found, keptRow{bytes.Clone(key), bytes.Clone(value)})
+			size += 2*len(key) + len(value) + 64
+		}
+		more = len(found) == snapshotsPerUpdate || size >= bytesPerUpdate
+		return !more
+	})
+	return found, more, firstError(err, bad)
+}
+
+// keepSnapshots deletes the oldest snapshots that are not deleted yet, as many as one change may, and keeps them.
+func (c *blobChange) keepSnapshots(name string, policy keepPolicy) error {
+	found, _, err := c.collectSnapshots(name, func(r *blobRow) bool { return r.gone.at == 0 })
+	if err == nil && len(found) == 0 {
+		err = badRow("miscounted snapshots of", c.key)
+	}
+	for i := 0; err == nil && i < len(found); i++ {
+		var row blobRow
+		if row, err = decodeBlobRow(found[i].value); err == nil {
+			c.keepSnapshot(found[i].key, &row, policy)
+		}
+	}
+	return err
+}
+
+// keepSnapshot deletes one snapshot and keeps it. c.row is that of its blob, which the caller stores.
+func (c *blobChange) keepSnapshot(key []byte, snap *blobRow, policy keepPolicy) {
+	snap.gone = policy.begins(c.now)
+	c.row.snaps.keep(snap.gone.until)
+	setGone(c.tx, key, snap)
+}
+
+// deleteForGood removes a snapshot that is deleted and kept, before its time.
+func (c *blobChange) deleteForGood(ref *BlobRef, snapshot snapshotID, acc *Access) error {
+	policy, err := findKeepPolicy(c.tx)
+	if err != nil {
+		return err
+	}
+	_, snap, err := c.findKept(c.tx, ref, snapshot)
+	switch {
+	case err != nil:
+		return err
+	case snap.gone.at == 0:
+		return azerr.PermanentDeleteNotPermitted.With("Reason", "the snapshot is not deleted")
+	case !snap.gone.kept(c.now):
+		return azerr.BlobNotFound
+	case !policy.permanent:
+		return azerr.PermanentDeleteNotPermitted.With("Reason", "the service properties do not allow it")
+	}
+	if err := snap.checkConditions(&acc.Conditions); err != nil {
+		return err
+	}
+	key := bytes.Clone(c.key)
+	if c.id, c.row, err = c.findKept(c.tx, ref, 0); err != nil {
+		return orphaned(err, key)
+	}
+	if err := c.dropSnapshot(key, &snap); err != nil {
+		return err
+	}
+	if c.row.snaps.gone > 0 {
+		if err := c.findLatest(ref.Blob); err != nil {
+			return err
+		}
+	}
+	c.keep()
+	return count(c.tx, tally{snapshots: -1})
+}
+
+// findLatest looks anew for when the last of the deleted snapshots goes.
+func (c *blobChange) findLatest(name string) error {
+	c.row.snaps.latest = 0
+	_, _, err := c.collectSnapshots(name, func(r *blobRow) bool {
+		c.row.snaps.latest = max(c.row.snaps.latest, r.gone.until)
+		return false
+	})
+	return err
+}
+
+// orphaned is the error of a snapshot whose blob is not found.
+func orphaned(err error, key []byte) error {
+	if err == azerr.BlobNotFound {
+		return badRow("orphaned snapshot", key)
+	}
+	return err
+}
+
+// UndeleteBlob brings back a blob that was deleted and is kept, and those of its snapshots that are, also those of a blob
+// that is not deleted. If there is nothing to bring back and the blob exists that is a success. A blob that comes back has
+// a new entity tag, and no lease; its snapshots have what they had.
+//
+// More snapshots than one change can touch come back in several steps, the blob with the first.
+func (a *Account) UndeleteBlob(ref BlobRef) error {
+	if err := ref.checkWritable(&Access{}); err != nil {
+		return err
+	}
+	c := takeChange()
+	defer c.release()
+	var err error
+	first := true
+	for more := true; err == nil && more; first = false {
+		err = a.update(func(tx *pagestore.Tx) (err error) {
+			c.tx, c.now = tx, a.clock.Now()
+			more, err = c.undelete(a, &ref, first)
+			return err
+		})
+	}
+	return err
+}
+
+// undelete makes one step, after which there may be more to do. A later one finds the blob deleted only if somebody has
+// deleted it again.
+func (c *blobChange) undelete(a *Account, ref *BlobRef, first bool) (more bool, err error) {
+	if c.id, c.row, err = c.findKept(c.tx, ref, 0); err != nil {
+		return false, err
+	}
+	key := bytes.Clone(c.key)
+	changed := c.row.gone.at != 0
+	if changed {
+		if !first {
+			return false, nil
+		}
+		if !c.row.gone.kept(c.now) {
+			return false, azerr.BlobNotFound
+		}
+		c.tx.Delete(appendExpiryKey(nil, c.row.gone.until, key))
+		c.row.gone = deletion{}
+		c.row.etag = a.nextTicks(c.row.etag)
+		tags := c.row.tags
+		c.row.tags = nil
+		if err := c.retag(ref, tags); err != nil {
+			return false, err
+		}
+		c.row.tags = tags
+	}
+	restored, more, err := c.undeleteSnapshots(ref.Blob)
+	if !more { // those that are left are over their time
+		c.row.snaps.latest = min(c.row.snaps.latest, ticksAt(c.now))
+	}
+	if err == nil && (changed || restored > 0) {
+		c.keep()
+	}
+	return more, err
+}
+
+// undeleteSnapshots brings back the oldest snapshots that are deleted and kept, as many as one change may.
+func (c *blobChange) undeleteSnapshots(name string) (restored int, more bool, err error) {
+	if c.row.snaps.gone == 0 {
+		return 0, false, nil
+	}
+	found, more, err := c.collectSnapshots(name, func(r *blobRow) bool { return r.gone.kept(c.now) })
+	for i := 0; err == nil && i < len(found); i++ {
+		var row blobRow
+		if row, err = decodeBlobRow(found[i].value); err != nil {
+			break
+		}
+		c.tx.Delete(appendExpiryKey(nil, row.gone.until, found[i].key))
+		row.gone = deletion{}
+		c.row.snaps.forget()
+		c.tx.Set(found[i].key, row.append(nil))
+	}
+	return len(found), more, err
+}
