@@ -32,6 +32,7 @@ func (c *checker) rows() error {
 		{tableProperties, c.checkProperties},
 		{tableCopy, c.checkCopy}, // before blobs: it says what is kept for a copy
 		{tableBlob, c.checkBlob},
+		{tablePending, c.checkPending},
 		{tableTag, c.checkTag},
 		{tableVolume, c.checkCounter},
 		{tableTotals, c.checkTotals}, // last: it compares what was counted before
@@ -235,6 +236,13 @@ func (c *checker) checkCopy(key, value []byte) {
 	c.held[row] = true
 }
 
+// checkPending takes the row of a pending copy. Its blob may be gone with its container.
+func (c *checker) checkPending(key, value []byte) {
+	if _, err := parsePending(key, value); err != nil {
+		c.damagedRow(key, err)
+	}
+}
+
 // blobGroup is a blob with its snapshots.
 type blobGroup struct {
 	at      blobName
@@ -281,7 +289,7 @@ func (c *checker) checkBlob(key, value []byte) {
 		_, _, err = decodeProps(row.props)
 	}
 	if err == nil {
-		_, err = decodeCopyInfo(row.copy)
+		_, err = row.copyInfo()
 	}
 	if err == nil && (row.gen == pagestore.GenHead) != (at.snapshot == 0) {
 		err = badRow("blob (a generation that does not go with the key)", value)
@@ -302,7 +310,7 @@ func (c *checker) checkBlob(key, value []byte) {
 	if err != nil {
 		c.damagedRow(key, err)
 	}
-	row.props, row.tags, row.copy = nil, nil, nil
+	row.props, row.tags, row.copy, row.state = nil, nil, nil, nil
 	if v := g.volume(row.volume); at.snapshot != 0 {
 		c.summary.Snapshots++
 		c.totals.Snapshots++

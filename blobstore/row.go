@@ -38,6 +38,7 @@ const (
 	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
 	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
 	flagTags      = 1 << 4 // blobs: tags follow
+	flagState     = 1 << 3 // blobs: the state of a copy that is no mere success follows
 	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
 )
 
@@ -105,7 +106,7 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 // blobRow is what is stored about a blob or a snapshot.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
-//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text] · properties
+//	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text] · [state of the copy text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -120,6 +121,7 @@ type blobRow struct {
 	snaps    snapshotCount
 	tags     []byte // encoded tags; none: no tags. Borrowed as props are
 	copy     []byte // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
+	state    []byte // encoded copyState, if that copy is no mere success. Borrowed too
 	props    []byte // encoded properties and metadata. Borrowed from the row it was read from
 }
 
@@ -147,6 +149,9 @@ func (r *blobRow) append(dst []byte) []byte {
 	if len(r.copy) > 0 {
 		flags |= flagCopy
 	}
+	if len(r.state) > 0 {
+		flags |= flagState
+	}
 	dst = append(dst, rowVersion, byte(r.typ), flags)
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
 	dst = binary.AppendUvarint(dst, uint64(r.size))
@@ -172,6 +177,10 @@ func (r *blobRow) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(r.copy)))
 		dst = append(dst, r.copy...)
 	}
+	if flags&flagState != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(r.state)))
+		dst = append(dst, r.state...)
+	}
 	return append(dst, r.props...)
 }
 
@@ -180,7 +189,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy | flagState)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -204,6 +213,10 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	if flags&flagCopy != 0 {
 		r.copy = d.bytes()
 		d.must(len(r.copy) > 0)
+	}
+	if flags&flagState != 0 {
+		r.state = d.bytes()
+		d.must(len(r.state) > 0 && len(r.copy) > 0)
 	}
 	r.props = d.p
 	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)

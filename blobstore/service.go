@@ -49,7 +49,7 @@ type Events struct {
 }
 
 // Service is the blob service: its accounts, each on a store of its own. It is safe for concurrent use. One goroutine
-// per account, the reaper, runs until Close.
+// per account, the reaper, and one for each pending copy run until Close.
 type Service struct {
 	accounts []*Account // as in Options
 	byName   map[string]*Account
@@ -106,6 +106,9 @@ func (s *Service) Accounts() []*Account { return s.accounts }
 func (s *Service) Close() error {
 	var errs []error
 	for _, a := range s.accounts {
+		a.pendings.stop() // they read from other accounts
+	}
+	for _, a := range s.accounts {
 		if err := a.close(); err != nil {
 			errs = append(errs, fmt.Errorf("account %s: %w", a.name, err))
 		}
@@ -115,16 +118,17 @@ func (s *Service) Close() error {
 
 // Account is one account: a name, keys, and a store with all its containers and blobs. It is safe for concurrent use.
 type Account struct {
-	name    string
-	signing *signing.Account
-	store   *pagestore.Store
-	clock   clock.Clock
-	rand    io.Reader
-	events  *Events
-	sizeMax int64 // of a page blob, bytes
-	limits  Limits
-	reaper  *reaper
-	copies  copies
+	name     string
+	signing  *signing.Account
+	store    *pagestore.Store
+	clock    clock.Clock
+	rand     io.Reader
+	events   *Events
+	sizeMax  int64 // of a page blob, bytes
+	limits   Limits
+	reaper   *reaper
+	copies   copies
+	pendings pendings
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
 	// pagestore.Store.Update, whose functions run one at a time.
@@ -177,6 +181,8 @@ func (a *Account) Signing() *signing.Account { return a.signing }
 func (a *Account) Store() *pagestore.Store { return a.store }
 
 func (a *Account) close() error {
+	a.reaper.quit()
+	a.pendings.stop()
 	a.reaper.stop()
 	return a.store.Close()
 }
