@@ -56,6 +56,8 @@ var handlers = [256]handler{
 	op.CopyBlob:          {serve: (*request).copyBlob},
 	op.AbortCopyBlob:     {serve: (*request).abortCopyBlob},
 
+	op.IncrementalCopyBlob: {serve: (*request).incrementalCopyBlob},
+
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},
 	op.PutPageFromURL:    {serve: (*request).putPageFromURL},

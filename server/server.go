@@ -40,6 +40,10 @@ type Options struct {
 
 	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
 
+	// CopySourceAllow names networks, addresses and hosts that the server may read sources of copies from although they are
+	// not on the public internet, or under ports of their own.
+	CopySourceAllow []string
+
 	NoHostStyle bool // do not read account.blob.anything as an address: every path begins with the account
 
 	MaxConns    int             // open connections; for more, such as wait for a request are closed, or the new ones told 503. 0: 4096
@@ -126,6 +130,7 @@ type Server struct {
 	openings   *budget // for the beginnings of long bodies: half of what all of them may take, in addition
 	replies    *budget
 	meters     *meters
+	fetcher    *fetcher
 	slots      *budget // of requests that are carried out
 	requests   sync.Pool
 	downloads  sync.Pool
@@ -165,6 +170,10 @@ func New(o Options) (*Server, error) {
 		return ok
 	}}
 	s.meters = newMeters(o.Rates)
+	var err error
+	if s.fetcher, err = newFetcher(o.CopySourceAllow, o.Product); err != nil {
+		return nil, fmt.Errorf("server: option CopySourceAllow: %w", err)
+	}
 	s.metrics = newMetrics(s)
 	s.date.clock = o.Clock
 	s.http = s.fasthttp()
@@ -266,6 +275,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range listeners {
 		l.abort()
 	}
+	s.fetcher.stop()
 	stuck := time.NewTimer(stuckAfter)
 	defer stuck.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)

@@ -52,6 +52,7 @@ type serveFlags struct {
 	replication replicationFlags
 	pathOnly    bool
 	public      bool
+	copySources []string
 	logLevel    string
 	logFormat   string
 	given       func(flag string) bool // whether it is on the command line
@@ -96,6 +97,7 @@ func newServe() *cobra.Command {
 	f.replication.register(flags)
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
 	flags.BoolVar(&f.public, "allow-public-access", false, "let containers be made public, to be read without credentials")
+	flags.StringArrayVar(&f.copySources, "copy-source-allow", nil, "NETWORK, ADDRESS or HOST: copies may be made from there although it is not on the public internet; may be repeated")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
@@ -225,6 +227,7 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, err
 	}
 	p.server.AllowPublicAccess = f.public
+	p.server.CopySourceAllow = f.copySources
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
 	}

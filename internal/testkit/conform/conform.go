@@ -140,6 +140,7 @@ var Tests = []Test{
 	{"SetBlobTags", setBlobTags},
 	{"CopyBlob", copyBlob},
 	{"AbortCopyBlob", abortCopyBlob},
+	{"IncrementalCopyBlob", incrementalCopyBlob},
 	{"PutPage", putPage},
 	{"ClearPages", clearPages},
 	{"PutPageFromURL", putPageFromURL},
