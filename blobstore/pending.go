@@ -128,7 +128,7 @@ func (a *Account) newPending(ref *BlobRef, source CopySource, size int64) (*pend
 	return job, nil
 }
 
-// run starts the goroutine of a job whose row is there, unless err says that it is not.
+// runPending starts the goroutine of a job whose row is there, unless err says that it is not.
 func (a *Account) runPending(job *pendingJob, err error) error {
 	if err != nil {
 		a.pendings.remove(job)
@@ -496,8 +496,8 @@ type accountSource struct {
 	wipe int64  // bytes to be cleared before anything is written
 }
 
-// NewCopySource returns what reads a blob or snapshot that was found as info. A blob that is changed meanwhile is
-// ConditionNotMet.
+// NewCopySource returns what reads a blob or snapshot of the account for a copy to another one. acc should name the entity
+// tag that was found, so that a change meanwhile is ConditionNotMet.
 func (a *Account) NewCopySource(ref BlobRef, acc *Access) CopySource {
 	return &accountSource{from: a, ref: ref, acc: *acc}
 }

@@ -3,7 +3,10 @@ package blobstore
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 
 	"pagevault/blobstore/lease"
@@ -87,7 +90,7 @@ func TestPendingCopy(t *testing.T) {
 	done := f.settled("c")
 	equal(t, "status", done.Status, CopySuccess)
 	equal(t, "progress", done.Copied, done.Bytes)
-	equal(t, "completed", done.Completed, f.clock.Now().Truncate(100))
+	equal(t, "completed", done.Completed, f.info(ref("c")).ETag.Time())
 	equal(t, "id", done.ID, got.ID)
 	equal(t, "content", f.letters(ref("c")), "aa...a..")
 	equal(t, "pages", f.ranges(ref("c"), PageRangesRequest{}), "0-2 5-6")
@@ -383,4 +386,79 @@ func FuzzPendingRow(f *testing.F) {
 			t.Errorf("%+v, then %+v, %v", job, again, err)
 		}
 	})
+}
+
+// readySource is a source of four pages that is there at once.
+type readySource byte
+
+func (s readySource) Pages(context.Context, string) ([]PageEntry, string, error) {
+	return []PageEntry{{0, 2 * PageSize, false}, {3 * PageSize, 4 * PageSize, false}}, "", nil
+}
+
+func (s readySource) ReadPages(ctx context.Context, p []byte, _ int64) error {
+	for i := range p {
+		p[i] = byte(s)
+	}
+	return ctx.Err()
+}
+
+// TestPendingCopiesBesideOthers: copies, their ends by others, writes and deletions at the same time. In the end each blob
+// is as one of them left it.
+func TestPendingCopiesBesideOthers(t *testing.T) {
+	f := newFixture(t)
+	expected := []azerr.Code{azerr.PendingCopyOperation, azerr.NoPendingCopyOperation, azerr.CopyIdMismatch, azerr.BlobNotFound,
+		azerr.ServerBusy, azerr.InvalidPageRange}
+	var all sync.WaitGroup
+	for g := range 4 {
+		all.Go(func() {
+			r := rand.New(rand.NewPCG(9, uint64(g)))
+			for range 60 {
+				name := []string{"a", "b", "c"}[r.IntN(3)]
+				var err error
+				switch r.IntN(6) {
+				case 0, 1:
+					var got CopyResult
+					got, err = f.StartCopy(ref(name), &StartCopy{Size: 8 * PageSize, Source: readySource('a' + byte(g)), SourceURL: "u"})
+					if err == nil && r.IntN(2) == 0 {
+						err = f.AbortCopy(ref(name), &Access{}, got.ID)
+					}
+				case 2:
+					_, err = f.PutPages(ref(name), putReq(6, 7, 'w'))
+				case 3:
+					err = f.DeleteBlob(ref(name), &Access{}, SnapshotsNone)
+				case 4:
+					_, err = f.CreatePageBlob(ref(name), &CreatePageBlob{Size: 8 * PageSize})
+				default:
+					_, err = f.BlobInfo(ref(name), &Access{})
+				}
+				if err != nil && !slices.Contains(expected, azerr.From(err).Code) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	f.pendings.worker.Wait()
+	for _, name := range []string{"a", "b", "c"} {
+		info, err := f.BlobInfo(ref(name), &Access{})
+		if errors.Is(err, azerr.BlobNotFound) {
+			continue
+		}
+		ok(t, err)
+		text := f.letters(ref(name))
+		switch {
+		case info.Copy == nil: // made and perhaps written to
+			if strings.Trim(text, ".w") != "" {
+				t.Errorf("%s, which is no copy: %s", name, text)
+			}
+		case info.Copy.Status == CopySuccess:
+			if len(text) != 8 || text[0] < 'a' || text[1] != text[0] || text[3] != text[0] || text[2] != '.' {
+				t.Errorf("%s, a copy: %s", name, text)
+			}
+		case info.Copy.Status != CopyAborted || text != "":
+			t.Errorf("%s, a copy that is %v: %s", name, info.Copy.Status, text)
+		}
+	}
+	equal(t, "rows", f.rowCount(tablePending), 0)
+	f.wantClean("after it")
 }

@@ -53,16 +53,8 @@ var errForbidden = errors.New("the address or port is not one that sources are r
 func newFetcher(allow []string, agent string) (*fetcher, error) {
 	f := &fetcher{hosts: map[string]bool{}, agent: agent}
 	f.ctx, f.stop = context.WithCancel(context.Background())
-	for _, a := range allow {
-		if p, err := netip.ParsePrefix(a); err == nil {
-			f.allowed = append(f.allowed, p.Masked())
-		} else if ip, err := netip.ParseAddr(a); err == nil {
-			f.allowed = append(f.allowed, netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen()))
-		} else if name := strings.ToLower(strings.TrimSuffix(a, ".")); hostName(name) {
-			f.hosts[name] = true
-		} else {
-			return nil, fmt.Errorf("%q is neither a network, such as 10.0.0.0/8, nor an address, nor a host name", a)
-		}
+	if err := f.allow(allow); err != nil {
+		return nil, err
 	}
 	f.client = &http.Client{
 		Timeout:       fetchTime,
@@ -81,6 +73,28 @@ func newFetcher(allow []string, agent string) (*fetcher, error) {
 		},
 	}
 	return f, nil
+}
+
+// CheckCopySources returns what is wrong with Options.CopySourceAllow.
+func CheckCopySources(allow []string) error {
+	f := &fetcher{hosts: map[string]bool{}}
+	return f.allow(allow)
+}
+
+// allow adds what addresses and hosts are allowed.
+func (f *fetcher) allow(names []string) error {
+	for _, a := range names {
+		if p, err := netip.ParsePrefix(a); err == nil {
+			f.allowed = append(f.allowed, p.Masked())
+		} else if ip, err := netip.ParseAddr(a); err == nil {
+			f.allowed = append(f.allowed, netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen()))
+		} else if name := strings.ToLower(strings.TrimSuffix(a, ".")); hostName(name) {
+			f.hosts[name] = true
+		} else {
+			return fmt.Errorf("%q is neither a network, such as 10.0.0.0/8, nor an address, nor a host name", a)
+		}
+	}
+	return nil
 }
 
 // hostName reports whether name can be a host's.

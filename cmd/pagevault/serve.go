@@ -227,6 +227,9 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 		return nil, err
 	}
 	p.server.AllowPublicAccess = f.public
+	if err := server.CheckCopySources(f.copySources); err != nil {
+		return nil, usagef("--copy-source-allow: %w", err)
+	}
 	p.server.CopySourceAllow = f.copySources
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
