@@ -67,7 +67,10 @@ func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots) (do
 	if mode == SnapshotsOnly {
 		act = immutable.Annotate
 	}
-	if err := c.find(ref, acc, false, act); err != nil {
+	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, act); err != nil {
+		return false, err
+	}
+	if err := firstError(c.row.checkNotPending(), acc.checkWrite(&c.row, c.now)); err != nil {
 		return false, err
 	}
 	had := c.row.snaps.all
@@ -109,7 +112,7 @@ func (c *blobChange) dropSnapshots(name string) error {
 	from, to := snapshotRows(c.id, name)
 	err := c.tx.Scan(from, to, func(key, value []byte) bool {
 		row, err := decodeBlobRow(value)
-		row.props, row.tags, row.copy = nil, nil, nil
+		row.props, row.tags, row.copy, row.state = nil, nil, nil, nil
 		bad = err
 		snaps = append(snaps, found{bytes.Clone(key), row})
 		return err == nil && len(snaps) < snapshotsPerUpdate

@@ -18,6 +18,7 @@ import (
 //	totals      'a'
 //	tag         'i' key of the tag · 00 · its value · 00 · container id (8) · name of the blob
 //	copy        'k' volume id (8)
+//	pending     'q' as that of the blob, which a pending copy fills
 //
 // In an escaped name each 00 is 00 FF; so 00 01 ends the name, and keys sort as names do, byte by byte, whatever bytes
 // these are. The snapshot is its id (8 bytes, ticks), or FF for the blob itself: ids begin with a byte below 80, so
@@ -32,6 +33,7 @@ const (
 	tableTotals     = 'a'
 	tableTag        = 'i'
 	tableCopy       = 'k'
+	tablePending    = 'q'
 )
 
 // containerID tells containers apart, also those of one name at different times: it is never used again. Zero is none.

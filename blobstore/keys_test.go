@@ -50,6 +50,8 @@ func TestKeysGolden(t *testing.T) {
 	line("tomb 258", appendTombKey(nil, 258))
 	line("volume 259", appendVolumeKey(nil, 259))
 	line("copy into 259", appendCopyKey(nil, 259))
+	job := &pendingJob{container: 1, ref: BlobRef{Blob: "a/b"}}
+	line("pending copy to a/b", job.key())
 	line("blobs of 1", appendContainerBlobs(nil, 1))
 	line("prefix a/ of 1", appendNamePrefix(nil, 1, "a/"))
 	line("blob a/b of 1", appendBlobKey(nil, 1, "a/b", 0))

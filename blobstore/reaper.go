@@ -83,6 +83,9 @@ func (a *Account) reap() error {
 	if err := a.dropCopies(); err != nil {
 		return err
 	}
+	if err := a.failPendings(); err != nil {
+		return err
+	}
 	tombs, err := a.tombs()
 	if err != nil {
 		return err
@@ -174,7 +177,7 @@ func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
 	rows := 0
 	err = a.scan(from, to, func(it *pagestore.Iter) (bool, error) {
 		row, err := decodeBlobRow(it.Value())
-		row.props, row.copy, row.tags = nil, nil, bytes.Clone(row.tags)
+		row.props, row.copy, row.state, row.tags = nil, nil, nil, bytes.Clone(row.tags)
 		batch = append(batch, doomedRow{bytes.Clone(it.Key()), row})
 		rows++
 		if row.gen == pagestore.GenHead && len(row.tags) > 0 {

@@ -63,6 +63,8 @@ var handlers = [256]handler{
 	op.DeleteImmutabilityPolicy: {serve: (*request).deleteImmutabilityPolicy},
 	op.SetLegalHold:             {serve: (*request).setLegalHold},
 
+	op.IncrementalCopyBlob: {serve: (*request).incrementalCopyBlob},
+
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},
 	op.PutPageFromURL:    {serve: (*request).putPageFromURL},

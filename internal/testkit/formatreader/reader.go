@@ -237,6 +237,9 @@ func blobRow(key string, value []byte) (b Blob, err error) {
 	if flags&64 != 0 {
 		r.bytes(int(r.loose())) // copy
 	}
+	if flags&8 != 0 {
+		r.bytes(int(r.loose())) // state of the copy
+	}
 	if flags&128 != 0 {
 		r.bytes(int(r.loose())) // marks
 	}
