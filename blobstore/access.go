@@ -215,12 +215,15 @@ func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *
 		c.keep()
 		return nil
 	})
-	c.row.props, c.row.tags, c.row.copy = nil, nil, nil
+	c.row.props, c.row.tags, c.row.copy, c.row.state = nil, nil, nil, nil
 	return c.row, err
 }
 
 func (c *blobChange) find(ref *BlobRef, acc *Access, aboutPages bool, act immutable.Act) (err error) {
 	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, act); err != nil {
+		return err
+	}
+	if err := c.row.checkFree(); err != nil {
 		return err
 	}
 	if aboutPages {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 
+	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/signing"
 	"pagevault/pagestore"
 )
@@ -95,13 +96,13 @@ type Removal struct {
 	Commit func() error // notes for the next start that it is gone; afterwards there is no way back
 }
 
-// Remove lets nobody begin to use an account, waits for those who do, has Commit note that it is gone, and closes its store.
+// Remove lets nobody begin to use an account, has the pending copies from and to it fail, waits for those who use it, has Commit note that it is gone, and closes its store.
 // What the store has on the disks is left to the caller.
 //
-// Until Commit has returned nil nothing has happened, and the account is there as before, but for an error that is
+// Until Commit has returned nil nothing else has happened, and the account is there as before, but for an error that is
 // ErrUncertain: whatever the account acknowledged then might be removed by the next start, so nobody enters it any more.
-// An error of the store's end comes with closed set: the account is gone. Errors: ErrRefused if there is no such account, or
-// it has containers; ErrNotNow when ctx ends while it is used.
+// An error of the store's end comes with closed set: the account is gone. Errors: ErrRefused if there is no such account,
+// it has containers, or blobs where there is immutable storage; ErrNotNow when ctx ends while it is used.
 func (s *Service) Remove(ctx context.Context, r Removal) (closed bool, err error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
@@ -117,7 +118,7 @@ func (s *Service) Remove(ctx context.Context, r Removal) (closed bool, err error
 		return false, err
 	}
 	if !a.shut {
-		if err := a.gate.close(ctx); err != nil {
+		if err := s.empty(ctx, a); err != nil {
 			return false, &markedError{ErrNotNow, fmt.Errorf("account %s is in use, and stays: %w", r.Name, err)}
 		}
 	}
@@ -137,8 +138,24 @@ func (s *Service) Remove(ctx context.Context, r Removal) (closed bool, err error
 	return true, a.close()
 }
 
-// mayGo returns an error if the account has containers, and that counts.
+// empty waits until nobody uses the account. Pending copies might do so for weeks: they are ended, also those that are of
+// other accounts and read from this one.
+func (s *Service) empty(ctx context.Context, a *Account) error {
+	a.gate.close()
+	for _, b := range s.Accounts() {
+		b.pendings.endFor(a)
+	}
+	return a.gate.wait(ctx)
+}
+
+// mayGo returns an error if the account has blobs that cannot go away, or has containers, and that counts.
 func (a *Account) mayGo(filled bool) error {
+	if err := a.CheckRemovable(); err != nil {
+		if azerr.From(err).Code == azerr.ContainerImmutableStorageWithVersioningEnabled {
+			err = &markedError{ErrRefused, fmt.Errorf("account %s has blobs in a container with immutable storage", a.name)}
+		}
+		return err
+	}
 	if filled {
 		return nil
 	}

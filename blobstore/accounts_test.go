@@ -215,3 +215,81 @@ func TestRemoveUnderUse(t *testing.T) {
 		t.Errorf("%d uses, %d accounts", used.Load(), len(s.Health()))
 	}
 }
+
+// TestRemoveImmutable: an account goes only when nothing is left where there is immutable storage, whatever else it has.
+func TestRemoveImmutable(t *testing.T) {
+	s := openApart(t, AccountOptions{Name: "one", Keys: [][]byte{{1}}, Immutable: ImmutableStorage{All: true}})
+	a, _ := s.Account("one")
+	must(t)(a.CreateContainer("cont", nil))
+	must(t)(a.CreatePageBlob(ref("b"), &CreatePageBlob{Size: PageSize}))
+	committed := false
+	removal := Removal{Name: "one", Filled: true, Commit: func() error { committed = true; return nil }}
+	closed, err := s.Remove(context.Background(), removal)
+	if closed || committed || !errors.Is(err, ErrRefused) {
+		t.Errorf("with a blob: %v, %v, %v", closed, committed, err)
+	}
+	if !a.Enter() {
+		t.Fatal("after a refusal nobody may use it")
+	}
+	a.Leave()
+	ok(t, a.DeleteBlob(ref("b"), &Access{}, SnapshotsNone))
+	if closed, err := s.Remove(context.Background(), removal); !closed || err != nil {
+		t.Errorf("without: %v, %v", closed, err)
+	}
+}
+
+// heldIn is a source in an account that gives nothing before the copy is ended.
+type heldIn struct {
+	*heldSource
+	*accountSource
+}
+
+func (s heldIn) Pages(ctx context.Context, marker string) ([]PageEntry, string, error) {
+	return s.heldSource.Pages(ctx, marker)
+}
+
+func (s heldIn) ReadPages(ctx context.Context, p []byte, off int64) error {
+	return s.heldSource.ReadPages(ctx, p, off)
+}
+
+// TestRemoveUnderCopies: pending copies from and to an account that is removed fail, and do not keep it; others go on.
+func TestRemoveUnderCopies(t *testing.T) {
+	s := openApart(t, AccountOptions{Name: "one", Keys: [][]byte{{1}}}, AccountOptions{Name: "two", Keys: [][]byte{{2}}})
+	one, _ := s.Account("one")
+	two, _ := s.Account("two")
+	copying := func(to *Account, name string, from *Account) *heldSource {
+		source := newHeldSource()
+		must(t)(to.StartCopy(ref(name), &StartCopy{Size: 8 * PageSize, Source: heldIn{source, &accountSource{from: from}}, SourceURL: "http://x/y"}))
+		<-source.asked
+		return source
+	}
+	must(t)(one.CreateContainer("cont", nil))
+	must(t)(two.CreateContainer("cont", nil))
+	copying(one, "to it", two)
+	copying(two, "from it", one)
+	other := copying(two, "of others", two)
+	failed := errors.New("disk")
+	if closed, err := s.Remove(context.Background(), Removal{Name: "one", Filled: true, Commit: func() error {
+		for _, a := range []*Account{one, two} {
+			for _, name := range []string{"to it", "from it"} {
+				info, err := a.BlobInfo(ref(name), &Access{})
+				if err == nil && (info.Copy.Status != CopyFailed || info.Copy.Description != accountWent) {
+					t.Errorf("%s: %+v", name, info.Copy)
+				}
+			}
+		}
+		return failed
+	}}); closed || !errors.Is(err, failed) {
+		t.Errorf("not noted: %v, %v", closed, err)
+	}
+	copying(two, "from it", one) // it is there still
+	if closed, err := s.Remove(context.Background(), Removal{Name: "one", Filled: true, Commit: noCommit}); !closed || err != nil {
+		t.Fatalf("removed: %v, %v", closed, err)
+	}
+	equal(t, "why", value(two.BlobInfo(ref("from it"), &Access{}))(t).Copy.Description, accountWent)
+	equal(t, "another", value(two.BlobInfo(ref("of others"), &Access{}))(t).Copy.Status, CopyPending)
+	other.give <- nil
+	other.give <- nil
+	two.pendings.worker.Wait()
+	equal(t, "its end", value(two.BlobInfo(ref("of others"), &Access{}))(t).Copy.Status, CopySuccess)
+}

@@ -34,6 +34,7 @@ func (c *checker) rows() error {
 		{tableProperties, c.checkProperties},
 		{tableCopy, c.checkCopy}, // before blobs: it says what is kept for a copy
 		{tableBlob, c.checkBlob},
+		{tablePending, c.checkPending},
 		{tableTag, c.checkTag},
 		{tableExpiry, c.checkExpiry},
 		{tableVolume, c.checkCounter},
@@ -246,6 +247,13 @@ func (c *checker) checkCopy(key, value []byte) {
 	c.held[row] = true
 }
 
+// checkPending takes the row of a pending copy. Its blob may be gone with its container.
+func (c *checker) checkPending(key, value []byte) {
+	if _, err := parsePending(key, value); err != nil {
+		c.damagedRow(key, err)
+	}
+}
+
 // blobGroup is a blob with its snapshots.
 type blobGroup struct {
 	at      blobName
@@ -294,7 +302,7 @@ func (c *checker) checkBlob(key, value []byte) {
 		_, _, err = decodeProps(row.props)
 	}
 	if err == nil {
-		_, err = decodeCopyInfo(row.copy)
+		_, err = row.copyInfo()
 	}
 	if err == nil && (row.gen == pagestore.GenHead) != (at.snapshot == 0) {
 		err = badRow("blob (a generation that does not go with the key)", value)
@@ -318,7 +326,7 @@ func (c *checker) checkBlob(key, value []byte) {
 	if err != nil {
 		c.damagedRow(key, err)
 	}
-	row.props, row.tags, row.copy = nil, nil, nil
+	row.props, row.tags, row.copy, row.state = nil, nil, nil, nil
 	if state, there := c.containers[at.container]; there && !state.immutable && row.locks != (immutable.State{}) {
 		c.report(c.blobProblem(pagestore.SeverityError, KindProtectionUnnoted, &at, 0,
 			"it is protected, and the row of its container does not say that it has immutable storage"))

@@ -32,16 +32,23 @@ type CopyBlob struct {
 
 // CopyInfo is what a blob that is a copy says about that.
 type CopyInfo struct {
-	ID        string // a GUID, of the one request that copied
-	Source    string // CopyBlob.SourceURL
-	Bytes     int64  // size of the source, all of which was copied
-	Completed time.Time
+	ID        string    // a GUID, of the one request that copied
+	Source    string    // CopyBlob.SourceURL
+	Bytes     int64     // size of the source
+	Completed time.Time // or since when it is pending
+
+	Status      CopyStatus
+	Copied      int64  // bytes so far, zeros that were passed over included
+	Description string // why it failed
+	Incremental bool   // the blob is one that incremental copies go to, or a snapshot of one
+	Destination string // id of the snapshot that the last of them made; "" before there is one
 }
 
 // CopyResult is the state of the destination after a copy.
 type CopyResult struct {
 	Stamp
-	ID string
+	ID     string
+	Status CopyStatus
 }
 
 // copiesMax bounds the copies that an account carries out at the same time; more are ServerBusy. Each is one record at a
@@ -128,7 +135,7 @@ func (a *Account) CopyBlob(ctx context.Context, ref BlobRef, req *CopyBlob) (Cop
 		return CopyResult{}, a.coded(err)
 	}
 	stamp, err := a.finishCopy(job, &ref, req, id)
-	return CopyResult{stamp, id}, err
+	return CopyResult{Stamp: stamp, ID: id}, err
 }
 
 // copyJob is a copy that is under way.
@@ -185,14 +192,14 @@ func (c *blobChange) findDestination(ref *BlobRef, acc *Access) (err error) {
 		return acc.checkReplaced(&c.row, err)
 	}
 	if exists {
-		if err := c.row.checkPages(); err != nil {
+		if err := firstError(c.row.checkFree(), c.row.checkPages()); err != nil {
 			return err
 		}
 	}
 	if err := acc.checkOverwrite(exists); err != nil {
 		return err
 	}
-	if err := c.row.lease.CheckWrite(lease.Blob, acc.LeaseID, c.now); err != nil {
+	if err := c.checkCopyLease(acc); err != nil {
 		return err
 	}
 	stamp := c.row.etag.stamp()
@@ -200,6 +207,17 @@ func (c *blobChange) findDestination(ref *BlobRef, acc *Access) (err error) {
 		return err
 	}
 	return c.row.checkTags(&acc.Conditions)
+}
+
+// checkCopyLease decides about the lease of a destination, which must last as long as the copy may take.
+func (c *blobChange) checkCopyLease(acc *Access) error {
+	if err := c.row.lease.CheckWrite(lease.Blob, acc.LeaseID, c.now); err != nil {
+		return err
+	}
+	if acc.LeaseID != "" && c.row.lease.Phase != lease.PhaseNone && c.row.lease.Seconds != lease.Infinite {
+		return azerr.InfiniteLeaseDurationRequired
+	}
+	return nil
 }
 
 // findSource finds the source and takes from its row what the destination gets of it.
@@ -212,7 +230,7 @@ func (c *blobChange) findSource(job *copyJob, req *CopyBlob, snapshot snapshotID
 		return err
 	}
 	job.source.props = append([]byte(nil), job.source.props...)
-	if err := job.source.checkPages(); err != nil {
+	if err := firstError(job.source.checkFree(), job.source.checkPages()); err != nil {
 		return err
 	}
 	stamp := job.source.etag.stamp()
@@ -220,7 +238,7 @@ func (c *blobChange) findSource(job *copyJob, req *CopyBlob, snapshot snapshotID
 		return azerr.SourceConditionNotMet
 	}
 	err = job.source.checkTags(&req.SourceConditions)
-	job.source.tags, job.source.copy = nil, nil // borrowed
+	job.source.tags, job.source.copy, job.source.state = nil, nil, nil // borrowed
 	if errors.Is(err, azerr.ConditionNotMet) {
 		return azerr.SourceConditionNotMet
 	}
@@ -386,12 +404,18 @@ func decodeCopyRow(p []byte) (copyRow, error) {
 
 // append appends what a blob's row says of the copy it was made by: id (16) · bytes · completed (8, ticks) · source text.
 func (i *CopyInfo) append(dst []byte) []byte {
-	for _, part := range [...][2]int{{0, 8}, {9, 13}, {14, 18}, {19, 23}, {24, 36}} {
-		dst, _ = hex.AppendDecode(dst, []byte(i.ID[part[0]:part[1]]))
-	}
+	dst = appendGUID(dst, i.ID)
 	dst = binary.AppendUvarint(dst, uint64(i.Bytes))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(ticksAt(i.Completed)))
 	return appendText(dst, i.Source)
+}
+
+// appendGUID appends the 16 bytes of a GUID in its text form.
+func appendGUID(dst []byte, id string) []byte {
+	for _, part := range [...][2]int{{0, 8}, {9, 13}, {14, 18}, {19, 23}, {24, 36}} {
+		dst, _ = hex.AppendDecode(dst, []byte(id[part[0]:part[1]]))
+	}
+	return dst
 }
 
 // decodeCopyInfo reads what append wrote; nil if there is nothing. The result does not borrow p.

@@ -60,7 +60,7 @@ func (m *model) copy(name string, b *modelBlob) {
 	copied.etag = b.etag
 	b.modelState = copied
 	m.written(b, got.ETag)
-	b.copied = &CopyInfo{ID: got.ID, Source: req.SourceURL, Bytes: int64(len(b.data)), Completed: got.LastModified}
+	b.copied = &CopyInfo{ID: got.ID, Source: req.SourceURL, Bytes: int64(len(b.data)), Copied: int64(len(b.data)), Completed: got.LastModified}
 	if n := m.f.rowCount(tableCopy); n != 0 {
 		m.fatalf("%d rows of copies under way", n)
 	}

@@ -114,7 +114,7 @@ func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err 
 	if err != nil && exists {
 		return false, acc.checkReplaced(&c.row, err)
 	}
-	if err := acc.checkOverwrite(exists); err != nil {
+	if err := firstError(c.row.checkFree(), acc.checkOverwrite(exists)); err != nil {
 		return false, err
 	}
 	if err := c.row.lease.CheckWrite(lease.Blob, acc.LeaseID, c.now); err != nil {

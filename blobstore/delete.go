@@ -93,7 +93,10 @@ func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots, pol
 	if only {
 		act = immutable.Annotate
 	}
-	if err := c.find(ref, acc, false, act); err != nil {
+	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, act); err != nil {
+		return false, err
+	}
+	if err := firstError(c.row.checkNotPending(), acc.checkWrite(&c.row, c.now)); err != nil {
 		return false, err
 	}
 	if mode != SnapshotsNone && c.row.snaps.all > 0 {
@@ -140,7 +143,7 @@ func (c *blobChange) dropSnapshots(name string, live bool) error {
 	from, to := snapshotRows(c.id, name)
 	err := c.tx.Scan(from, to, func(key, value []byte) bool {
 		row, err := decodeBlobRow(value)
-		row.props, row.tags, row.copy = nil, nil, nil
+		row.props, row.tags, row.copy, row.state = nil, nil, nil, nil
 		bad = err
 		if !live || row.gone.at == 0 {
 			snaps = append(snaps, found{bytes.Clone(key), row})

@@ -91,7 +91,8 @@ func (f *fixture) open() {
 }
 
 func (f *fixture) storeOptions() pagestore.Options {
-	o := pagestore.Options{FS: f.fs, Dir: "index", MemTableBytes: 1 << 20}
+	o := pagestore.Options{FS: f.fs, Dir: "index", MemTableBytes: 1 << 20,
+		Log: replication.Options{StallAfter: time.Minute}} // a busy machine is no slow disk
 	for i := range 3 {
 		o.Members = append(o.Members, replication.Member{FS: f.fs, Dir: fmt.Sprintf("member-%d", i+1)})
 	}

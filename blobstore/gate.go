@@ -50,9 +50,14 @@ func (g *gate) leave() {
 	}
 }
 
-// close turns away everybody who would enter and waits until all have left, or until ctx ends; the gate is open again then.
-func (g *gate) close(ctx context.Context) error {
-	g.users.Add(gateClosing)
+// close turns away everybody who would enter. It is followed by wait.
+func (g *gate) close() { g.users.Add(gateClosing) }
+
+// closing reports whether those who would enter are turned away.
+func (g *gate) closing() bool { return g.users.Load()&(gateClosing|gateGone) != 0 }
+
+// wait waits until all have left, or until ctx ends; the gate is open again then.
+func (g *gate) wait(ctx context.Context) error {
 	for g.users.Load() != gateClosing {
 		select {
 		case <-g.empty:

@@ -53,6 +53,8 @@ func TestKeysGolden(t *testing.T) {
 	line("logs-1, deleted, 258", appendRemovedKey(nil, "logs-1", 258))
 	line("expiry of it", appendExpiryKey(nil, ticksAt(goldenTime), appendRemovedKey(nil, "logs-1", 258)))
 	line("expiry of a/b of 1", appendExpiryKey(nil, ticksAt(goldenTime), appendBlobKey(nil, 1, "a/b", 0)))
+	job := &pendingJob{container: 1, ref: BlobRef{Blob: "a/b"}}
+	line("pending copy to a/b", job.key())
 	line("blobs of 1", appendContainerBlobs(nil, 1))
 	line("prefix a/ of 1", appendNamePrefix(nil, 1, "a/"))
 	line("blob a/b of 1", appendBlobKey(nil, 1, "a/b", 0))

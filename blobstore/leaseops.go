@@ -28,6 +28,9 @@ func (a *Account) LeaseBlob(ref BlobRef, req lease.Request, conditions cond.Cond
 		if c.id, c.row, err = c.findBlob(tx, &ref, 0, immutable.Annotate); err != nil {
 			return err
 		}
+		if err := c.row.checkFree(); err != nil {
+			return err
+		}
 		if err := c.row.checkConditions(&conditions); err != nil {
 			return err
 		}

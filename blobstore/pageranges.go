@@ -53,7 +53,7 @@ func (a *Account) PageRanges(ref BlobRef, req *PageRangesRequest) (result PageRa
 		if err != nil {
 			return err
 		}
-		if err := row.checkPages(); err != nil {
+		if err := firstError(row.checkReadable(), row.checkPages()); err != nil {
 			return err
 		}
 		if err := req.checkRead(&row, a.clock.Now()); err != nil {

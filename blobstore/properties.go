@@ -34,6 +34,15 @@ type BlobInfo struct {
 	TierChanged time.Time // when that was
 }
 
+// CheckReadable returns the 409 for a blob of which only the properties and the snapshots can be read: one that incremental
+// copies go to.
+func (b *BlobInfo) CheckReadable() error {
+	if b.Snapshot == "" && b.Copy != nil && b.Copy.Incremental {
+		return azerr.OperationNotAllowedOnIncrementalCopyBlob
+	}
+	return nil
+}
+
 // SequenceAction is what a request does to the sequence number of a page blob.
 type SequenceAction uint8
 
@@ -98,7 +107,7 @@ func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInf
 	if err != nil {
 		return BlobInfo{}, err
 	}
-	copied, err := decodeCopyInfo(r.copy)
+	copied, err := r.copyInfo()
 	return BlobInfo{
 		Name:        name,
 		Snapshot:    snapshot.String(),
@@ -125,7 +134,7 @@ func (a *Account) SetBlobMetadata(ref BlobRef, acc *Access, meta []header.Pair) 
 		return Stamp{}, err
 	}
 	row, err := a.change(&ref, acc, false, func(c *blobChange) error {
-		c.row.copy = nil
+		c.row.notCopied()
 		headers, _, err := splitProps(c.row.props)
 		c.row.props = appendMetadata(headers, meta) // headers has no room behind it, so this copies
 		return firstError(err, a.store.CheckMetadata())
@@ -141,7 +150,7 @@ func (a *Account) SetBlobProperties(ref BlobRef, req *SetProperties) (SetPropert
 	}
 	aboutPages := req.Size.Given || req.Action != SequenceKeep
 	row, err := a.change(&ref, &req.Access, aboutPages, func(c *blobChange) error {
-		c.row.copy = nil
+		c.row.notCopied()
 		if err := c.setSequence(req.Action, req.Sequence.Value); err != nil {
 			return err
 		}

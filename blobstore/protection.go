@@ -149,6 +149,9 @@ func (a *Account) setProtection(ref BlobRef, conditions *cond.Conditions, change
 		if c.id, c.row, err = c.findBlob(tx, &ref, snapshot, immutable.Annotate); err != nil {
 			return err
 		}
+		if err := c.row.checkFree(); err != nil {
+			return err
+		}
 		if !a.immutableStorage(c, ref.Container) {
 			return azerr.BlobOperationNotSupported
 		}

@@ -45,7 +45,7 @@ func (a *Account) openBlob(view *pagestore.View, ref *BlobRef, snapshot snapshot
 	if err := acc.checkRead(&row, now); err != nil {
 		return nil, err
 	}
-	if err := row.checkPages(); err != nil {
+	if err := firstError(row.checkReadable(), row.checkPages()); err != nil {
 		return nil, err
 	}
 	r := &Reader{view: view, volume: row.volume, gen: row.gen}

@@ -93,6 +93,9 @@ func (a *Account) reap() error {
 	if err := a.dropCopies(); err != nil {
 		return err
 	}
+	if err := a.failPendings(); err != nil {
+		return err
+	}
 	// Those of blobs in a container whose tomb is being emptied go with it, in the order of their keys.
 	if err := a.reapTombs(); err != nil || a.reaper.stopping() {
 		return err
@@ -197,7 +200,7 @@ func (a *Account) doomed(from, to []byte) (batch []doomedRow, err error) {
 	rows := 0
 	err = a.scan(from, to, func(it *pagestore.Iter) (bool, error) {
 		row, err := decodeBlobRow(it.Value())
-		row.props, row.copy, row.tags = nil, nil, bytes.Clone(row.tags)
+		row.props, row.copy, row.state, row.tags = nil, nil, nil, bytes.Clone(row.tags)
 		batch = append(batch, doomedRow{bytes.Clone(it.Key()), row})
 		rows++
 		if row.gen == pagestore.GenHead && len(row.tags) > 0 {

@@ -72,7 +72,7 @@ func (a *Account) RestoreContainer(name, version string) error {
 	if !ok {
 		return azerr.BadHeader("x-ms-deleted-container-version", version)
 	}
-	return a.update(func(tx *pagestore.Tx) error {
+	err := a.update(func(tx *pagestore.Tx) error {
 		var s scratch
 		if _, err := s.findContainer(tx, name); !errors.Is(err, azerr.ContainerNotFound) {
 			return firstError(err, azerr.ContainerAlreadyExists)
@@ -97,6 +97,10 @@ func (a *Account) RestoreContainer(name, version string) error {
 		tx.Set(s.key, kept.row.append(nil))
 		return count(tx, tally{containers: 1})
 	})
+	if err == nil {
+		a.reaper.kick() // copies were pending in it, it may be
+	}
+	return err
 }
 
 // buryRemoved makes a tomb of a container that was kept until then.

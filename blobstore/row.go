@@ -42,6 +42,7 @@ const (
 	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
 	flagImmutable = 1 << 2 // containers: it has immutable storage
 	flagTags      = 1 << 4 // blobs: tags follow
+	flagState     = 1 << 3 // blobs: the state of a copy that is no mere success follows
 	flagRetention = 1 << 5 // blobs: what is said of deletions follows (see retention.go)
 	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
 	flagMarks     = 1 << 7 // blobs: what protects it, and its tier, follow (see protection.go)
@@ -116,7 +117,7 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
 //	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text]
-//	· [retention text] · [marks text] · properties
+//	· [state of the copy text] · [retention text] · [marks text] · properties
 //
 // Properties (see props.go) run to the end; a write to pages copies them without looking.
 type blobRow struct {
@@ -132,6 +133,7 @@ type blobRow struct {
 	gone     deletion // set: it is deleted, and kept for a while
 	tags     []byte   // encoded tags; none: no tags. Borrowed as props are
 	copy     []byte   // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
+	state    []byte   // encoded copyState, if that copy is no mere success. Borrowed too
 	locks    immutable.State
 	tier     tier.Tier // that was given; 0: none was
 	tiered   ticks     // when
@@ -164,6 +166,9 @@ func (r *blobRow) append(dst []byte) []byte {
 	if len(r.copy) > 0 {
 		flags |= flagCopy
 	}
+	if len(r.state) > 0 {
+		flags |= flagState
+	}
 	if r.kept() {
 		flags |= flagRetention
 	}
@@ -195,6 +200,10 @@ func (r *blobRow) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(r.copy)))
 		dst = append(dst, r.copy...)
 	}
+	if flags&flagState != 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(r.state)))
+		dst = append(dst, r.state...)
+	}
 	if flags&flagRetention != 0 {
 		dst = r.appendRetention(dst)
 	}
@@ -212,7 +221,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	d := rowReader{p: p}
 	d.version()
 	r := blobRow{typ: BlobType(d.byte())}
-	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagTags | flagCopy | flagRetention | flagMarks)
+	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagState | flagTags | flagCopy | flagRetention | flagMarks)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
@@ -236,6 +245,10 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	if flags&flagCopy != 0 {
 		r.copy = d.bytes()
 		d.must(len(r.copy) > 0)
+	}
+	if flags&flagState != 0 {
+		r.state = d.bytes()
+		d.must(len(r.state) > 0 && len(r.copy) > 0)
 	}
 	if flags&flagRetention != 0 {
 		d.must(r.decodeRetention(d.bytes()))

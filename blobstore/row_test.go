@@ -45,6 +45,13 @@ func exampleBlobRows() map[string]blobRow {
 	tagged.tags = appendTags(nil, []header.Pair{{Name: "z", Value: ""}, {Name: "a", Value: "1"}})
 	copied := plain
 	copied.copy = (&CopyInfo{ID: guidA, Source: "http://a/b", Bytes: 1 << 30, Completed: goldenTime}).append(nil)
+	pending := copied
+	pending.state = (&copyState{status: CopyPending, copied: 4096}).append(nil)
+	failed := copied
+	failed.state = (&copyState{status: CopyFailed, copied: 512, description: "404"}).append(nil)
+	incremental := copied
+	incremental.state = (&copyState{copied: 1 << 30, incremental: &incrementalState{source: "a/c/b", volume: 260,
+		last: snapshotID(ticksAt(goldenTime)), wanted: snapshotID(ticksAt(goldenTime)), made: snapshotID(ticksAt(goldenTime))}}).append(nil)
 	both := copied
 	both.gen, both.tags = 5, tagged.tags
 	locked := plain
@@ -64,6 +71,8 @@ func exampleBlobRows() map[string]blobRow {
 	deletedSnapshots.snaps.gone, deletedSnapshots.snaps.latest = 3, deleted.gone.until
 	deletedAll := deletedSnapshots
 	deletedAll.gone = deleted.gone
+	promised := pending
+	promised.locks = locked.locks
 	full := leased
 	full.snaps = snapped.snaps
 	full.size, full.sequence = math.MaxInt64, math.MaxInt64
@@ -72,10 +81,10 @@ func exampleBlobRows() map[string]blobRow {
 		ContentMD5: []byte("0123456789abcdef"),
 	}, []header.Pair{{Name: "Name", Value: "Value"}, {Name: "empty"}})
 	return map[string]blobRow{"plain": plain, "leased": leased, "infinite lease": infinite, "breaking lease": breaking,
-		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "snapshot, all three": both,
-		"deleted": deleted, "snapshot, deleted": deletedSnapshot, "with deleted snapshots": deletedSnapshots,
-		"deleted, with snapshots": deletedAll, "everything": full,
-		"locked and held": locked, "held": held, "with a tier": tiered, "snapshot, all four": marked}
+		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "copy pending": pending, "copy failed": failed,
+		"copied incrementally": incremental, "snapshot, all three": both, "everything": full, "locked and held": locked, "held": held,
+		"with a tier": tiered, "snapshot, all four": marked, "copy pending, locked": promised,
+		"deleted": deleted, "snapshot, deleted": deletedSnapshot, "with deleted snapshots": deletedSnapshots, "deleted, with snapshots": deletedAll}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -102,13 +111,15 @@ func TestRowsGolden(t *testing.T) {
 	}
 	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three",
 		"deleted", "snapshot, deleted", "with deleted snapshots", "deleted, with snapshots",
-		"locked and held", "held", "with a tier", "snapshot, all four"} {
+		"locked and held", "held", "with a tier", "snapshot, all four",
+		"copy pending", "copy failed", "copied incrementally", "copy pending, locked"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}
 	fmt.Fprintf(&b, "tomb of logs-1                  %x\n", appendTombRow(nil, "logs-1"))
 	fmt.Fprintf(&b, "number 300                      %x\n", appendNumberRow(nil, 300))
 	fmt.Fprintf(&b, "copy of generation 5 of 259     %x\n", (&copyRow{259, 5}).append(nil))
+	fmt.Fprintf(&b, "pending copy in logs-1          %x\n", (&pendingJob{id: guidA, ref: BlobRef{Container: "logs-1"}}).row())
 	fmt.Fprintf(&b, "totals                          %x\n", appendTotalsRow(nil, &Totals{1, 2, 300, 1 << 30}))
 	container := containers["plain"]
 	fmt.Fprintf(&b, "removed container               %x\n", (&removedRow{blobs["deleted"].gone, container}).append(nil))

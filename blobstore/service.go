@@ -59,7 +59,7 @@ type Events struct {
 }
 
 // Service is the blob service: its accounts, each on a store of its own. It is safe for concurrent use. One goroutine
-// per account, the reaper, runs until Close or the account's removal.
+// per account, the reaper, and one for each pending copy run until Close or the account's removal.
 type Service struct {
 	o         Options
 	directory atomic.Pointer[directory]
@@ -117,6 +117,9 @@ func (s *Service) Close() error {
 	s.closed = true
 	var errs []error
 	for _, a := range s.Accounts() {
+		a.pendings.stop() // they read from other accounts
+	}
+	for _, a := range s.Accounts() {
 		if err := a.close(); err != nil {
 			errs = append(errs, fmt.Errorf("account %s: %w", a.name, err))
 		}
@@ -126,19 +129,20 @@ func (s *Service) Close() error {
 
 // Account is one account: a name, keys, and a store with all its containers and blobs. It is safe for concurrent use.
 type Account struct {
-	name    string
-	signing atomic.Pointer[signing.Account]
-	gate    gate
-	shut    bool // guarded by Service.changes: whether the account is removed is uncertain, and the gate stays closed
-	store   *pagestore.Store
-	clock   clock.Clock
-	rand    io.Reader
-	events  *Events
-	sizeMax int64 // of a page blob, bytes
-	limits  atomic.Pointer[Limits]
-	premium bool
-	reaper  *reaper
-	copies  copies
+	name     string
+	signing  atomic.Pointer[signing.Account]
+	gate     gate
+	shut     bool // guarded by Service.changes: whether the account is removed is uncertain, and the gate stays closed
+	store    *pagestore.Store
+	clock    clock.Clock
+	rand     io.Reader
+	events   *Events
+	sizeMax  int64 // of a page blob, bytes
+	limits   atomic.Pointer[Limits]
+	premium  bool
+	reaper   *reaper
+	copies   copies
+	pendings pendings
 
 	immutable     ImmutableStorage
 	containerDays int // for which deleted containers are kept
@@ -197,6 +201,8 @@ func (a *Account) Encrypted() bool { return a.store.Encrypted() }
 func (a *Account) Store() *pagestore.Store { return a.store }
 
 func (a *Account) close() error {
+	a.reaper.quit()
+	a.pendings.stop()
 	a.reaper.stop()
 	return a.store.Close()
 }

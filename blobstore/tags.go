@@ -71,7 +71,7 @@ func (r *blobRow) checkTags(c *cond.Conditions) error {
 // BlobTags returns the tags of a blob or a snapshot, in the order of their keys.
 func (a *Account) BlobTags(ref BlobRef, acc *Access) ([]header.Pair, error) {
 	info, err := a.BlobInfo(ref, acc)
-	return info.Tags, err
+	return info.Tags, firstError(err, info.CheckReadable())
 }
 
 // SetBlobTags replaces all tags of a blob; without any they are removed. Neither its entity tag nor its modification time

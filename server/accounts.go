@@ -193,6 +193,10 @@ func (r *request) leaveAccount() {
 		r.entered = false
 		r.account.Leave()
 	}
+	if r.source != nil {
+		r.source.Leave()
+		r.source = nil
+	}
 }
 
 // limitsOf returns limits as they are told, nil for none.

@@ -97,7 +97,7 @@ func TestNoSecrets(t *testing.T) {
 	wrong := "Authorization: SharedKey " + testAccount + ":" + secrets[1]
 	token := "Authorization: Bearer " + secrets[2]
 	sas := "sv=2026-12-06&sr=b&sp=r&sig=" + secrets[3]
-	source := "x-ms-copy-source: https://a.blob.example.org/c/b?" + strings.Replace(sas, secrets[3], secrets[4], 1)
+	source := "x-ms-copy-source: https://127.0.0.1:1/a/c/b?" + strings.Replace(sas, secrets[3], secrets[4], 1)
 	send(get("disks/b", wrong).bytes(t))
 	send(get("disks/b", token).bytes(t))
 	send(call{method: "GET", path: "disks/b?" + sas, unsigned: true}.bytes(t))
@@ -111,13 +111,14 @@ func TestNoSecrets(t *testing.T) {
 	secrets = append(secrets, goodSignature, url.QueryEscape(goodSignature))
 	goodSource := "x-ms-copy-source: http://127.0.0.1/" + testAccount + "/disks/b?" + good
 	ts.do(t, call{method: "GET", path: "disks/b?" + good, unsigned: true}).want(t, 200, "")
-	ts.do(t, call{method: "PUT", path: "disks/copy", header: []string{goodSource}}).want(t, 404, "CannotVerifyCopySource")
+	ts.do(t, call{method: "PUT", path: "disks/copy", header: []string{goodSource}}).want(t, 202, "")
 	ts.do(t, call{method: "PUT", path: "disks/b?" + good, header: []string{goodSource}, unsigned: true}).want(t, 403, "AuthorizationPermissionMismatch")
 	creates, creator := blobToken(t, mustKey(t), "cw")
 	secrets = append(secrets, creator, url.QueryEscape(creator))
-	ts.do(t, call{method: "PUT", path: "disks/b?" + creates, header: []string{goodSource}, unsigned: true}).want(t, 404, "CannotVerifyCopySource")
+	ts.do(t, call{method: "PUT", path: "disks/b?" + creates, header: []string{goodSource}, unsigned: true}).want(t, 202, "")
 	plainSource, _, _ := strings.Cut(goodSource, "?")
-	ts.do(t, call{method: "PUT", path: "disks/b?" + creates, header: []string{plainSource}, unsigned: true}).want(t, 404, "CannotVerifyCopySource")
+	ts.do(t, call{method: "PUT", path: "disks/b?" + creates, header: []string{plainSource}, unsigned: true}).want(t, 401, "CannotVerifyCopySource")
+	ts.do(t, call{method: "PUT", path: "disks/copy", header: []string{"x-ms-copy-source: http://127.0.0.1:1/c/b?sig=" + secrets[4]}}).want(t, 403, "CannotVerifyCopySource")
 	for _, path := range []string{"disks/none?" + good, "disks/b?comp=page&" + good, "disks/b?sig=x&" + good, "disks?comp=list&restype=container&" + good} {
 		send(call{method: "GET", path: path, unsigned: true}.bytes(t))
 		send(signature(get(path)))

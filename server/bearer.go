@@ -103,7 +103,11 @@ func (r *request) readsSources(container string) bool {
 	case bySharedKey, bySharedKeyLite:
 		return true
 	case byBearer:
-		return r.s.o.Bearer.Allowed(r.user, r.account.Name(), container)&op.ReadBlobs != 0
+		needs := op.ReadBlobs
+		if r.headers.Has(header.XMsSourceIfTags) {
+			needs |= op.ReadTags
+		}
+		return r.s.o.Bearer.Allowed(r.user, r.account.Name(), container)&needs == needs
 	}
 	return false
 }

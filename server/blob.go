@@ -252,6 +252,9 @@ func (r *request) getBlobProperties() error {
 // getBlobMetadata: Get Blob Metadata.
 func (r *request) getBlobMetadata() error {
 	info, err := r.blobInfo()
+	if err == nil {
+		err = info.CheckReadable()
+	}
 	if err != nil {
 		return err
 	}

@@ -1,22 +1,18 @@
 package server
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"strconv"
+	"strings"
 
 	"pagevault/blobstore"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/cond"
 	"pagevault/internal/azure/header"
-	"pagevault/internal/azure/query"
 )
 
-// copySourceMax is Azure's limit for x-ms-copy-source.
-const copySourceMax = 2 << 10
-
-// copyBlob: Copy Blob, within an account. The reply goes out when the copy is whole.
+// copyBlob: Copy Blob. The reply goes out when the copy is whole.
 func (r *request) copyBlob() error {
 	if r.framing.length > 0 {
 		return azerr.BadHeader(bodyHeader, strconv.FormatInt(r.framing.length, 10))
@@ -25,10 +21,7 @@ func (r *request) copyBlob() error {
 	if err != nil {
 		return err
 	}
-	req := blobstore.CopyBlob{Access: acc, SourceURL: r.headers.String(header.XMsCopySource)}
-	if req.Source, err = r.copySource(); err != nil {
-		return err
-	}
+	req := blobstore.CopyBlob{Access: acc}
 	if req.SourceConditions, err = cond.ParseSource(&r.headers); err != nil {
 		return err
 	}
@@ -44,18 +37,89 @@ func (r *request) copyBlob() error {
 	if req.Tier, err = r.tier(); err != nil {
 		return err
 	}
-	done, err := r.account.CopyBlob(r.ctx, ref, &req)
+	source, err := r.copySource()
 	if err != nil {
 		return err
 	}
-	r.begin(202)
-	r.setStamp(done.Stamp)
-	r.setString("x-ms-copy-id", done.ID)
-	r.setString("x-ms-copy-status", "success")
+	if source.account != r.account {
+		return r.startCopy(ref, &req, source)
+	}
+	req.Source, req.SourceURL = source.ref, source.shown
+	done, err := r.account.CopyBlob(r.ctx, ref, &req)
+	if err != nil {
+		return r.copyError(err)
+	}
+	r.replyCopy(&done)
 	return nil
 }
 
-// putPageFromURL: Put Page From URL, within an account.
+// replyCopy says that a copy was made, or has begun.
+func (r *request) replyCopy(done *blobstore.CopyResult) {
+	r.begin(202)
+	r.setStamp(done.Stamp)
+	r.setString("x-ms-copy-id", done.ID)
+	r.setString("x-ms-copy-status", done.Status.String())
+}
+
+// startCopy begins a copy of a blob of another account or server. The reply goes out when the destination is there.
+func (r *request) startCopy(ref blobstore.BlobRef, req *blobstore.CopyBlob, source copySource) error {
+	start := blobstore.StartCopy{Access: req.Access, Metadata: req.Metadata, Tags: req.Tags, SourceURL: source.shown,
+		Tier: req.Tier, Protection: req.Protection}
+	var err error
+	if source.account != nil {
+		err = r.openSource(&start, source, &req.SourceConditions)
+	} else {
+		err = r.openRemote(&start, source)
+	}
+	if err != nil {
+		return err
+	}
+	done, err := r.account.StartCopy(ref, &start)
+	if err != nil {
+		return err
+	}
+	r.replyCopy(&done)
+	return nil
+}
+
+// openSource looks at a blob of another account.
+func (r *request) openSource(start *blobstore.StartCopy, source copySource, c *cond.Conditions) error {
+	info, err := source.account.BlobInfo(source.ref, &blobstore.Access{Conditions: *c})
+	if err == nil {
+		err = info.CheckReadable()
+	}
+	if err != nil {
+		return r.sourceError(err)
+	}
+	if info.Type != blobstore.PageBlob {
+		return azerr.InvalidBlobType
+	}
+	start.Size, start.Sequence, start.HTTPHeaders = info.Size, info.Sequence, info.HTTPHeaders
+	if len(start.Metadata) == 0 {
+		start.Metadata = info.Metadata
+	}
+	start.Source = source.account.NewCopySource(source.ref, &blobstore.Access{Conditions: cond.Match(info.ETag)})
+	return nil
+}
+
+// openRemote looks at a blob of another server.
+func (r *request) openRemote(start *blobstore.StartCopy, source copySource) error {
+	var b *remoteBlob
+	err := r.aside(func() (err error) {
+		b, err = r.s.fetcher.open(r.s.fetcher.ctx, source.url, r.sourceConditions())
+		return err
+	})
+	if err != nil {
+		return r.remoteError(err)
+	}
+	start.Size, start.Sequence, start.HTTPHeaders, start.Source = b.size, b.sequence, b.headers, b
+	if len(start.Metadata) == 0 {
+		start.Metadata = b.metadata
+	}
+	return nil
+}
+
+// putPageFromURL: Put Page From URL.
 func (r *request) putPageFromURL() error {
 	if r.framing.length > 0 {
 		return azerr.BadHeader(bodyHeader, strconv.FormatInt(r.framing.length, 10))
@@ -87,33 +151,42 @@ func (r *request) putPageFromURL() error {
 }
 
 // pageSource reads which bytes are wanted of the source, which must be as many as are written, and their checksum.
-func (r *request) pageSource(n int64) (ref blobstore.BlobRef, from header.Range, sent header.Checksum, err error) {
+func (r *request) pageSource(n int64) (src copySource, from header.Range, sent header.Checksum, err error) {
 	if n > blobstore.PutPagesMax {
-		return ref, from, sent, azerr.RequestBodyTooLarge.With("MaxLimit", strconv.Itoa(blobstore.PutPagesMax))
+		return src, from, sent, azerr.RequestBodyTooLarge.With("MaxLimit", strconv.Itoa(blobstore.PutPagesMax))
 	}
 	if !r.headers.Has(header.XMsSourceRange) {
-		return ref, from, sent, azerr.MissingHeader(header.XMsSourceRange.String())
+		return src, from, sent, azerr.MissingHeader(header.XMsSourceRange.String())
 	}
 	from, ok := header.ParseRange(r.headers.Get(header.XMsSourceRange))
 	if !ok || from.Len() != n {
-		return ref, from, sent, azerr.BadHeader(header.XMsSourceRange.String(), r.headers.String(header.XMsSourceRange))
+		return src, from, sent, azerr.BadHeader(header.XMsSourceRange.String(), r.headers.String(header.XMsSourceRange))
 	}
 	if sent, err = header.ParseSourceChecksum(&r.headers); err != nil {
-		return ref, from, sent, err
+		return src, from, sent, err
 	}
-	ref, err = r.copySource()
-	return ref, from, sent, err
+	src, err = r.copySource()
+	return src, from, sent, err
 }
 
 // readSource reads a part of the source into the request's body, if the source is as the request expects.
-func (r *request) readSource(ref blobstore.BlobRef, from header.Range) (body []byte, err error) {
+func (r *request) readSource(src copySource, from header.Range) (body []byte, err error) {
 	var acc blobstore.Access
 	if acc.Conditions, err = cond.ParseSource(&r.headers); err != nil {
 		return nil, err
 	}
-	source, err := r.account.OpenBlob(ref, &acc)
+	if src.account == nil {
+		if err := r.roomForSource(from.Len()); err != nil {
+			return nil, err
+		}
+		err := r.aside(func() error {
+			return r.s.fetcher.read(r.s.fetcher.ctx, src.url, r.sourceConditions(), r.body, from.Start)
+		})
+		return r.body, r.remoteError(err)
+	}
+	source, err := src.account.OpenBlob(src.ref, &acc)
 	if err != nil {
-		return nil, sourceError(err)
+		return nil, r.sourceError(err)
 	}
 	defer func() {
 		if e := source.Close(); err == nil {
@@ -123,15 +196,9 @@ func (r *request) readSource(ref blobstore.BlobRef, from header.Range) (body []b
 	if from.End > source.Info().Size {
 		return nil, azerr.InvalidRange
 	}
-	r.stepAside() // first the memory, then the place, as for a body that is sent
-	if !r.s.uploads.Acquire(from.Len(), uploadPatience) {
-		return nil, azerr.ServerBusy
-	}
-	r.budget = from.Len()
-	if err := r.stepUp(); err != nil {
+	if err := r.roomForSource(from.Len()); err != nil {
 		return nil, err
 	}
-	r.body = r.s.buffers.Get(int(from.Len()))
 	_, err = source.ReadAt(r.body, from.Start)
 	if errors.Is(err, io.EOF) { // after the last byte
 		err = nil
@@ -139,72 +206,30 @@ func (r *request) readSource(ref blobstore.BlobRef, from header.Range) (body []b
 	return r.body, err
 }
 
-// sourceError is what the failure to open a source is for the destination.
-func sourceError(err error) error {
-	switch azerr.From(err).Code {
-	case azerr.BlobNotFound, azerr.ContainerNotFound:
-		return azerr.CannotVerifyCopySource.Because(err)
-	case azerr.ConditionNotMet, azerr.NotModified, azerr.UnsatisfiableCondition:
-		return azerr.SourceConditionNotMet
+// aside waits for another server without being one of the requests that are carried out.
+func (r *request) aside(wait func() error) error {
+	r.stepAside()
+	if err := wait(); err != nil {
+		return err
 	}
-	return err
+	return r.stepUp()
 }
 
-// copySource returns the blob or snapshot that x-ms-copy-source names, which must be of the account that the request is
-// addressed to, at the address it goes to: no other server is ever asked for anything. A request that is signed with
-// the account's key may read all of it, one with a bearer token what the user's roles allow. Any other request, and a source
-// that brings a signature of its own, is refused: nobody has looked at what that allows.
-func (r *request) copySource() (ref blobstore.BlobRef, err error) {
-	url := r.headers.Get(header.XMsCopySource)
-	bad := azerr.BadHeader(header.XMsCopySource.String(), string(url))
-	scheme, rest, ok := bytes.Cut(url, []byte("://"))
-	if !ok || len(url) > copySourceMax || !visible(url) ||
-		!header.EqualFold(scheme, "http") && !header.EqualFold(scheme, "https") {
-		return ref, bad
+// roomForSource makes r.body n bytes long, to be read from a source.
+func (r *request) roomForSource(n int64) error {
+	r.stepAside() // first the memory, then the place, as for a body that is sent
+	if !r.s.uploads.Acquire(n, uploadPatience) {
+		return azerr.ServerBusy
 	}
-	authority := rest
-	if i := bytes.IndexAny(rest, "/?#"); i >= 0 {
-		authority = rest[:i]
+	r.budget = n
+	if err := r.stepUp(); err != nil {
+		return err
 	}
-	var t target
-	if t.parse(url, nil, r.s.addressing) != nil {
-		return ref, bad
-	}
-	if !sameHost(authority, r.ctx.Request.Header.Host()) || !bytes.Equal(t.account, r.target.account) {
-		return ref, azerr.CopyAcrossAccountsNotSupported
-	}
-	switch {
-	case t.segments == 0, t.segments == 1 && t.slash:
-		return ref, bad
-	case t.segments == 1:
-		t.container, t.blob = rootContainer, t.container
-	}
-	ref = blobstore.BlobRef{Container: t.container, Blob: t.blob}
-	var q query.Set
-	if q.Parse(t.rawQuery) != nil {
-		return ref, bad
-	}
-	if q.Has("sig") || !r.readsSources(t.container) {
-		return ref, azerr.CannotVerifyCopySource.With("CopySourceErrorMessage",
-			"Only the account's own key, with which the request itself is signed, or a role of who asks opens a source.")
-	}
-	for _, p := range q.Params() {
-		if string(p.Name) != "snapshot" {
-			return ref, bad
-		}
-	}
-	snapshot, err := q.One("snapshot")
-	if _, ok := blobstore.NormalizeSnapshot(string(snapshot)); err != nil || !ok && q.Has("snapshot") {
-		return ref, bad
-	}
-	ref.Snapshot = string(snapshot)
-	return ref, nil
+	r.body = r.s.buffers.Get(int(n))
+	return nil
 }
 
-// sameHost reports whether two authorities are the same, letter case aside.
-func sameHost(a, b []byte) bool { return len(a) > 0 && bytes.EqualFold(a, b) }
-
-// abortCopyBlob: Abort Copy Blob. A copy is complete when it is answered, so there is never one to abort.
+// abortCopyBlob: Abort Copy Blob.
 func (r *request) abortCopyBlob() error {
 	action := r.headers.Get(header.XMsCopyAction)
 	switch {
@@ -224,10 +249,38 @@ func (r *request) abortCopyBlob() error {
 	if err != nil {
 		return err
 	}
-	if _, err := r.account.BlobInfo(ref, &acc); err != nil {
+	if err := r.account.AbortCopy(ref, &acc, strings.ToLower(string(id))); err != nil {
 		return err
 	}
-	return azerr.NoPendingCopyOperation
+	r.begin(204)
+	return nil
+}
+
+// incrementalCopyBlob: Incremental Copy Blob.
+func (r *request) incrementalCopyBlob() error {
+	if r.framing.length > 0 {
+		return azerr.BadHeader(bodyHeader, strconv.FormatInt(r.framing.length, 10))
+	}
+	if !r.headers.Has(header.XMsCopySource) {
+		return azerr.MissingHeader(header.XMsCopySource.String())
+	}
+	ref, acc, err := r.refAccess()
+	if err != nil {
+		return err
+	}
+	source, err := r.copySource()
+	if err != nil {
+		return err
+	}
+	if source.account == nil {
+		return azerr.InvalidSourceBlobUrl.With("Reason", "only a blob of this server can be copied incrementally")
+	}
+	done, err := r.account.StartIncrementalCopy(ref, &blobstore.IncrementalCopy{Access: acc, From: source.account, Source: source.ref, SourceURL: source.shown})
+	if err != nil {
+		return r.copyError(err)
+	}
+	r.replyCopy(&done)
+	return nil
 }
 
 // setCopy says of which copy a blob is the result.
@@ -235,10 +288,20 @@ func (r *request) setCopy(c *blobstore.CopyInfo) {
 	if c == nil {
 		return
 	}
-	n := strconv.FormatInt(c.Bytes, 10)
 	r.setString("x-ms-copy-id", c.ID)
 	r.setString("x-ms-copy-source", c.Source)
-	r.setString("x-ms-copy-status", "success")
-	r.setString("x-ms-copy-progress", n+"/"+n)
-	r.setTime("x-ms-copy-completion-time", c.Completed)
+	r.setString("x-ms-copy-status", c.Status.String())
+	r.setString("x-ms-copy-progress", strconv.FormatInt(c.Copied, 10)+"/"+strconv.FormatInt(c.Bytes, 10))
+	if c.Status != blobstore.CopyPending {
+		r.setTime("x-ms-copy-completion-time", c.Completed)
+	}
+	if c.Description != "" {
+		r.setString("x-ms-copy-status-description", c.Description)
+	}
+	if c.Incremental {
+		r.setString("x-ms-incremental-copy", "true")
+	}
+	if c.Destination != "" {
+		r.setString("x-ms-copy-destination-snapshot", c.Destination)
+	}
 }

@@ -65,6 +65,8 @@ var handlers = [256]handler{
 	op.SetLegalHold:             {serve: (*request).setLegalHold},
 	op.UndeleteBlob:             {serve: (*request).undeleteBlob},
 
+	op.IncrementalCopyBlob: {serve: (*request).incrementalCopyBlob},
+
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},
 	op.PutPageFromURL:    {serve: (*request).putPageFromURL},

@@ -162,11 +162,15 @@ func (r *request) listBlobs() error {
 			} else {
 				b := listedBlob(&item.Blob, l.include.metadata)
 				b.Encrypted = r.account.Encrypted()
+				if c := item.Blob.Copy; c != nil {
+					b.Incremental, b.Destination = c.Incremental, c.Destination
+				}
 				if l.include.tags {
 					b.Tags = item.Blob.Tags
 				}
 				if c := item.Blob.Copy; c != nil && l.include.copy {
-					b.Copy = &xmlbody.Copy{ID: c.ID, Source: c.Source, Bytes: c.Bytes, Completed: c.Completed}
+					b.Copy = &xmlbody.Copy{ID: c.ID, Source: c.Source, Status: c.Status.String(), Copied: c.Copied, Bytes: c.Bytes,
+						Completed: c.Completed, Description: c.Description, Pending: c.Status == blobstore.CopyPending}
 				}
 				r.listMarks(&b, &item.Blob, &l.include)
 				dst = xmlbody.AppendBlob(dst, &b)

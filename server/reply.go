@@ -86,7 +86,7 @@ func (r *request) xml(write func(dst []byte) []byte) {
 // that were set before stay: those that go with the error.
 func (r *request) fail(err error) {
 	e := azerr.From(err)
-	status := e.Code.Status()
+	status := e.HTTPStatus()
 	if r.late {
 		status = fasthttp.StatusRequestTimeout // the code's own, 500, would say that it is our fault
 	}

@@ -38,6 +38,7 @@ type request struct {
 	row     *op.Row            // nil until the operation is known
 	account *blobstore.Account // nil until the address is known to name one
 	entered bool               // it uses the account, which stays there until it leaves
+	source  *blobstore.Account // of a copy, that it uses in the same way; nil: none, or its own
 
 	createOnly bool            // who asks may make a blob and not overwrite one
 	overrides  [5]sas.Override // headers of a read that the token of the request replaces

@@ -40,7 +40,7 @@ func TestTokensAreNotTold(t *testing.T) {
 			}
 		}
 	}
-	source := "x-ms-copy-source: https://other/disks/b?" + query
+	source := "x-ms-copy-source: https://127.0.0.1:1/other/disks/b?" + query
 	for _, c := range []call{
 		{method: "GET", path: "disks/b?" + query, unsigned: true},
 		{method: "DELETE", path: "disks/b?" + query, unsigned: true},

@@ -49,6 +49,10 @@ type Options struct {
 
 	AllowPublicAccess bool // containers may be made public, and what is public is read without credentials
 
+	// CopySourceAllow names networks, addresses and hosts that the server may read sources of copies from although they are
+	// not on the public internet, or under ports of their own.
+	CopySourceAllow []string
+
 	Bearer         *bearer.Authority // whose bearer tokens are taken, and who may do what with them. nil: none are
 	BearerOverHTTP bool              // they are also taken over plain HTTP, where anybody on the way can read them
 
@@ -139,6 +143,7 @@ type Server struct {
 	openings   *budget // for the beginnings of long bodies: half of what all of them may take, in addition
 	replies    *budget
 	meters     *meters
+	fetcher    *fetcher
 	slots      *budget // of requests that are carried out
 	requests   sync.Pool
 	downloads  sync.Pool
@@ -180,6 +185,10 @@ func New(o Options) (*Server, error) {
 		return ok
 	}}
 	s.meters = newMeters(o.Rates)
+	var err error
+	if s.fetcher, err = newFetcher(o.CopySourceAllow, o.Product); err != nil {
+		return nil, fmt.Errorf("server: option CopySourceAllow: %w", err)
+	}
 	s.metrics = newMetrics(s)
 	s.date.clock = o.Clock
 	s.http = s.fasthttp()
@@ -281,6 +290,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, l := range listeners {
 		l.abort()
 	}
+	s.fetcher.stop()
 	stuck := time.NewTimer(stuckAfter)
 	defer stuck.Stop()
 	tick := time.NewTicker(5 * time.Millisecond)

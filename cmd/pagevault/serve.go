@@ -58,6 +58,7 @@ type serveFlags struct {
 	pathOnly    bool
 	suffixes    []string
 	public      bool
+	copySources []string
 	logLevel    string
 	logFormat   string
 	given       func(flag string) bool // whether it is on the command line
@@ -111,6 +112,7 @@ func newServe() *cobra.Command {
 	flags.BoolVar(&f.pathOnly, "path-style-only", false, "never read the account from the host name, only from the path")
 	flags.StringArrayVar(&f.suffixes, "host-suffix", nil, "NAME: read ACCOUNT.NAME as the address of an account, whatever NAME is; may be repeated. ACCOUNT.blob.anything is one without it")
 	flags.BoolVar(&f.public, "allow-public-access", false, "let containers be made public, to be read without credentials")
+	flags.StringArrayVar(&f.copySources, "copy-source-allow", nil, "NETWORK, ADDRESS or HOST: copies may be made from there although it is not on the public internet; may be repeated")
 	flags.StringVar(&f.logLevel, "log-level", "info", "debug (a line for each request), info, warn or error")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
@@ -268,6 +270,10 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	if p.server.HostSuffixes, err = f.hostSuffixes(); err != nil {
 		return nil, err
 	}
+	if err := server.CheckCopySources(f.copySources); err != nil {
+		return nil, usagef("--copy-source-allow: %w", err)
+	}
+	p.server.CopySourceAllow = f.copySources
 	if len(f.accounts) > 0 && environment != "" {
 		p.log.Info("--account is given: " + accountsVariable + " in the environment does not count")
 	}

@@ -58,6 +58,7 @@ type Detail struct{ Name, Value string }
 // Error is a code together with what is said about this one request.
 type Error struct {
 	Code    Code
+	Status  int      // HTTP status in place of the code's own. 0: that
 	Text    string   // sent to the client in place of the code's sentence. "": that sentence
 	Details []Detail // sent to the client; never secrets
 	Cause   error    // for the log only
@@ -84,6 +85,9 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
+// HTTPStatus returns the status that the reply has.
+func (e *Error) HTTPStatus() int { return cmp.Or(e.Status, e.Code.Status()) }
+
 // Unwrap makes errors.Is find both the code and the cause.
 func (e *Error) Unwrap() []error {
 	if e.Cause == nil {
@@ -103,7 +107,7 @@ func From(err error) *Error {
 		if err == error(e) {
 			return e
 		}
-		return &Error{Code: e.Code, Text: e.Text, Details: e.Details, Cause: err}
+		return &Error{Code: e.Code, Status: e.Status, Text: e.Text, Details: e.Details, Cause: err}
 	}
 	var c Code
 	if errors.As(err, &c) {

@@ -300,3 +300,8 @@ func skipSpace(v []byte) []byte {
 	}
 	return v
 }
+
+// Match returns the conditions of a request whose If-Match has that one entity tag.
+func Match(e ETag) Conditions {
+	return Conditions{match: list{given: true, count: 1, first: e}}
+}

@@ -58,7 +58,7 @@ var Refusals = []Refusal{
 }
 
 // copying are the operations that read a source.
-var copying = []ID{CopyBlob, PutPageFromURL}
+var copying = []ID{CopyBlob, PutPageFromURL, IncrementalCopyBlob}
 
 // applies reports whether the refusal is meant for the operation.
 func (f *Refusal) applies(id ID) bool {

@@ -1,6 +1,7 @@
 package xmlbody
 
 import (
+	"cmp"
 	"encoding/base64"
 	"strconv"
 	"time"
@@ -144,6 +145,8 @@ type Blob struct {
 	Policy             Policy // shown unless it has no mode: only for a client that asked
 	LegalHold          bool   // likewise
 	Copy               *Copy  // nil for a blob that is no copy, or if the client did not ask for it
+	Incremental        bool   // incremental copies go to it
+	Destination        string // id of the snapshot that the last of them made
 	WithMetadata       bool   // the client asked for it
 	Metadata           []header.Pair
 	Tags               []header.Pair // shown if there are any: only for a client that asked
@@ -204,20 +207,29 @@ func (d *Deletion) append(dst []byte) []byte {
 
 // Copy is what a listing says of the copy that a blob was made by.
 type Copy struct {
-	ID        string
-	Source    string
-	Bytes     int64
-	Completed time.Time
+	ID          string
+	Source      string
+	Status      string // "": success
+	Copied      int64  // bytes so far
+	Bytes       int64  // of the source
+	Pending     bool   // it has not ended
+	Completed   time.Time
+	Description string // "" unless it failed
 }
 
-// appendCopy appends what is said of a copy, which is complete.
+// appendCopy appends what is said of a copy.
 func appendCopy(dst []byte, c *Copy) []byte {
 	dst = xmltext.AppendElement(dst, "CopyId", c.ID)
 	dst = xmltext.AppendElement(dst, "CopySource", c.Source)
-	dst = append(dst, "<CopyStatus>success</CopyStatus>"...)
-	n := strconv.FormatInt(c.Bytes, 10)
-	dst = xmltext.AppendElement(dst, "CopyProgress", n+"/"+n)
-	return appendTime(dst, "CopyCompletionTime", c.Completed)
+	dst = xmltext.AppendElement(dst, "CopyStatus", cmp.Or(c.Status, "success"))
+	dst = xmltext.AppendElement(dst, "CopyProgress", strconv.FormatInt(c.Copied, 10)+"/"+strconv.FormatInt(c.Bytes, 10))
+	if !c.Pending {
+		dst = appendTime(dst, "CopyCompletionTime", c.Completed)
+	}
+	if c.Description != "" {
+		dst = xmltext.AppendElement(dst, "CopyStatusDescription", c.Description)
+	}
+	return dst
 }
 
 // AppendBlob appends one blob. Empty properties are empty elements, and the Etag has no quotes, as the service has it.
@@ -256,6 +268,12 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	dst = append(dst, "<ServerEncrypted>"...)
 	dst = strconv.AppendBool(dst, b.Encrypted)
 	dst = append(dst, "</ServerEncrypted>"...)
+	if b.Incremental {
+		dst = append(dst, "<IncrementalCopy>true</IncrementalCopy>"...)
+	}
+	if b.Destination != "" {
+		dst = xmltext.AppendElement(dst, "DestinationSnapshot", b.Destination)
+	}
 	if b.TagCount > 0 {
 		dst = appendInt(dst, "TagCount", int64(b.TagCount))
 	}

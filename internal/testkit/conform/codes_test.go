@@ -20,14 +20,10 @@ var unprovoked = map[string][]azerr.Code{
 	"is for block and append blobs": {
 		azerr.AppendPositionConditionNotMet, azerr.BlobIsSealed, azerr.BlockCountExceedsLimit, azerr.BlockListTooLong,
 		azerr.InvalidBlobOrBlock, azerr.InvalidBlockId, azerr.InvalidBlockList, azerr.MaxBlobSizeConditionNotMet,
-		azerr.InvalidBlobType}, // page blobs are the only type there is
-	"is for pending and incremental copies": {
-		azerr.CopyIdMismatch, azerr.IncrementalCopyBlobMismatch,
-		azerr.IncrementalCopyOfEarlierSnapshotNotAllowed, azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed,
-		azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed, azerr.IncrementalCopySourceMustBeSnapshot,
-		azerr.InfiniteLeaseDurationRequired, azerr.InvalidSourceBlobType, azerr.InvalidSourceBlobUrl,
-		azerr.OperationNotAllowedOnIncrementalCopyBlob, azerr.PendingCopyOperation,
-		azerr.TargetConditionNotMet},
+		azerr.InvalidBlobType, azerr.InvalidSourceBlobType}, // page blobs are the only type there is
+	"needs a copy that takes its time: TestPendingCopy of the server": {azerr.CopyIdMismatch, azerr.PendingCopyOperation},
+	"has another name since":                        {azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed, azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed},
+	"is of versions before copies between accounts": {azerr.CopyAcrossAccountsNotSupported},
 	"is for tiers of block blobs, and limits of premium accounts that we do not have": {
 		azerr.BlobAccessTierNotSupportedForAccountType, azerr.BlobArchived, azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
 		azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,

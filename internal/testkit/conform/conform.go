@@ -156,6 +156,7 @@ var Tests = []Test{
 	{"SetBlobTags", setBlobTags},
 	{"CopyBlob", copyBlob},
 	{"AbortCopyBlob", abortCopyBlob},
+	{"IncrementalCopyBlob", incrementalCopyBlob},
 	{"SetBlobTier", setBlobTier},
 	{"SetImmutabilityPolicy", setImmutabilityPolicy},
 	{"DeleteImmutabilityPolicy", deleteImmutabilityPolicy},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/to"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
@@ -35,6 +36,7 @@ func copyBlob(t T, env *Env) {
 	w.part("independence", copyIndependence)
 	w.part("conditions and leases", copyConditions)
 	w.part("sources that are not taken", copySources)
+	w.part("sources with tokens", copyTokens)
 }
 
 func copySDK(w *wire) {
@@ -207,28 +209,174 @@ func copyConditions(w *wire) {
 	w.headers(w.head(b, "").ok(200), "x-ms-lease-state", "leased")
 	w.acquire(a, leaseA, -1).ok(201)
 	w.copy(a.container().blob("free"), a, "").ok(202) // the lease of a source is nobody's business
+	w.acquire(a.container().blob("free"), leaseB, 15).ok(201)
+	w.copy(a.container().blob("free"), a, "").h("x-ms-lease-id", leaseB).fails("InfiniteLeaseDurationRequired")
 }
 
 func copySources(w *wire) {
 	a := w.pageBlob(page)
 	c := a.container()
 	b := c.blob("copy")
+	host := w.env.URL[strings.Index(w.env.URL, "://")+3:]
 	for _, source := range []string{"", "x", "/" + w.env.Account + string(a), "ftp://host/a/b", w.url(c) + "/", w.url("/"), w.url(a) + "#part",
-		w.url(a) + "?snapshot=yesterday", w.url(a) + "?snapshot=", w.url(a) + "?versionid=1", w.url(a) + "?" + strings.Repeat("x", 2048)} {
+		w.url(a) + "?snapshot=yesterday", w.url(a) + "?snapshot=", w.url(a) + "?versionid=1", w.url(a) + "?" + strings.Repeat("x", 2048),
+		"http://user:secret@" + host + "/" + w.env.Account + string(a), "http:///c/b"} {
 		w.put(b, "").h("x-ms-copy-source", source).fails("InvalidHeaderValue", "HeaderName", "x-ms-copy-source")
 	}
-	host := w.env.URL[strings.Index(w.env.URL, "://")+3:]
-	for _, source := range []string{w.env.URL + "/other/c/b", "http://127.0.0.1:1/" + w.env.Account + string(a), "http://169.254.169.254/latest/meta-data",
-		"http://user:secret@" + host + "/" + w.env.Account + string(a), "http://[::1]:80/a/b/c"} {
-		w.put(b, "").h("x-ms-copy-source", source).fails("CopyAcrossAccountsNotSupported")
+	for _, source := range []string{"http://127.0.0.1:1/" + w.env.Account + string(a), "http://169.254.169.254/latest/meta-data", "http://[::1]:80/a/b/c"} {
+		w.put(b, "").h("x-ms-copy-source", source).unread(403, "")
 	}
-	w.copy(b, a, "sv=2020-10-02&sr=b&sp=r&sig=AAAA").fails("CannotVerifyCopySource")
+	w.put(b, "").h("x-ms-copy-source", w.env.URL+"/other/c/b").unread(404, "ResourceNotFound")
 	w.copy(b, c, "").fails("CannotVerifyCopySource") // a blob of that name in the root container
 	w.copy(b, "/none-such/b", "").fails("CannotVerifyCopySource")
 	w.copy(b, a, "snapshot=2020-01-01T00:00:00.0000000Z").fails("CannotVerifyCopySource")
 	w.copy("/none-such/b", a, "").fails("ContainerNotFound")
 	w.copy(b, a, "").b([]byte("content")).fails("InvalidHeaderValue")
 	w.head(b, "").fails("BlobNotFound")
+}
+
+// unread expects that a source could not be read, for the source answered with that status and code.
+func (c *call) unread(status int, code string) {
+	c.w.Helper()
+	r := c.send()
+	c.w.headers(r, "x-ms-error-code", "CannotVerifyCopySource", "x-ms-copy-source-status-code", fmt.Sprint(status))
+	details := []string{"CopySourceStatusCode", fmt.Sprint(status)}
+	if code != "" {
+		details = append(details, "CopySourceErrorCode", code)
+		c.w.headers(r, "x-ms-copy-source-error-code", code)
+	}
+	if missing := missingDetail(r.body, append(details, "CopySourceErrorMessage", "*")); r.status != status || missing != "" {
+		c.w.Errorf("want status %d, and %q in\n%v", status, missing, r)
+	}
+}
+
+// copyTokens: a token of the source counts, whoever asks, and a request by token needs one.
+func copyTokens(w *wire) {
+	a := w.pageBlob(2 * page)
+	b := a.container().blob("copy")
+	data := fill(66, 2*page)
+	w.update(a, 0, data).ok(201)
+	read := w.service("b", "r").query(a)
+	w.copy(b, a, read).ok(202)
+	w.headers(w.head(b, "").ok(200), "x-ms-copy-source", w.url(a), "x-ms-copy-status", "success")
+	w.same("content", w.content(b), data)
+	w.pagesFrom(b, 0, page, a+ref("?"+read), page, 2*page).ok(201)
+	w.same("content", w.content(b), append(slices.Clone(data[page:]), data[page:]...))
+	w.copy(b, a, read).by(w.service("b", "cw")).ok(202)
+	w.copy(b, a, "").by(w.service("b", "cw")).unread(401, "NoAuthenticationInformation")
+	w.copy(b, a, read).by(w.service("b", "c")).fails("UnauthorizedBlobOverwrite")
+	for _, by := range []func(c *call) *call{func(c *call) *call { return c }, func(c *call) *call { return c.by(w.service("b", "cw")) }} {
+		by(w.copy(b, a, w.service("b", "w").query(a))).unread(403, "AuthorizationPermissionMismatch")
+		by(w.copy(b, a, w.service("b", "r").query(b))).unread(403, "AuthenticationFailed")
+		by(w.copy(b, a, w.service("b", "r").with("sip", "192.0.2.1").query(a))).unread(403, "AuthorizationSourceIPMismatch")
+		by(w.copy(b, a, w.service("b", "r").with("se", "2020-01-01T00:00:00Z").query(a))).unread(403, "AuthenticationFailed")
+		by(w.copy(b, a.container().blob("none"), w.service("b", "r").query(a.container().blob("none")))).unread(404, "BlobNotFound")
+	}
+	w.copy(b, a, w.service("b", "r").query(a)).h("x-ms-source-if-tags", "a='b'").unread(403, "AuthorizationPermissionMismatch") // it may not read tags
+	w.copy(b, a, w.service("b", "rt").query(a)).h("x-ms-source-if-tags", "a='b'").fails("SourceConditionNotMet")
+	w.same("content", w.content(b), data)
+}
+
+// increment asks for an incremental copy of a snapshot and waits for its end.
+func (w *wire) increment(to, from ref, at string) (destination string) {
+	w.Helper()
+	r := w.incremental(to, w.url(from)+"?snapshot="+at).ok(202)
+	w.exactly(r, "ETag", "Last-Modified", "x-ms-copy-id", "x-ms-copy-status")
+	w.headers(r, "x-ms-copy-status", "pending")
+	for range 4000 { // some seconds are more than it takes
+		p := w.head(to, "").ok(200)
+		if p.get("x-ms-copy-status") != "pending" {
+			w.headers(p, "x-ms-copy-status", "success", "x-ms-incremental-copy", "true", "x-ms-copy-id", r.get("x-ms-copy-id"), "x-ms-copy-destination-snapshot", "*")
+			return p.get("x-ms-copy-destination-snapshot")
+		}
+		<-time.After(time.Millisecond)
+	}
+	w.Fatalf("the copy does not end")
+	return ""
+}
+
+func (w *wire) incremental(to ref, source string) *call {
+	return w.put(to, "comp=incrementalcopy").h("x-ms-copy-source", source)
+}
+
+func incrementalCopyBlob(t T, env *Env) {
+	w := env.wire(t)
+	w.part("through the SDK", incrementalSDK)
+	w.part("what changed", incrementalSteps)
+	w.part("what is wrong", incrementalWrong)
+}
+
+func incrementalSDK(w *wire) {
+	c := w.container()
+	data := fill(67, 2*mib)
+	w.create(c.blob("a"), 3*mib).ok(201)
+	w.update(c.blob("a"), mib, data).ok(201)
+	source, client := w.sdkPageBlob(c, "a"), w.sdkPageBlob(c, "b")
+	snap, err := source.CreateSnapshot(ctx, nil)
+	w.must(err)
+	got, err := client.StartCopyIncremental(ctx, source.URL(), *snap.Snapshot, nil)
+	w.must(err)
+	w.equal("status", string(*got.CopyStatus), "pending")
+	p, err := client.GetProperties(ctx, nil)
+	for n := 0; err == nil && *p.CopyStatus == blob.CopyStatusTypePending && n < 4000; n++ {
+		<-time.After(time.Millisecond)
+		p, err = client.GetProperties(ctx, nil)
+	}
+	w.must(err)
+	w.equal("id", *p.CopyID, *got.CopyID)
+	w.equal("status at the end", string(*p.CopyStatus), "success")
+	w.equal("incremental", fmt.Sprint(*p.IsIncrementalCopy), "true")
+	w.same("content", w.get(c.blob("b"), "snapshot="+*p.DestinationSnapshot).ok(200).body[mib:], data)
+	pager := w.sdkContainer(c).NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Include: container.ListBlobsInclude{Copy: true}})
+	list, err := pager.NextPage(ctx)
+	w.must(err)
+	w.equal("listed snapshot", val(list.Segment.BlobItems[1].Properties.DestinationSnapshot), *p.DestinationSnapshot)
+}
+
+func incrementalSteps(w *wire) {
+	a := w.pageBlob(8 * page)
+	b := a.container().blob("copy")
+	w.update(a, 0, fill(68, 4*page)).ok(201)
+	s1 := w.snapshot(a)
+	d1 := w.increment(b, a, s1)
+	w.update(a, 3*page, fill(69, 2*page)).ok(201)
+	w.clear(a, 0, page).ok(201)
+	s2 := w.snapshot(a)
+	d2 := w.increment(b, a, s2)
+	for _, pair := range [][2]string{{s1, d1}, {s2, d2}} {
+		w.same("content", w.get(b, "snapshot="+pair[1]).ok(200).body, w.get(a, "snapshot="+pair[0]).ok(200).body)
+	}
+	w.ranges(w.get(b, "comp=pagelist&snapshot="+d2+"&prevsnapshot="+d1), fmt.Sprintf("clear 0-%d, %d-%d", page-1, 3*page, 5*page-1))
+	w.increment(b, a, s2) // the same again
+	w.copy(a.container().blob("out"), b, "snapshot="+d1).ok(202)
+	w.delete(b, "").h("x-ms-delete-snapshots", "include").ok(202)
+	w.increment(b, a, s1)
+}
+
+func incrementalWrong(w *wire) {
+	a := w.pageBlob(2 * page)
+	c := a.container()
+	b := c.blob("copy")
+	s1, s2 := w.snapshot(a), w.snapshot(a)
+	w.incremental(b, w.url(a)).fails("IncrementalCopySourceMustBeSnapshot")
+	w.incremental(b, w.url(a)+"?snapshot=2020-01-01T00:00:00.0000000Z").unread(404, "BlobNotFound")
+	w.incremental(b, "http://169.254.169.254/a/b?snapshot="+s1).fails("InvalidSourceBlobUrl")
+	w.incremental(b, "x").fails("InvalidHeaderValue", "HeaderName", "x-ms-copy-source")
+	w.put(b, "comp=incrementalcopy").fails("MissingRequiredHeader")
+	w.incremental(a, w.url(a)+"?snapshot="+s1).fails("IncrementalCopyBlobMismatch")
+	w.increment(b, a, s2)
+	w.incremental(b, w.url(a)+"?snapshot="+s1).fails("IncrementalCopyOfEarlierSnapshotNotAllowed")
+	w.incremental(b, w.url(a)+"?snapshot="+s2).h("If-Match", otherETag).fails("TargetConditionNotMet")
+	w.create(c.blob("other"), page).ok(201)
+	w.incremental(b, w.url(c.blob("other"))+"?snapshot="+w.snapshot(c.blob("other"))).fails("IncrementalCopyBlobMismatch")
+	for _, not := range []*call{w.get(b, ""), w.get(b, "comp=pagelist"), w.get(b, "comp=metadata"), w.get(b, "comp=tags"), w.update(b, 0, fill(70, page)),
+		w.clear(b, 0, page), w.put(b, "comp=snapshot"), w.put(b, "comp=metadata"), w.resize(b, page), w.create(b, page), w.acquire(b, leaseA, -1),
+		w.copy(b, a, ""), w.setTags(b, "a", "b")} {
+		not.fails("OperationNotAllowedOnIncrementalCopyBlob")
+	}
+	w.head(b, "").ok(200)
+	w.create(a, 2*page).ok(201)
+	w.incremental(b, w.url(a)+"?snapshot="+w.snapshot(a)).fails("BlobOverwritten")
 }
 
 // pagesFrom asks for bytes [start, end) of a source to be written at an offset.
@@ -326,7 +474,7 @@ func pagesFromWrong(w *wire) {
 	w.pagesFrom(b, 0, page, a.container().blob("none"), 0, page).fails("CannotVerifyCopySource")
 	w.pagesFrom(a.container().blob("none"), 0, page, a, 0, page).fails("BlobNotFound")
 	w.put(b, "comp=page").hs("x-ms-page-write", "update", "x-ms-range", "bytes=0-511", "x-ms-source-range", "bytes=0-511",
-		"x-ms-copy-source", "http://169.254.169.254/latest/meta-data").fails("CopyAcrossAccountsNotSupported")
+		"x-ms-copy-source", "http://169.254.169.254/latest/meta-data").unread(403, "")
 	w.ranges(w.pageList(b), "")
 }
 

@@ -76,7 +76,11 @@ func pictureBlob(w *wire, blob ref, snapshot string, b *strings.Builder) {
 		}
 		return c
 	}
-	fmt.Fprintf(b, "  %s", settled(query("HEAD", "").ok(200)))
+	properties := query("HEAD", "").ok(200)
+	fmt.Fprintf(b, "  %s", settled(properties))
+	if snapshot == "" && properties.has("x-ms-incremental-copy") {
+		return // only its snapshots can be read
+	}
 	ranges, _ := pageRanges(w, query("GET", "comp=pagelist").ok(200))
 	sum := sha256.New()
 	for _, r := range ranges {

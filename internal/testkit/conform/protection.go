@@ -380,6 +380,7 @@ var onProtected = map[op.ID]string{
 	op.SnapshotBlob: isAllowed, op.SetBlobTags: isAllowed, op.LeaseBlob: isAllowed,
 	op.SetBlobTier:           "AccessTierNotSupportedForBlobType",
 	op.AbortCopyBlob:         "NoPendingCopyOperation",
+	op.IncrementalCopyBlob:   "IncrementalCopyBlobMismatch",
 	op.SetImmutabilityPolicy: isAllowed, op.DeleteImmutabilityPolicy: isAllowed, op.SetLegalHold: isAllowed,
 	op.GetUserDelegationKey: elsewhere, op.RestoreContainer: elsewhere,
 	op.UndeleteBlob: isAllowed,
@@ -394,11 +395,12 @@ func everyOperation(w *wire, protect func(b ref)) {
 	w.create(other, 2*page).ok(201)
 	data := fill(303, 2*page)
 	w.update(b, 0, data).ok(201)
-	at := w.snapshot(b)
+	at, of := w.snapshot(b), w.snapshot(other)
 	protect(b)
 	before := w.stamp(b)
 	requests := doneRequests(w, b, at)
 	requests[op.CopyBlob] = func() *call { return w.copy(b, other, "") }
+	requests[op.IncrementalCopyBlob] = func() *call { return w.incremental(b, w.url(other)+"?snapshot="+of) }
 	requests[op.PutPageFromURL] = func() *call { return w.pagesFrom(b, 0, page, other, 0, page) }
 	requests[op.SetImmutabilityPolicy] = func() *call { return w.policy(other, "", "Unlocked", policyTime) }
 	requests[op.DeleteImmutabilityPolicy] = func() *call { return w.delete(other, "comp=immutabilityPolicies") }

@@ -162,15 +162,18 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.SnapshotBlob:               metadata(b, "comp=snapshot"),
 		op.CopyBlob:                   func() *call { return w.copy(c.blob("copy"), b, "") },
 		op.PutPageFromURL:             func() *call { return w.pagesFrom(b, 0, page, b, 0, page) },
-		op.AbortCopyBlob:              func() *call { return w.put(b, "comp=copy&copyid="+leaseA).h("x-ms-copy-action", "abort") },
-		op.SetBlobTier:                func() *call { return w.tierOf(b, "P10") },
-		op.SetImmutabilityPolicy:      func() *call { return w.policy(b, "", "Unlocked", policyTime) },
-		op.DeleteImmutabilityPolicy:   func() *call { return w.delete(b, "comp=immutabilityPolicies") },
-		op.SetLegalHold:               func() *call { return w.hold(b, "", "true") },
-		op.PutPage:                    func() *call { return w.update(b, 0, fill(91, page)) },
-		op.ClearPages:                 func() *call { return w.clear(b, 0, page) },
-		op.GetPageRanges:              get(b, "comp=pagelist"),
-		op.GetPageRangesDiff:          get(b, "comp=pagelist&prevsnapshot="+at),
+		op.IncrementalCopyBlob: func() *call {
+			return w.put(c.blob("incremental"), "comp=incrementalcopy").h("x-ms-copy-source", w.url(b)+"?snapshot="+at)
+		},
+		op.AbortCopyBlob:            func() *call { return w.put(b, "comp=copy&copyid="+leaseA).h("x-ms-copy-action", "abort") },
+		op.SetBlobTier:              func() *call { return w.tierOf(b, "P10") },
+		op.SetImmutabilityPolicy:    func() *call { return w.policy(b, "", "Unlocked", policyTime) },
+		op.DeleteImmutabilityPolicy: func() *call { return w.delete(b, "comp=immutabilityPolicies") },
+		op.SetLegalHold:             func() *call { return w.hold(b, "", "true") },
+		op.PutPage:                  func() *call { return w.update(b, 0, fill(91, page)) },
+		op.ClearPages:               func() *call { return w.clear(b, 0, page) },
+		op.GetPageRanges:            get(b, "comp=pagelist"),
+		op.GetPageRangesDiff:        get(b, "comp=pagelist&prevsnapshot="+at),
 		op.GetUserDelegationKey: func() *call {
 			return w.do("POST", "/", userKeyQuery[1:]).b([]byte("<KeyInfo><Expiry>" + w.later(time.Hour) + "</Expiry></KeyInfo>"))
 		},

@@ -241,6 +241,9 @@ func blobRow(key string, value []byte) (b Blob, err error) {
 	if flags&64 != 0 {
 		r.bytes(int(r.loose())) // copy
 	}
+	if flags&8 != 0 {
+		r.bytes(int(r.loose())) // state of the copy
+	}
 	if flags&32 != 0 {
 		text := r.bytes(int(r.loose())) // retention
 		b.deleted = len(text) > 0 && text[0]&1 != 0

@@ -97,6 +97,17 @@ func (w *written) history(rng *rand.Rand, pages int) {
 	old.Snapshot = snapshot.Snapshot
 	w.copy("copy of a snapshot", old, w.blobs["a "+snapshot.Snapshot])
 	w.copy("copy of a blob", w.ref("a"), w.blobs["a"])
+	_, err = w.account.StartIncrementalCopy(w.ref("incremental"), &blobstore.IncrementalCopy{From: w.account, Source: old, SourceURL: "http://host/source"})
+	w.ok(err)
+	w.blobs["incremental"] = w.blobs["a "+snapshot.Snapshot]
+	for pending := true; pending; {
+		info, err := w.account.BlobInfo(w.ref("incremental"), &blobstore.Access{})
+		w.ok(err)
+		pending = info.Copy.Status == blobstore.CopyPending
+		if !pending {
+			w.blobs["incremental "+info.Copy.Destination] = w.blobs["incremental"]
+		}
+	}
 	w.copy("gone before", w.ref("gone"), w.blobs["gone"])
 	w.put("copy of a blob", 100, random(30))
 	w.put("a", 140, random(3))
