@@ -74,7 +74,10 @@ func TestBearerScopes(t *testing.T) {
 		return call{method: "PUT", path: "disks/copy", header: []string{"x-ms-copy-source: http://127.0.0.1/" + testAccount + "/" + source}}
 	}
 	f("A", 202, from("open/b"))
-	ts.do(t, from("closed/b").as(issuer, "A")).want(t, 404, "CannotVerifyCopySource")
+	ts.do(t, from("closed/b").as(issuer, "A")).want(t, 401, "CannotVerifyCopySource")
+	tagged := from("open/b")
+	tagged.header = append(tagged.header, "x-ms-source-if-tags: a <> 'b'") // a reader of blobs is no reader of their tags
+	ts.do(t, tagged.as(issuer, "A")).want(t, 401, "CannotVerifyCopySource")
 
 	part := func(path, user string) string {
 		lines := "DELETE /" + testAccount + "/" + path + " HTTP/1.1\r\n" + strings.Join(call{}.as(issuer, user).header, "\r\n") + "\r\n"

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/md5"
 	"crypto/sha256"
@@ -206,6 +207,23 @@ func TestCopyBetweenAccounts(t *testing.T) {
 	}
 	copy(want[512:], data)
 	checkDownload(ctx, t, disk, want)
+
+	// What the copy is to be protected by, and its tier, count for one that takes its time, too.
+	if _, err := disk.StartCopyFromURL(ctx, source, &blob.StartCopyFromURLOptions{LegalHold: ptr(true)}); !bloberror.HasCode(err, "BlobOperationNotSupported") {
+		t.Errorf("on hold without immutable storage: %v", err)
+	}
+	if _, err := disk.StartCopyFromURL(ctx, source, &blob.StartCopyFromURLOptions{Tier: ptr(blob.AccessTierP10)}); !bloberror.HasCode(err, "AccessTierNotSupportedForBlobType") {
+		t.Errorf("with a tier in a standard account: %v", err)
+	}
+
+	// Nothing of all this keeps the account of the source.
+	removing, end := context.WithTimeout(ctx, 10*time.Second)
+	defer end()
+	closed, err := ts.o.Service.Remove(removing, blobstore.Removal{Name: secondAccount, Filled: true, Commit: func() error { return nil }})
+	if !closed || err != nil {
+		t.Fatalf("removing the account of the source: %v, %v", closed, err)
+	}
+	refused(source, 404, "ResourceNotFound")
 }
 
 // TestCopyBySAS: a request by token may copy within its account what the source's own token, or its being public, allows.

@@ -370,7 +370,7 @@ const (
 
 // onProtected says it for every operation that changes anything: an error code, or one of the above.
 var onProtected = map[op.ID]string{
-	op.SetServiceProperties: elsewhere, op.CreateContainer: elsewhere,
+	op.SetServiceProperties: elsewhere, op.CreateContainer: elsewhere, op.GetUserDelegationKey: elsewhere,
 	op.SetContainerMetadata: isAllowed, op.SetContainerACL: isAllowed, op.LeaseContainer: isAllowed,
 	op.DeleteContainer: "ContainerImmutableStorageWithVersioningEnabled",
 	op.ServiceBatch:    isRefused, op.ContainerBatch: isRefused,
