@@ -382,7 +382,7 @@ var onProtected = map[op.ID]string{
 	op.AbortCopyBlob:         "NoPendingCopyOperation",
 	op.IncrementalCopyBlob:   "IncrementalCopyBlobMismatch",
 	op.SetImmutabilityPolicy: isAllowed, op.DeleteImmutabilityPolicy: isAllowed, op.SetLegalHold: isAllowed,
-	op.GetUserDelegationKey: elsewhere, op.RestoreContainer: elsewhere,
+	op.RestoreContainer: elsewhere,
 	op.UndeleteBlob: isAllowed,
 }
 
