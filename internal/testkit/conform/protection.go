@@ -383,7 +383,7 @@ var onProtected = map[op.ID]string{
 	op.IncrementalCopyBlob:   "IncrementalCopyBlobMismatch",
 	op.SetImmutabilityPolicy: isAllowed, op.DeleteImmutabilityPolicy: isAllowed, op.SetLegalHold: isAllowed,
 	op.RestoreContainer: elsewhere,
-	op.UndeleteBlob: isAllowed,
+	op.UndeleteBlob:     isAllowed,
 }
 
 // everyOperation tries every operation that changes anything on a protected blob, from a request of the key's holder. One
