@@ -99,6 +99,17 @@ func (f *checkFixture) wantClean(what string) {
 	}
 }
 
+// wantClean fails the test if a full check of an open store finds anything.
+func wantClean(t testing.TB, s *Store, what string) {
+	t.Helper()
+	withView(t, s, func(v *View) {
+		t.Helper()
+		if _, err := v.Check(t.Context(), CheckOptions{Found: func(p Problem) { t.Errorf("%s, a check finds %v", what, &p) }}); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	})
+}
+
 // edit changes rows of the index.
 func (f *checkFixture) edit(edit func(db *pebble.DB) error) {
 	f.t.Helper()
