@@ -24,8 +24,9 @@ import (
 )
 
 // TestModel makes random requests to a service and, side by side, to a model of plain byte slices, and compares what can
-// be seen of them: a little after each request, everything from time to time. PAGEVAULT_MODEL_OPS sets how many requests
-// there are in all, over stores of several shapes; PAGEVAULT_SEED replays a run.
+// be seen of them: a little after each request, everything from time to time. What is stored is checked as a whole at the
+// end and each time it was opened again. PAGEVAULT_MODEL_OPS sets how many requests there are in all, over stores of
+// several shapes; PAGEVAULT_SEED replays a run.
 func TestModel(t *testing.T) {
 	ops := testkit.Scale(t, "PAGEVAULT_MODEL_OPS", modelOps)
 	seed := testkit.Seed(t)
@@ -55,7 +56,7 @@ func TestModel(t *testing.T) {
 				m.step()
 			}
 			m.checkAll()
-			m.checkRows()
+			m.checkStore("at the end")
 			m.report()
 		})
 	}
@@ -518,6 +519,7 @@ func (m *model) reopen(string, *modelBlob) {
 	m.tracef("reopen")
 	m.f.reopen()
 	m.checkTotals()
+	m.checkStore("after a restart")
 	m.newest = 0
 	m.counts["reopen"]++
 }
@@ -530,6 +532,7 @@ func (m *model) crash(string, *modelBlob) {
 	m.f.fs = fs
 	m.f.open()
 	m.checkTotals()
+	m.checkStore("after a crash")
 	m.newest = 0
 	m.counts["crash"]++
 }
@@ -541,6 +544,7 @@ func (m *model) reopenWithoutIndex(string, *modelBlob) {
 	ok(m.f.t, m.f.fs.RemoveAll("index"))
 	m.f.open()
 	m.checkTotals()
+	m.checkStore("with an index made anew")
 	m.newest = 0
 	m.counts["reopen without the index"]++
 }
@@ -739,6 +743,14 @@ func (m *model) checkAll() {
 	}
 	m.checkList()
 	m.checkTotals()
+}
+
+// checkStore has everything that is stored checked, as the command check does.
+func (m *model) checkStore(when string) {
+	m.f.t.Helper()
+	if problems, _ := m.f.check(CheckFull); len(problems) > 0 {
+		m.fatalf("%s, a check finds\n%s", when, problemLines(problems))
+	}
 }
 
 // checkTotals compares what the account keeps of its totals with a recount, and both with the model. What the reaper has

@@ -208,13 +208,3 @@ func (m *model) listed(name string, req *ListBlobsRequest) (list []*modelState) 
 	}
 	return list
 }
-
-// checkRows has the rows of the blob service checked.
-func (m *model) checkRows() {
-	m.f.t.Helper()
-	problems, _ := m.f.check(CheckQuick)
-	problems = slices.DeleteFunc(problems, func(p Problem) bool { return !slices.Contains(allKinds(), p.Kind) })
-	if len(problems) > 0 {
-		m.fatalf("a check finds\n%s", problemLines(problems))
-	}
-}

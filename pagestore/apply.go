@@ -82,7 +82,6 @@ type applier struct {
 
 	refs      refs
 	named     named
-	renamed   []renamedRegion // by the batch, after it had named them before
 	unflushed bool            // regions may have entries that were not written
 	lsn       replication.LSN // of the record that is being applied, or was last
 
@@ -315,7 +314,6 @@ func (a *applier) commit() error {
 	clear(a.regions)
 	clear(a.changes)
 	a.named.clear()
-	a.renamed = a.renamed[:0]
 	if err == nil && a.flushes.due() {
 		err = a.flushes.start(a.db)
 	}

@@ -153,30 +153,32 @@ func (a *applier) unnameChunks(id pagemap.FrameID, gone []namedChunk) error {
 	return nil
 }
 
-// nameRegion makes name that of a region which runs fill.
+// nameRegion makes name that of a region which runs fill. It may have been that of other runs, which are of no use any
+// more or were not known to whoever prepared the write; their first frame, which may well stay, then lists it no longer.
 func (a *applier) nameRegion(name *digest.Digest, runs pagemap.Entry) error {
-	a.names.add(name)
-	a.key = appendDigestKey(a.key[:0], rowRegion, name)
-	a.value = pagemap.AppendEntry(a.value[:0], runs)
-	if err := a.batch.Set(a.key, a.value, nil); err != nil {
-		return err
-	}
 	first := firstFrame(runs)
-	if was, ok := a.named.get(rowRegion, name); ok && !was.deleted && was.at.frame != first {
-		a.renamed = append(a.renamed, renamedRegion{was.at.frame, *name})
+	perhaps := a.names.mayHold(name)
+	a.names.add(name)
+	if perhaps {
+		was, err := a.firstOfRegion(name)
+		if err != nil {
+			return err
+		}
+		if was != first && was != pagemap.ZeroFrame {
+			a.key = appendBackKey(a.key[:0], was, name)
+			if err := a.batch.Delete(a.key, nil); err != nil {
+				return err
+			}
+		}
 	}
 	a.named.put(rowRegion, name, namedRow{at: chunkRef{frame: first}})
-	if first == pagemap.ZeroFrame {
-		return nil
+	a.key = appendDigestKey(a.key[:0], rowRegion, name)
+	a.value = pagemap.AppendEntry(a.value[:0], runs)
+	if err := a.batch.Set(a.key, a.value, nil); err != nil || first == pagemap.ZeroFrame {
+		return err
 	}
 	a.key = appendBackKey(a.key[:0], first, name)
 	return a.batch.Set(a.key, nil, nil)
-}
-
-// renamedRegion is a region that a batch has listed with a frame, and then with another: the first is still in the batch.
-type renamedRegion struct {
-	first pagemap.FrameID
-	name  digest.Digest
 }
 
 // firstFrame returns the frame of the first run that is not of zeros, ZeroFrame if there is none.
@@ -195,13 +197,6 @@ func (a *applier) unnameRegions(id pagemap.FrameID) error {
 	prefix := appendBackKey(nil, id, nil)
 	for i := range a.named.entries {
 		if e := &a.named.entries[i]; e.row == rowRegion && !e.deleted && e.at.frame == id {
-			if err := a.unnameRegion(id, e.name); err != nil {
-				return err
-			}
-		}
-	}
-	for i := range a.renamed {
-		if e := &a.renamed[i]; e.first == id {
 			if err := a.unnameRegion(id, e.name); err != nil {
 				return err
 			}

@@ -99,6 +99,17 @@ func (f *checkFixture) wantClean(what string) {
 	}
 }
 
+// wantClean fails the test if a full check of an open store finds anything.
+func wantClean(t testing.TB, s *Store, what string) {
+	t.Helper()
+	withView(t, s, func(v *View) {
+		t.Helper()
+		if _, err := v.Check(t.Context(), CheckOptions{Found: func(p Problem) { t.Errorf("%s, a check finds %v", what, &p) }}); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	})
+}
+
 // edit changes rows of the index.
 func (f *checkFixture) edit(edit func(db *pebble.DB) error) {
 	f.t.Helper()
@@ -330,9 +341,17 @@ func TestCheckKinds(t *testing.T) {
 	plain("a region is not listed", func(f *checkFixture) func() {
 		key, _ := f.first(rowBack, 0)
 		return f.remove(key)
-	}, "region-unlinked: frame", KindRegionUnlinked)
+	}, "error: region-unlinked: frame 1 the region named .* begins in it and is not listed with it", KindRegionUnlinked)
 	plain("a listed region is not there", func(f *checkFixture) func() { return f.set(appendBackKey(nil, 1, &digest.Digest{1}), nil) },
-		"region-unlinked: frame 1 it is listed as where the region named .*: no such name", KindRegionUnlinked)
+		"warning: region-unlinked: frame 1 it is listed as where the region named .*: no such name", KindRegionUnlinked)
+	plain("a region is listed twice", func(f *checkFixture) func() {
+		key, _ := f.first(rowRegion, 0)
+		name, err := decodeNameKey(key)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		return f.set(appendBackKey(nil, 3, &name), nil)
+	}, "warning: region-unlinked: frame 3 it is listed as where the region named .*: the name begins in frame [12]$", KindRegionUnlinked)
 	plain("rows of no volume", func(f *checkFixture) func() { return f.set(appendChangeKey(nil, 77, 1, 1), make([]byte, 16)) },
 		"volume-rows: volume 77 there is no such volume, and rows of kind 'd' are of it", KindVolumeRows)
 	plain("a dropped volume that stays", func(f *checkFixture) func() { return f.remove(appendPassKey(nil, 2)) },

@@ -182,6 +182,34 @@ func TestCompactRevived(t *testing.T) {
 	wantMark(t, s)
 }
 
+// TestCompactedRegionAgain writes a region again that has lost the first of its chunks to a compaction: the name is then
+// that of a region which begins in a new frame, and not of one that begins in the old frame, which stays.
+func TestCompactedRegionAgain(t *testing.T) {
+	s := openTest(t, gcOptions(vfs.NewMem(), 1))
+	v := newVolume(t, s)
+	p := randomBytes(rand.New(rand.NewPCG(1, 2)), pagemap.RegionBytes)
+	write(t, s, v, 0, p)
+	update(t, s, func(tx *Tx) error { return tx.Clear(v, Range{0, 64}) })
+	if did := maintain(t, s, MaintainOptions{}); did.Moved != 1 {
+		t.Fatalf("%+v", did)
+	}
+	write(t, s, v, 0, p)
+	wantClean(t, s, "written again")
+	wantRead(t, s, v, GenHead, 0, p)
+	before := s.Stats().Counters
+	write(t, s, v, 256, p)
+	wantCounters(t, s, before, Counters{LogicalBytes: pagemap.RegionBytes, DuplicateBytes: pagemap.RegionBytes, Records: 1})
+	update(t, s, func(tx *Tx) error { return tx.Drop(v) })
+	maintain(t, s, MaintainOptions{})
+	wantClean(t, s, "dropped")
+	for key := range allRows(t, s) {
+		switch key[0] {
+		case rowFrame, rowBack, rowChunk, rowRegion, rowSegment:
+			t.Errorf("row %x is still there", key)
+		}
+	}
+}
+
 // TestDropWaitsForViews keeps a view open while segments are rewritten: it reads what it shows until it is closed.
 func TestDropWaitsForViews(t *testing.T) {
 	o := gcOptions(vfs.NewMem(), 1)

@@ -182,6 +182,7 @@ func runModel(t *testing.T, rng *rand.Rand, ops int) {
 	m.checkAll()
 	m.reapAll()
 	m.checkAll()
+	wantClean(t, m.s, "at the end")
 	t.Logf("%v; %+v", m.counts, m.s.Stats().Counters)
 	m.dropAll()
 	if err := m.s.Close(); err != nil {

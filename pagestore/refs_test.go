@@ -295,6 +295,70 @@ func TestFree(t *testing.T) {
 	}
 }
 
+// TestRename gives a region's name to other runs: the frame it began with before does not list it any more, whether that
+// was of another batch or the same, and whether the frame stays or goes.
+func TestRename(t *testing.T) {
+	// Bit n of ends says that a batch ends with step n.
+	f := func(name string, ends int, steps [][]byte, want ...string) {
+		t.Run(fmt.Sprintf("%s, %03b", name, ends), func(t *testing.T) {
+			at := newApplyTest(t)
+			at.apply(rawFrame(1, 0, 'a', 'b'), rawFrame(2, 0, 'c'), rawFrame(3, 0, 'd'))
+			for i, op := range steps {
+				at.record(op)
+				if ends>>i&1 == 1 {
+					at.commit()
+				}
+			}
+			at.commit()
+			var got []string
+			for _, line := range strings.Split(at.rows(), "\n") {
+				if strings.HasPrefix(line, "back ") || strings.HasPrefix(line, "region ") {
+					got = append(got, line)
+				}
+			}
+			if d := at.mark(); d != "" || !slices.Equal(got, want) {
+				t.Errorf("got %q, want %q; mark: %s", got, want, d)
+			}
+			if at.mismatches != nil {
+				t.Error(at.mismatches)
+			}
+		})
+	}
+	r := func(frame pagemap.FrameID, off int) []byte {
+		return writeOf(0, 'R', run(0, 8, frame, off), run(8, 120, pagemap.ZeroFrame, 0))
+	}
+	free := func(id pagemap.FrameID, name byte) []byte {
+		return appendFreeOp(nil, id, []namedChunk{{0, digest.Digest{name}}})
+	}
+	for ends := range 8 {
+		f("to another frame", ends, [][]byte{r(1, 0), r(2, 0)}, "back 2: 52", "region 52: [[0,8) 2+0 [8,128) zero]")
+		f("within the frame", ends, [][]byte{r(1, 0), r(1, 8)}, "back 1: 52", "region 52: [[0,8) 1+8 [8,128) zero]")
+		f("there and back", ends, [][]byte{r(2, 0), r(3, 0), r(2, 0)}, "back 2: 52", "region 52: [[0,8) 2+0 [8,128) zero]")
+		f("and the first goes", ends, [][]byte{r(2, 0), r(3, 0), free(2, 'c')}, "back 3: 52", "region 52: [[0,8) 3+0 [8,128) zero]")
+		f("and the second goes", ends, [][]byte{r(2, 0), r(3, 0), writeOf(0, 0, run(0, 128, 0, 0)), free(3, 'd')})
+		f("when the first has gone", ends, [][]byte{r(2, 0), writeOf(0, 0, run(0, 128, 0, 0)), free(2, 'c'), r(3, 0)},
+			"back 3: 52", "region 52: [[0,8) 3+0 [8,128) zero]")
+	}
+}
+
+// TestStaleBack frees a frame that lists regions which do not begin in it, as indexes of earlier builds may: what it
+// lists goes, and the regions of these names stay.
+func TestStaleBack(t *testing.T) {
+	at := newApplyTest(t)
+	at.apply(rawFrame(1, 0, 'a'), rawFrame(2, 0, 'b'), writeOf(0, 'R', run(0, 8, 2, 0), run(8, 120, 0, 0)))
+	for _, name := range []byte{'R', 'S'} {
+		if err := at.db.Set(appendBackKey(nil, 1, &digest.Digest{name}), nil, pebble.NoSync); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at.apply(appendFreeOp(nil, 1, []namedChunk{{0, digest.Digest{'a'}}}))
+	at.want("1 frames, 1 chunks, stored 4096, raw 4096, unique 4096, live 4096, mapped 65536",
+		"back 2: 52", "chunk 62: 2+0",
+		"frame 2: 1:1056768, 4096 bytes, blocks 0x1, counts [1], moved false",
+		"region 52: [[0,8) 2+0 [8,128) zero]",
+		"segment 1: 1 frames, 4096 bytes, 4096 live, 4096 fast")
+}
+
 // TestMismatch applies what cannot be: the store goes on, says so once, and frees and moves nothing more.
 func TestMismatch(t *testing.T) {
 	dead := []namedChunk{{0, digest.Digest{'b'}}}
