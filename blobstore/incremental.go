@@ -169,6 +169,11 @@ func (c *blobChange) beginIncrement(a *Account, job *pendingJob, req *Incrementa
 		return err
 	}
 	job.container = c.id
+	if !exists { // what was deleted and is kept becomes a snapshot
+		if err := c.replaceGone(job.ref.Blob); err != nil {
+			return err
+		}
+	}
 	stamp := a.nextTicks(c.row.etag)
 	counted := tally{}
 	if exists {
@@ -177,7 +182,7 @@ func (c *blobChange) beginIncrement(a *Account, job *pendingJob, req *Incrementa
 		}
 	} else {
 		counted = tally{blobs: 1, bytes: source.row.size}
-		c.row = blobRow{typ: PageBlob, volume: c.tx.CreateVolume(), size: source.row.size, created: stamp}
+		c.row = blobRow{typ: PageBlob, volume: c.tx.CreateVolume(), size: source.row.size, created: stamp, snaps: c.row.snaps}
 	}
 	next := incrementalState{source: source.name, volume: source.row.volume, wanted: source.id, unsure: true}
 	if before != nil {

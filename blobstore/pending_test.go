@@ -265,6 +265,25 @@ func (f *fixture) incremental(to string, source BlobRef) CopyInfo {
 	return f.settled(to)
 }
 
+// TestIncrementalCopyOverDeleted: what is deleted and kept stays so when an incremental copy takes its name.
+func TestIncrementalCopyOverDeleted(t *testing.T) {
+	f := newFixture(t)
+	f.setRetention(3, false)
+	f.create("a", 4)
+	f.put("a", 0, 1, 'a')
+	source := snap("a", f.snapshot("a"))
+	f.create("c", 8)
+	f.put("c", 0, 2, 'c')
+	f.snapshot("c")
+	ok(t, f.DeleteBlob(ref("c"), &Access{}, SnapshotsInclude))
+	equal(t, "status", f.incremental("c", source).Status, CopySuccess)
+	equal(t, "names", f.allNames(), "a@ a (c@) (c@) c@ c")
+	f.wantClean("copied")
+	f.clock.Advance(4 * day)
+	ok(t, f.reap())
+	f.wantClean("when the time of what was deleted is over")
+}
+
 // TestIncrementalCopy: each copy makes a snapshot that shows what the source's does, and two of them differ where those do.
 func TestIncrementalCopy(t *testing.T) {
 	f := newFixture(t)

@@ -100,7 +100,7 @@ var actionsOf = [256]Action{
 
 // Actions returns the sets of actions of each of which a role must allow one, for this request. An empty first set is: no
 // role will do. Sets after the first may be empty and ask for nothing then.
-func (r *Row) Actions(q *query.Set, h *header.Set) (needs [3]Action) {
+func (r *Row) Actions(q *query.Set, h *header.Set) (needs [4]Action) {
 	needs[0] = actionsOf[r.ID]
 	if r.ID == DeleteBlob {
 		switch deleteNeeds(q) {
@@ -115,6 +115,9 @@ func (r *Row) Actions(q *query.Set, h *header.Set) (needs [3]Action) {
 	}
 	if h.Has(header.XMsIfTags) || r.ID == ListBlobs && listsTags(q) {
 		needs[2] = ReadTags
+	}
+	if h.Has(header.XMsImmutabilityPolicyUntilDate) || h.Has(header.XMsImmutabilityPolicyMode) || h.Has(header.XMsLegalHold) {
+		needs[3] = Immutability
 	}
 	return needs
 }

@@ -50,7 +50,7 @@ func TestRoles(t *testing.T) {
 
 // TestActionsOfRequests: what depends on the request.
 func TestActionsOfRequests(t *testing.T) {
-	f := func(level Level, line string, want [3]Action, headers ...string) {
+	f := func(level Level, line string, want [4]Action, headers ...string) {
 		t.Helper()
 		method, q, h := request(t, line, headers...)
 		r, err := Match(level, method, q, h)
@@ -61,13 +61,14 @@ func TestActionsOfRequests(t *testing.T) {
 			t.Errorf("%s %q: got %b, want %b", line, headers, got, want)
 		}
 	}
-	f(Blob, "GET", [3]Action{ReadBlobs})
-	f(Blob, "GET", [3]Action{ReadBlobs, 0, ReadTags}, "x-ms-if-tags: a")
-	f(Blob, "PUT", [3]Action{WriteBlobs, WriteTags}, "x-ms-blob-type: PageBlob", "x-ms-tags: a=b")
-	f(Blob, "PUT", [3]Action{WriteBlobs, WriteTags, ReadTags}, "x-ms-blob-type: PageBlob", "x-ms-tags: a=b", "x-ms-if-tags: a")
-	f(Blob, "DELETE ?snapshot=s", [3]Action{DeleteBlobs})
-	f(Blob, "DELETE ?versionid=v", [3]Action{DeleteVersions})
-	f(Blob, "DELETE ?versionid=v&deletetype=permanent", [3]Action{DeletePermanently})
-	f(Container, "GET ?restype=container&comp=list&include=tags", [3]Action{ReadBlobs, 0, ReadTags})
-	f(Service, "POST ?restype=service&comp=userdelegationkey", [3]Action{DelegateKey})
+	f(Blob, "PUT", [4]Action{WriteBlobs, 0, 0, Immutability}, "x-ms-blob-type: PageBlob", "x-ms-legal-hold: true")
+	f(Blob, "GET", [4]Action{ReadBlobs})
+	f(Blob, "GET", [4]Action{ReadBlobs, 0, ReadTags}, "x-ms-if-tags: a")
+	f(Blob, "PUT", [4]Action{WriteBlobs, WriteTags}, "x-ms-blob-type: PageBlob", "x-ms-tags: a=b")
+	f(Blob, "PUT", [4]Action{WriteBlobs, WriteTags, ReadTags}, "x-ms-blob-type: PageBlob", "x-ms-tags: a=b", "x-ms-if-tags: a")
+	f(Blob, "DELETE ?snapshot=s", [4]Action{DeleteBlobs})
+	f(Blob, "DELETE ?versionid=v", [4]Action{DeleteVersions})
+	f(Blob, "DELETE ?versionid=v&deletetype=permanent", [4]Action{DeletePermanently})
+	f(Container, "GET ?restype=container&comp=list&include=tags", [4]Action{ReadBlobs, 0, ReadTags})
+	f(Service, "POST ?restype=service&comp=userdelegationkey", [4]Action{DelegateKey})
 }
