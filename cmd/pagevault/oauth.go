@@ -81,6 +81,9 @@ func (f *oauthFlags) start(o *server.Options, at net.Addr, log *slog.Logger) err
 		if options.Roles, err = f.seen.read(f.roles); err != nil {
 			return err
 		}
+		if options.Roles.Empty() { // while the server runs that takes everybody's; at the start it is no use
+			return usagef("--roles %s: nobody has a role", f.roles)
+		}
 	}
 	authority, err := bearer.New(options)
 	if err != nil {

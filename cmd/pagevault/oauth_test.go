@@ -58,4 +58,6 @@ func TestRolesReload(t *testing.T) {
 	write("reader oid:a *")
 	f("a", true, 4)
 	f("b", false, 4)
+	write("# nobody")
+	f("a", false, 5)
 }

@@ -405,7 +405,12 @@ reader       *                        public/all
 	if after := a.AllowedTo("aaaa-bbbb", "disks", ""); before != role["contributor"] || after != role["reader"] {
 		t.Errorf("allowed %b and then %b", before, after)
 	}
-	for _, bad := range []string{"", "# nothing", "reader", "reader *", "Reader * *", "reader you *", "reader oid: *", "reader oid:x disks/", "reader oid:x /c",
+	for _, none := range []string{"", "# nothing", "\n \n"} {
+		if r, err := ParseRoles([]byte(none)); err != nil || !r.Empty() {
+			t.Errorf("%q: %v, %v", none, r, err)
+		}
+	}
+	for _, bad := range []string{"reader", "reader *", "Reader * *", "reader you *", "reader oid: *", "reader oid:x disks/", "reader oid:x /c",
 		"reader oid:x disks/a/b", "reader oid:x d*", "admin * *", "reader mail:x *", strings.Repeat("#", rolesMax+1)} {
 		if _, err := ParseRoles([]byte(bad)); err == nil {
 			t.Errorf("%.40q is taken", bad)

@@ -35,7 +35,7 @@ const rolesMax = 1 << 20
 // owner is what may be done by whoever may do everything.
 var owner = op.Roles[2].Allowed
 
-// ParseRoles reads roles. An error names the line.
+// ParseRoles reads roles, which may be none. An error names the line.
 func ParseRoles(text []byte) (*Roles, error) {
 	if len(text) > rolesMax {
 		return nil, fmt.Errorf("%d bytes: want at most %d", len(text), rolesMax)
@@ -50,11 +50,11 @@ func ParseRoles(text []byte) (*Roles, error) {
 			return nil, fmt.Errorf("line %d: %w", n+1, err)
 		}
 	}
-	if len(r.of) == 0 {
-		return nil, fmt.Errorf("nobody has a role")
-	}
 	return r, nil
 }
+
+// Empty reports whether nobody has a role.
+func (r *Roles) Empty() bool { return len(r.of) == 0 }
 
 func (r *Roles) add(line string) error {
 	words := strings.Fields(line)
