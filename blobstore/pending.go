@@ -317,6 +317,9 @@ func parsePending(key, row []byte) (*pendingJob, error) {
 func (a *Account) fillPending(job *pendingJob) error {
 	buf := make([]byte, 0, PutPagesMax)
 	for marker := ""; ; {
+		if err := a.checkPendingTime(job); err != nil { // a source may never come to an end
+			return err
+		}
 		entries, next, err := job.source.Pages(job.ctx, marker)
 		if err != nil {
 			return err
@@ -363,10 +366,18 @@ func (a *Account) fillEntry(job *pendingJob, e PageEntry, buf []byte) error {
 	return nil
 }
 
-// changePending changes the blob that a copy is pending for. The state is stored with it.
-func (a *Account) changePending(job *pendingJob, fn func(c *blobChange, s *copyState) error) error {
+// checkPendingTime returns an error if the copy has taken too long.
+func (a *Account) checkPendingTime(job *pendingJob) error {
 	if a.clock.Now().Sub(job.started) > pendingFor {
 		return &azerr.Error{Code: azerr.OperationTimedOut, Text: "The copy did not end within two weeks."}
+	}
+	return nil
+}
+
+// changePending changes the blob that a copy is pending for. The state is stored with it.
+func (a *Account) changePending(job *pendingJob, fn func(c *blobChange, s *copyState) error) error {
+	if err := a.checkPendingTime(job); err != nil {
+		return err
 	}
 	c := takeChange()
 	defer c.release()

@@ -48,6 +48,16 @@ func (s *heldSource) ReadPages(ctx context.Context, p []byte, off int64) error {
 	}
 }
 
+// endlessSource is a source whose pages never come to an end, and of which there is nothing to copy.
+type endlessSource struct{ turn func() }
+
+func (s endlessSource) Pages(context.Context, string) ([]PageEntry, string, error) {
+	s.turn()
+	return nil, "more", nil
+}
+
+func (endlessSource) ReadPages(context.Context, []byte, int64) error { return nil }
+
 // startHeld begins a copy of eight pages to a blob and waits until its first piece is wanted.
 func (f *fixture) startHeld(name string) (*heldSource, CopyResult) {
 	f.t.Helper()
@@ -165,6 +175,10 @@ func TestPendingCopyFails(t *testing.T) {
 	f.clock.Advance(pendingFor + 1)
 	s.give <- nil
 	equal(t, "after two weeks", f.settled("c").Status, CopyFailed)
+
+	_, err := f.StartCopy(ref("c"), &StartCopy{Size: PageSize, Source: endlessSource{func() { f.clock.Advance(pendingFor / 4) }}, SourceURL: "http://elsewhere/x"})
+	ok(t, err)
+	equal(t, "of a source without an end", f.settled("c").Status, CopyFailed)
 
 	s, _ = f.startHeld("c")
 	ok(t, f.DeleteContainer("cont", &Access{}))
