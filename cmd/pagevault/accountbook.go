@@ -65,6 +65,11 @@ func openAccountBook(p *plan, home *layout, key *masterKey) (*accountBook, error
 		b.mu.entries[e.name] = e
 	}
 	b.finishRemovals()
+	for _, a := range p.accounts {
+		if b.mu.entries[a.Name].removed { // what it would be given to keep would go with the rest of it
+			return nil, fmt.Errorf("account %s was removed, and what is left of it on the disks could not be yet: it cannot be served before that", a.Name)
+		}
+	}
 	b.serve(p)
 	if len(p.accounts) == 0 {
 		return nil, p.needOthers

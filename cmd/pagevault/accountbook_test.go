@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -174,6 +176,64 @@ func TestRemoveAccountFails(t *testing.T) {
 		if err := b.service.Close(); err != nil {
 			t.Errorf("step %d: %v", fail, err)
 		}
+	}
+}
+
+// TestServedBeforeErased: an account of which a removal has left something is not served, whoever names it.
+func TestServedBeforeErased(t *testing.T) {
+	mem := vfs.NewMem()
+	if err := writeAccounts(mem, accountsName, []entry{{name: "first", removed: true}}, &testMaster); err != nil {
+		t.Fatal(err)
+	}
+	if err := mem.MkdirAll("replica-2/first", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	open := func(fs vfs.FS) error {
+		home := &layout{fs: fs, index: "index", members: []string{"replica-1", "replica-2"}, unusable: make([]error, 2)}
+		p := &plan{flags: new(serveFlags), log: slog.New(slog.DiscardHandler), source: sourceFlag,
+			accounts: []blobstore.AccountOptions{{Name: "first", Keys: [][]byte{{1}}}}}
+		_, err := openAccountBook(p, home, &masterKey{key: testMaster})
+		return err
+	}
+	failing := steppedFS(mem, func(op errorfs.Op) error {
+		if op.Path == "replica-2/first" {
+			return errorfs.ErrInjected
+		}
+		return nil
+	})
+	if err := open(failing); err == nil || !strings.Contains(err.Error(), "account first was removed") {
+		t.Errorf("with something left: %v", err)
+	}
+	if err := open(mem); err != nil {
+		t.Errorf("with nothing left: %v", err)
+	}
+	if left := holding(t, mem, "first"); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestPrivateFS: nobody but the owner can open a file from its first moment on, and one that is there is made anew.
+func TestPrivateFS(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, []byte("older and longer"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := privateFS{vfs.Default}.Create(name, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(name)
+	if err != nil || info.Mode().Perm() != 0o600 || info.Size() != 0 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if _, err := f.Write([]byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(name); err != nil || string(text) != "new" {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

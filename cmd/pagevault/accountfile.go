@@ -126,6 +126,9 @@ func decodeAccounts(p []byte, master *pagestore.MasterKey) ([]entry, error) {
 		if salt != ([32]byte{}) {
 			return nil, errors.New("is damaged: it has a salt and is not sealed")
 		}
+		if !master.IsZero() { // anybody who can write the directory could have made it
+			return nil, errors.New("is not sealed, and there is a master key that it should be sealed with: it is forged, or from before there was a key; without it the accounts can be added anew")
+		}
 		return parseAccounts1(body)
 	}
 	if have := master.ID(); id != have {
@@ -323,12 +326,15 @@ type privateFS struct{ vfs.FS }
 
 // Create is that of the file system, but for the mode.
 func (p privateFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := p.FS.Create(name, category)
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // from the start: a reader keeps what it has opened
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(name, 0o600); err != nil {
-		return nil, errors.Join(err, f.Close())
+	if err := f.Close(); err != nil {
+		return nil, err
 	}
-	return f, nil
+	return p.FS.OpenReadWrite(name, category)
 }
