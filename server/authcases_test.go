@@ -180,7 +180,7 @@ func authCases() []authCase {
 		onBlob(op.AbortCopyBlob, "comp=copy&copyid=11111111-1111-1111-1111-111111111111", "x-ms-copy-action: abort", "w").orNot(),
 		onBlob(op.IncrementalCopyBlob, "comp=incrementalcopy", source+"?snapshot=AT", "cw").orNot(),
 		onBlob(op.SetBlobTier, "comp=tier", "x-ms-access-tier: P30", "w").orNot(),
-		onBlob(op.UndeleteBlob, "comp=undelete", "", "w").orNot(),
+		onBlob(op.UndeleteBlob, "comp=undelete", "", "w"),
 		onBlob(op.SetBlobExpiry, "comp=expiry", "x-ms-expiry-option: NeverExpire").orNot().keysOnly(),
 		onBlob(op.GetBlobTags, "comp=tags", "", "t"),
 		onBlob(op.SetBlobTags, "comp=tags", "", "t").
