@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"net/url"
 	"slices"
 	"unicode/utf8"
 
@@ -119,15 +120,13 @@ func accountOfHost(host []byte, a addressing) ([]byte, bool) {
 		return nil, false
 	}
 	label, rest, ok := bytes.Cut(host, []byte{'.'})
-	if !ok {
+	suffixed := len(label) > 0 && a.suffixed(rest)
+	if !ok || !suffixed && (len(rest) < len("blob.") || !bytes.EqualFold(rest[:len("blob.")], []byte("blob."))) {
 		return nil, false
 	}
 	label = bytes.ToLower(label)
-	if len(label) > 0 && a.suffixed(rest) {
+	if suffixed {
 		return label, true
-	}
-	if len(rest) < len("blob.") || !bytes.EqualFold(rest[:len("blob.")], []byte("blob.")) {
-		return nil, false
 	}
 	if !a.known(label) && !a.known(bytes.TrimSuffix(label, []byte(secondarySuffix))) {
 		return nil, false
@@ -155,37 +154,6 @@ func cutSegment(p []byte) (segment, rest []byte) {
 // unescape decodes the percent escapes of a piece of path; a plus is a plus. It is false for broken escapes and for
 // what is not UTF-8 once decoded.
 func unescape(p []byte) (string, bool) {
-	if bytes.IndexByte(p, '%') >= 0 {
-		d := make([]byte, 0, len(p))
-		for i := 0; i < len(p); i++ {
-			c := p[i]
-			if c == '%' {
-				if i+2 >= len(p) {
-					return "", false
-				}
-				hi, lo := fromHex(p[i+1]), fromHex(p[i+2])
-				if hi < 0 || lo < 0 {
-					return "", false
-				}
-				c = byte(hi<<4 | lo)
-				i += 2
-			}
-			d = append(d, c)
-		}
-		p = d
-	}
-	return string(p), utf8.Valid(p)
-}
-
-// fromHex returns the value of a hexadecimal digit, -1 for anything else.
-func fromHex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
+	decoded, err := url.PathUnescape(string(p))
+	return decoded, err == nil && utf8.ValidString(decoded)
 }

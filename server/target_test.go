@@ -146,3 +146,15 @@ func FuzzTarget(f *testing.F) {
 		}
 	})
 }
+
+// TestAccountOfHostDoesNotAllocate: nearly every request comes to an IP address or a name of no account.
+func TestAccountOfHostDoesNotAllocate(t *testing.T) {
+	a := testAddressing
+	a.suffixes = []string{"store.example"}
+	for _, host := range []string{"127.0.0.1:10000", "localhost:10000", "PageVault.Example:80"} {
+		host := []byte(host)
+		if n := testing.AllocsPerRun(100, func() { accountOfHost(host, a) }); n != 0 {
+			t.Errorf("%s: %v allocations", host, n)
+		}
+	}
+}
