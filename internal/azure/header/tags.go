@@ -2,6 +2,7 @@ package header
 
 import (
 	"errors"
+	"net/url"
 	"strings"
 
 	"pagevault/internal/azure/azerr"
@@ -27,9 +28,9 @@ func Tags(s *Set) ([]Pair, error) {
 		var part string
 		part, rest, _ = strings.Cut(rest, "&")
 		key, value, ok := strings.Cut(part, "=")
-		key, ok1 := decodeForm(key)
-		value, ok2 := decodeForm(value)
-		if !ok || !ok1 || !ok2 || len(tags) > MaxTags {
+		key, err1 := url.QueryUnescape(key)
+		value, err2 := url.QueryUnescape(value)
+		if !ok || err1 != nil || err2 != nil || len(tags) > MaxTags {
 			e := azerr.InvalidTag.With("HeaderName", XMsTags.String(), "HeaderValue", s.String(XMsTags))
 			e.Cause = errTagForm
 			return nil, e
@@ -74,44 +75,4 @@ func tagText(s string) bool {
 		}
 	}
 	return true
-}
-
-// decodeForm decodes plus and percent escapes. ok is false for a broken escape.
-func decodeForm(s string) (decoded string, ok bool) {
-	if !strings.ContainsAny(s, "+%") {
-		return s, true
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		switch c {
-		case '+':
-			c = ' '
-		case '%':
-			if i+2 >= len(s) {
-				return "", false
-			}
-			hi, lo := hexDigit(s[i+1]), hexDigit(s[i+2])
-			if hi < 0 || lo < 0 {
-				return "", false
-			}
-			c = byte(hi<<4 | lo)
-			i += 2
-		}
-		b = append(b, c)
-	}
-	return string(b), true
-}
-
-// hexDigit returns the value of a hexadecimal digit, -1 for anything else.
-func hexDigit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
