@@ -106,15 +106,8 @@ func (r *request) setContainerACL() error {
 	if err != nil {
 		return err
 	}
-	sent, err := header.ParseChecksum(&r.headers)
+	body, err := r.readXML()
 	if err != nil {
-		return err
-	}
-	body, err := r.readBody(xmlBodyMax)
-	if err != nil {
-		return err
-	}
-	if _, err := sent.Verify(body); err != nil {
 		return err
 	}
 	policies, err := xmlbody.ParseSignedIdentifiers(body)

@@ -139,15 +139,8 @@ func (r *request) getUserDelegationKey() error {
 	if !r.allowed(r.s.o.Bearer.AllowedTo(r.user.ObjectID, r.account.Name(), "")) {
 		return azerr.AuthorizationPermissionMismatch
 	}
-	sent, err := header.ParseChecksum(&r.headers)
+	body, err := r.readXML()
 	if err != nil {
-		return err
-	}
-	body, err := r.readBody(xmlBodyMax)
-	if err != nil {
-		return err
-	}
-	if _, err := sent.Verify(body); err != nil {
 		return err
 	}
 	info, err := xmlbody.ParseKeyInfo(body, r.start)

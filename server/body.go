@@ -49,6 +49,20 @@ func (r *request) checkBody(most int64) error {
 	return nil
 }
 
+// readXML returns the whole of a body of XML, which must be what the checksums sent with it say.
+func (r *request) readXML() ([]byte, error) {
+	sent, err := header.ParseChecksum(&r.headers)
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.readBody(xmlBodyMax)
+	if err != nil {
+		return nil, err
+	}
+	_, err = sent.Verify(body)
+	return body, err
+}
+
 // readBody returns the whole body, at most most bytes. It is good until the reply is made. A body that ends early is an
 // error, whatever had come by then.
 func (r *request) readBody(most int64) ([]byte, error) {

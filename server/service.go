@@ -17,7 +17,7 @@ func (r *request) getServiceProperties() error {
 
 // setServiceProperties: Set Blob Service Properties. What would switch on something nobody does is refused.
 func (r *request) setServiceProperties() error {
-	body, err := r.readBody(xmlBodyMax)
+	body, err := r.readXML()
 	if err != nil {
 		return err
 	}

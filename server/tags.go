@@ -45,15 +45,8 @@ func (r *request) setBlobTags() error {
 	if err != nil {
 		return err
 	}
-	sent, err := header.ParseChecksum(&r.headers)
+	body, err := r.readXML()
 	if err != nil {
-		return err
-	}
-	body, err := r.readBody(xmlBodyMax)
-	if err != nil {
-		return err
-	}
-	if _, err := sent.Verify(body); err != nil {
 		return err
 	}
 	tags, err := xmlbody.ParseTags(body)
