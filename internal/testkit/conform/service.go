@@ -229,6 +229,7 @@ func setServicePropertiesErrors(w *wire) {
 	} {
 		w.setProperties(body).fails("InvalidXmlDocument")
 	}
+	w.setProperties(propertiesOf("")).h("Content-MD5", "AAAAAAAAAAAAAAAAAAAAAA==").fails("Md5Mismatch")
 	for _, body := range []string{retention("<Enabled>perhaps</Enabled>"), propertiesOf("<DefaultServiceVersion>soon</DefaultServiceVersion>"),
 		propertiesOf("<Cors>" + strings.Replace(corsRule, "GET", "FETCH", 1) + "</Cors>")} {
 		w.setProperties(body).fails("InvalidXmlNodeValue", "XmlNodeName", "*", "XmlNodeValue", "*")
