@@ -255,7 +255,8 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 		}
 		props = appendMetadata(headers, req.Metadata)
 	}
-	tags := appendTags(nil, req.Tags)
+	made := newBlob{size: job.source.size, sequence: job.source.sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
+		protection: &req.Protection, props: props}
 	c := takeChange()
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
@@ -263,39 +264,12 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 		if err := c.findDestination(ref, &req.Access); err != nil {
 			return err
 		}
-		exists, err := c.findForCreate(ref, &req.Access)
+		counted, err := c.makeBlob(a, ref, &req.Access, &made)
 		if err != nil {
 			return err
 		}
-		locks, err := a.protect(c, ref.Container, &req.Protection)
-		if err != nil {
-			return err
-		}
-		counted := tally{blobs: 1, bytes: job.source.size}
-		if exists {
-			counted = tally{bytes: job.source.size - c.row.size}
-		}
-		if err := c.retag(ref, tags); err != nil {
-			return err
-		}
-		stamp := a.nextTicks(c.row.etag)
-		info := CopyInfo{ID: id, Source: req.SourceURL, Bytes: job.source.size, Completed: stamp.Time()}
-		c.row = blobRow{
-			typ:      PageBlob,
-			volume:   job.volume,
-			size:     job.source.size,
-			sequence: job.source.sequence,
-			etag:     stamp,
-			created:  stamp,
-			lease:    c.row.lease.Written(c.now),
-			snaps:    c.row.snaps,
-			tags:     tags,
-			copy:     info.append(nil),
-			locks:    locks,
-			tier:     req.Tier,
-			tiered:   tieredAt(req.Tier, stamp),
-			props:    props,
-		}
+		info := CopyInfo{ID: id, Source: req.SourceURL, Bytes: made.size, Completed: c.row.etag.Time()}
+		c.row.volume, c.row.copy = job.volume, info.append(nil)
 		c.keep()
 		tx.Delete(appendCopyKey(nil, job.volume))
 		return firstError(job.letGo(tx), count(tx, counted))

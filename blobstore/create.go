@@ -38,42 +38,17 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 	if headers.ContentType == "" {
 		headers.ContentType = defaultContentType
 	}
-	tags := appendTags(nil, req.Tags)
+	made := newBlob{size: req.Size, sequence: req.Sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
+		protection: &req.Protection, props: appendProps(nil, &headers, req.Metadata)}
 	c := takeChange()
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		exists, err := c.findForCreate(&ref, &req.Access)
+		counted, err := c.makeBlob(a, &ref, &req.Access, &made)
 		if err != nil {
 			return err
 		}
-		locks, err := a.protect(c, ref.Container, &req.Protection)
-		if err != nil {
-			return err
-		}
-		counted := tally{blobs: 1, bytes: req.Size}
-		if exists {
-			counted = tally{bytes: req.Size - c.row.size}
-		}
-		if err := c.retag(&ref, tags); err != nil {
-			return err
-		}
-		stamp := a.nextTicks(c.row.etag)
-		c.row = blobRow{
-			typ:      PageBlob,
-			volume:   tx.CreateVolume(),
-			size:     req.Size,
-			sequence: req.Sequence,
-			etag:     stamp,
-			created:  stamp,
-			lease:    c.row.lease.Written(c.now),
-			snaps:    c.row.snaps,
-			tags:     tags,
-			locks:    locks,
-			tier:     req.Tier,
-			tiered:   tieredAt(req.Tier, stamp),
-			props:    appendProps(nil, &headers, req.Metadata),
-		}
+		c.row.volume = tx.CreateVolume()
 		c.keep()
 		return count(tx, counted)
 	})
@@ -103,6 +78,52 @@ func (a *Account) checkSize(size int64) error {
 	default:
 		return nil
 	}
+}
+
+// newBlob is what a blob is to be that is about to be made.
+type newBlob struct {
+	size       int64
+	sequence   int64
+	tags       []byte // encoded
+	props      []byte // encoded
+	tier       tier.Tier
+	protection *Protection
+}
+
+// makeBlob makes room for a blob where one may be, and gives c the row of the new one, without a volume. The caller stores
+// it, and counts what is returned.
+func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob) (counted tally, err error) {
+	exists, err := c.findForCreate(ref, acc)
+	if err != nil {
+		return tally{}, err
+	}
+	locks, err := a.protect(c, ref.Container, n.protection)
+	if err != nil {
+		return tally{}, err
+	}
+	counted = tally{blobs: 1, bytes: n.size}
+	if exists {
+		counted = tally{bytes: n.size - c.row.size}
+	}
+	if err := c.retag(ref, n.tags); err != nil {
+		return tally{}, err
+	}
+	stamp := a.nextTicks(c.row.etag)
+	c.row = blobRow{
+		typ:      PageBlob,
+		size:     n.size,
+		sequence: n.sequence,
+		etag:     stamp,
+		created:  stamp,
+		lease:    c.row.lease.Written(c.now),
+		snaps:    c.row.snaps,
+		tags:     n.tags,
+		locks:    locks,
+		tier:     n.tier,
+		tiered:   tieredAt(n.tier, stamp),
+		props:    n.props,
+	}
+	return counted, nil
 }
 
 // findForCreate finds the blob that is about to be replaced, if there is one, checks whether it may be, and lets go of
