@@ -26,7 +26,10 @@ const frameWords = 448
 // rewritten, and its outcome again, for ever. What else records say is needed only until a checkpoint stands for it.
 func (s *Segment) Garbage() int {
 	words := s.Words
-	if s.Frames < uint64(words)/frameWords {
+	switch {
+	case s.Live == 0:
+		words = 0
+	case s.Frames <= uint64(words)/frameWords: // not by a product, which a damaged row could make overflow
 		words = int64(s.Frames) * frameWords
 	}
 	return percent(s.Bytes-s.Live-words, s.Bytes)
