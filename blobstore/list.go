@@ -126,6 +126,7 @@ func scanView(v *pagestore.View, from, to []byte, fn func(it *pagestore.Iter) (m
 type ListBlobsRequest struct {
 	Prefix     string // only names that begin so
 	Delimiter  string // names that have it after the prefix are collapsed into one entry that ends with it. "": none are
+	StartFrom  string // names that come before this one are left out, as if they were not there
 	Marker     string // NextMarker of the page before
 	MaxResults int    // more than 5,000 is cut; 0: 5,000
 	Snapshots  bool   // with snapshots, oldest first, before their blob
@@ -204,13 +205,19 @@ func (l *blobLister) bounds(id containerID) (from, to []byte) {
 	l.id = id
 	from = appendNamePrefix(nil, id, l.req.Prefix)
 	to = appendAfter(nil, from)
-	if l.marker.name == "" {
-		return from, to
-	}
-	if at := appendBlobKey(nil, id, l.marker.name, l.marker.snapshot); bytes.Compare(at, from) > 0 {
-		from = at
+	from = latest(from, appendNamePrefix(nil, id, l.req.StartFrom))
+	if l.marker.name != "" {
+		from = latest(from, appendBlobKey(nil, id, l.marker.name, l.marker.snapshot))
 	}
 	return from, to
+}
+
+// latest returns the key that comes last.
+func latest(a, b []byte) []byte {
+	if bytes.Compare(a, b) > 0 {
+		return a
+	}
+	return b
 }
 
 // take takes one row into the list, or skips it, and moves on. A prefix stands for what would be listed without it.

@@ -85,7 +85,7 @@ func TestListedProperties(t *testing.T) {
 // reference lists as the protocol says, from a sorted list of all rows.
 func reference(names []string, snapshots map[string]int, req *ListBlobsRequest) (out []string) {
 	for _, name := range names {
-		if !strings.HasPrefix(name, req.Prefix) {
+		if !strings.HasPrefix(name, req.Prefix) || name < req.StartFrom {
 			continue
 		}
 		if at := strings.Index(name[len(req.Prefix):], req.Delimiter); req.Delimiter != "" && at >= 0 {
@@ -134,6 +134,7 @@ func TestListModel(t *testing.T) {
 			Delimiter:  []string{"", "/", "\x00", "a", "\xff", "\x00\x00", "b/"}[r.IntN(7)],
 			MaxResults: []int{1, 2, 3, 10, 0}[r.IntN(5)],
 			Snapshots:  r.IntN(2) == 0,
+			StartFrom:  []string{"", nasty(r)}[r.IntN(2)],
 		}
 		want := reference(names, counts, &req)
 		got := f.pages(req, ids)

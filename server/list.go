@@ -12,9 +12,9 @@ import (
 
 // listing is what both listings read from the query.
 type listing struct {
-	prefix, delimiter, marker string
-	maxResults                int // 0: not given
-	include                   include
+	prefix, delimiter, startFrom, marker string
+	maxResults                           int // 0: not given
+	include                              include
 }
 
 // include says what a listing shows beyond names and properties.
@@ -32,7 +32,7 @@ func (r *request) listing(includes []string) (l listing, err error) {
 	for _, p := range [...]struct {
 		name string
 		to   *string
-	}{{"prefix", &l.prefix}, {"delimiter", &l.delimiter}, {"marker", &l.marker}} {
+	}{{"prefix", &l.prefix}, {"delimiter", &l.delimiter}, {"startfrom", &l.startFrom}, {"marker", &l.marker}} {
 		v, err := r.query.One(p.name)
 		if err != nil {
 			return l, err
@@ -147,7 +147,7 @@ func (r *request) listBlobs() error {
 		return err
 	}
 	list, err := r.account.ListBlobs(r.target.container, &blobstore.ListBlobsRequest{
-		Prefix: l.prefix, Delimiter: l.delimiter, Marker: l.marker, MaxResults: l.maxResults,
+		Prefix: l.prefix, Delimiter: l.delimiter, StartFrom: l.startFrom, Marker: l.marker, MaxResults: l.maxResults,
 		Snapshots: l.include.snapshots, Metadata: l.include.metadata, Deleted: l.include.deleted})
 	if err != nil {
 		return err

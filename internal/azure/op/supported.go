@@ -53,7 +53,6 @@ var Refusals = []Refusal{
 	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, Note: "blob versions"},
 	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, But: []ID{DeleteBlob}, Note: "this operation does not delete a blob"},
 	{Query: "showonly", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "hierarchical accounts"},
-	{Query: "startfrom", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing from a name"},
 	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},
 }
 

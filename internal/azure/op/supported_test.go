@@ -56,8 +56,7 @@ func TestCheckSupported(t *testing.T) {
 	f(azerr.UnsupportedQueryParameter, "QueryParameterName=versionid QueryParameterValue=v", Blob, "GET ?VersionId=v")
 	f(0, "", Blob, "DELETE ?deletetype=permanent")
 	f(azerr.UnsupportedQueryParameter, "QueryParameterName=deletetype", Blob, "GET ?deletetype=permanent")
-	f(azerr.UnsupportedQueryParameter, "QueryParameterName=startfrom", Container, "GET ?restype=container&comp=list&startFrom=b")
-	f(0, "", Service, "GET ?comp=list&startFrom=b")
+	f(0, "", Container, "GET ?restype=container&comp=list&startFrom=b")
 	// Snapshots are not written to.
 	for _, line := range []string{"PUT ?comp=metadata&snapshot=s", "PUT ?comp=lease&snapshot=s", "PUT ?comp=snapshot&snapshot=s", "PUT ?comp=properties&snapshot=s"} {
 		f(azerr.InvalidQueryParameterValue, "QueryParameterName=snapshot QueryParameterValue=s", Blob, line)

@@ -253,6 +253,12 @@ func listDelimiter(w *wire) {
 	f("&delimiter=%2Fe", "a d/1 d/2 d/3 +d/e d0 f/ g--x g--y z")
 	f("&prefix=d/", "d/1 d/2 d/3 d/e/4 d/e/5")
 	f("&prefix=none", "")
+	// Names before startFrom are left out, that one is not (2026-02-06) [S].
+	f("&startFrom=d/3", "d/3 d/e/4 d/e/5 d0 f/ g--x g--y z")
+	f("&startFrom=b", "d/1 d/2 d/3 d/e/4 d/e/5 d0 f/ g--x g--y z")
+	f("&startFrom=d/3&delimiter=/", "+d/ d0 +f/ g--x g--y z")
+	f("&startFrom=a&prefix=d/e", "d/e/4 d/e/5")
+	f("&startFrom=zz", "")
 	f("&delimiter=/&prefix=f", "+f/")
 	f("&delimiter=/&prefix=f/", "f/")
 	// Both count: seven entries, two a part.
