@@ -262,7 +262,7 @@ func (v *View) readEntry(vol VolumeID, no uint64, e pagemap.Entry, dst []byte) e
 			r.add(from, to, run)
 		}
 	}
-	if err := r.locate(v.snap); err != nil {
+	if err := r.locate(v.p); err != nil {
 		return err
 	}
 	return r.read()

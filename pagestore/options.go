@@ -41,6 +41,7 @@ type Options struct {
 
 	// Tests vary these.
 	limits           limits                            // of a store that is created
+	keepRows         int64                             // how many are asked for before the first is kept in memory. 0: rowCacheAfter; below: none
 	framePages       int                               // most pages of a frame, 8 to 128. 0: 128
 	copyWork         int                               // entries that one record of a copy writes at most. 0: copyWork
 	replayBatchBytes int                               // of rows at which a replay commits its batch
@@ -142,6 +143,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.limits == (limits{}) {
 		o.limits = defaultLimits
+	}
+	if o.keepRows == 0 {
+		o.keepRows = rowCacheAfter
 	}
 	if o.copyWork == 0 {
 		o.copyWork = copyWork

@@ -30,10 +30,10 @@ func (v *View) Read(vol VolumeID, g Gen, first PageNo, dst []byte) error {
 	if err != nil || n == 0 {
 		return err
 	}
-	if err := r.plan(v.snap, at, Range{first, first + n}); err != nil {
+	if err := r.plan(v.p, at, Range{first, first + n}); err != nil {
 		return err
 	}
-	if err := r.locate(v.snap); err != nil {
+	if err := r.locate(v.p); err != nil {
 		return err
 	}
 	return r.read()
@@ -92,13 +92,21 @@ func (r *extentReader) release() {
 }
 
 // plan lists the extents that fill dst and zeroes what none fills.
-func (r *extentReader) plan(from reader, at Gen, pages Range) error {
-	if err := r.regions.open(from, r.vol, &r.row, at, pages); err != nil {
+func (r *extentReader) plan(p *picture, at Gen, pages Range) error {
+	if first, end := regionRange(pages); end == first+1 {
+		filled := 0
+		ok, err := r.regions.only(p, r.vol, &r.row, at, first)
+		if ok {
+			filled = r.planRegion(pages, 0)
+		}
+		clear(r.dst[filled:])
+		return err
+	}
+	if err := r.regions.open(p.snap, r.vol, &r.row, at, pages); err != nil {
 		return err
 	}
 	defer r.regions.close()
-	filled := 0
-	for {
+	for filled := 0; ; {
 		ok, err := r.regions.next()
 		if err != nil {
 			return err
@@ -107,19 +115,25 @@ func (r *extentReader) plan(from reader, at Gen, pages Range) error {
 			clear(r.dst[filled:])
 			return nil
 		}
-		lo, hi := regionPart(pages, r.regions.no)
-		base := PageNo(r.regions.no * pagemap.RegionPages)
-		for _, run := range r.regions.entry {
-			if run.Frame == pagemap.ZeroFrame || run.End() <= lo || int(run.First) >= hi {
-				continue
-			}
-			run = run.Cut(lo, hi)
-			from := int(base+PageNo(run.First)-pages.Start) * PageSize
-			clear(r.dst[filled:from])
-			filled = from + int(run.Pages)*PageSize
-			r.add(from, filled, run)
-		}
+		filled = r.planRegion(pages, filled)
 	}
+}
+
+// planRegion lists the extents of the current region. dst[:filled] has its extents; it returns to where dst has then.
+func (r *extentReader) planRegion(pages Range, filled int) int {
+	lo, hi := regionPart(pages, r.regions.no)
+	base := PageNo(r.regions.no * pagemap.RegionPages)
+	for _, run := range r.regions.entry {
+		if run.Frame == pagemap.ZeroFrame || run.End() <= lo || int(run.First) >= hi {
+			continue
+		}
+		run = run.Cut(lo, hi)
+		from := int(base+PageNo(run.First)-pages.Start) * PageSize
+		clear(r.dst[filled:from])
+		filled = from + int(run.Pages)*PageSize
+		r.add(from, filled, run)
+	}
+	return filled
 }
 
 // add adds the extent of a run that fills dst[from:to], to the one before if it continues that: a frame holds what was
@@ -136,14 +150,14 @@ func (r *extentReader) add(from, to int, run pagemap.Run) {
 }
 
 // locate completes the extents with where their frames are stored.
-func (r *extentReader) locate(from reader) error {
+func (r *extentReader) locate(p *picture) error {
 	if len(r.extents) == 0 {
 		return nil
 	}
 	var it *pebble.Iterator // for more than one frame: what was written together is read together, in order
 	if len(r.extents) > 1 {
 		var err error
-		if it, err = from.NewIter(&pebble.IterOptions{LowerBound: []byte{rowFrame}, UpperBound: []byte{rowFrame + 1}}); err != nil {
+		if it, err = p.snap.NewIter(&pebble.IterOptions{LowerBound: []byte{rowFrame}, UpperBound: []byte{rowFrame + 1}}); err != nil {
 			return err
 		}
 		defer it.Close()
@@ -153,7 +167,7 @@ func (r *extentReader) locate(from reader) error {
 	for i := range r.extents {
 		e := &r.extents[i]
 		if e.frame != r.f.id {
-			if err := r.findFrame(from, it, e.frame); err != nil {
+			if err := r.findFrame(p, it, e.frame); err != nil {
 				return r.corrupt(e, fmt.Errorf("frame %d: index: %w", e.frame, err))
 			}
 			header = r.f.header()
@@ -185,16 +199,18 @@ func (f *frame) header() framing.Header {
 const hotCount = 16
 
 // findFrame reads the row of a frame into r.f.
-func (r *extentReader) findFrame(from reader, it *pebble.Iterator, id pagemap.FrameID) error {
+func (r *extentReader) findFrame(p *picture, it *pebble.Iterator, id pagemap.FrameID) error {
 	r.f.id = pagemap.ZeroFrame
 	r.key = appendFrameKey(r.key[:0], id)
 	var value []byte
 	if it == nil {
-		v, closer, err := from.Get(r.key)
+		v, err := p.get(r.key)
+		if err == nil && v == nil {
+			err = pebble.ErrNotFound
+		}
 		if err != nil {
 			return err
 		}
-		defer closer.Close()
 		value = v
 	} else {
 		// The row wanted is nearly always the next one. But Next walks over all versions that the row before has in memory,

@@ -329,10 +329,15 @@ func readVolume(r reader, v VolumeID, row *volumeRow) (ok bool, err error) {
 		return false, fmt.Errorf("index: volume %d: %w", v, err)
 	}
 	defer closer.Close()
-	if err := decodeVolumeRow(row, value); err != nil {
+	return row.set(v, value)
+}
+
+// set reads the row of a volume, reusing the memory of r. ok is false if the volume was dropped.
+func (r *volumeRow) set(v VolumeID, value []byte) (ok bool, err error) {
+	if err := decodeVolumeRow(r, value); err != nil {
 		return false, fmt.Errorf("%w: index: volume %d: %w", ErrCorrupt, v, err)
 	}
-	return !row.dropped, nil
+	return !r.dropped, nil
 }
 
 // readFrozen reports whether the generation of a volume is frozen.

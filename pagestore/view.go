@@ -1,8 +1,7 @@
 package pagestore
 
 import (
-	"bytes"
-	"errors"
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,6 +26,7 @@ type picture struct {
 	snap    *pebble.Snapshot
 	applied replication.LSN // it shows every record up to here, and perhaps more
 	users   int             // views, and the store while it is the current one
+	rows    rowCache
 }
 
 // views keep account of who uses the index.
@@ -49,7 +49,7 @@ func (s *Store) View() (*View, error) {
 		return nil, err
 	}
 	if m.current == nil {
-		m.current = &picture{applied: s.state.Load().applied, users: 1}
+		m.current = &picture{applied: s.state.Load().applied, users: 1, rows: rowCache{after: s.o.keepRows}}
 		m.current.snap = s.db.NewSnapshot() // not before applied was read
 		m.all = append(m.all, m.current)
 	}
@@ -81,6 +81,7 @@ func (s *Store) retireLocked() error {
 		return nil
 	}
 	s.views.mu.current = nil
+	p.rows.drop()
 	return s.views.leaveLocked(p)
 }
 
@@ -137,18 +138,15 @@ func (s *Store) awaitViews() error {
 	return s.retireLocked()
 }
 
-// Get returns a copy of a row of the caller, ok false if there is none.
+// Get returns a row of the caller, ok false if there is none. The value stays valid, and others read it too: it must not be
+// changed.
 func (v *View) Get(key []byte) (value []byte, ok bool, err error) {
 	var buf [128]byte
-	row, closer, err := v.snap.Get(appendUserKey(buf[:0], key))
-	if errors.Is(err, pebble.ErrNotFound) {
-		return nil, false, nil
-	}
+	value, err = v.p.get(appendUserKey(buf[:0], key))
 	if err != nil {
 		return nil, false, fmt.Errorf("index: row %x: %w", key, err)
 	}
-	defer closer.Close()
-	return bytes.Clone(row), true, nil
+	return value, value != nil, nil
 }
 
 // Iter iterates over the caller's rows with from <= key < to, in order; a nil to is no bound.
@@ -221,12 +219,16 @@ func (i *Iter) Close() error {
 
 // volume reads the row of a volume and resolves g to a generation that can be read.
 func (v *View) volume(vol VolumeID, g Gen, row *volumeRow) (Gen, error) {
-	ok, err := readVolume(v.snap, vol, row)
+	var key [1 + 8]byte
+	value, err := v.p.get(appendVolumeKey(key[:0], vol))
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("index: volume %d: %w", vol, err)
 	}
-	if !ok {
+	if value == nil {
 		return 0, fmt.Errorf("volume %d: %w", vol, ErrNoVolume)
+	}
+	if ok, err := row.set(vol, value); err != nil || !ok {
+		return 0, cmp.Or(err, fmt.Errorf("volume %d: %w", vol, ErrNoVolume))
 	}
 	if g == GenHead {
 		return row.gen, nil
@@ -234,8 +236,8 @@ func (v *View) volume(vol VolumeID, g Gen, row *volumeRow) (Gen, error) {
 	if g == row.gen {
 		return g, nil
 	}
-	frozen, err := readFrozen(v.snap, generation{vol, g})
-	if err == nil && !frozen {
+	frozen, err := v.p.get(appendGenerationKey(nil, vol, g))
+	if err == nil && frozen == nil {
 		err = fmt.Errorf("volume %d, generation %d of %d: %w", vol, g, row.gen, ErrNoGeneration)
 	}
 	return g, err
@@ -315,6 +317,23 @@ func (r *regionIter) load(no uint64, g Gen) error {
 	if err != nil {
 		return fmt.Errorf("index: %w", err)
 	}
+	return r.set(no, g, value)
+}
+
+// only moves to one region without an iterator, which need be neither opened nor closed. It returns false if the region has
+// no entries.
+func (r *regionIter) only(p *picture, vol VolumeID, row *volumeRow, at Gen, no uint64) (bool, error) {
+	r.vol, r.row, r.at = vol, row, at
+	r.key = appendMapKey(r.key[:0], vol, no, at)
+	g, value, err := p.entryAt(r.key)
+	if err != nil || value == nil {
+		return false, err
+	}
+	return true, r.set(no, g, value)
+}
+
+// set makes an entry the current one.
+func (r *regionIter) set(no uint64, g Gen, value []byte) (err error) {
 	if r.runs, err = pagemap.DecodeEntry(r.runs[:0], value); err != nil {
 		return fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, r.vol, no, g, err)
 	}
