@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -18,6 +19,7 @@ import (
 //	GET /healthz   200 while the process runs
 //	GET /readyz    200 while every account can be written, else 503; the body says what is not well and why
 //	GET /metrics   the figures, as Prometheus reads them
+//	GET /debug/pprof/...   profiles of the process for go tool pprof, but not its command line, which may have keys in it
 //	GET /accounts  what each account has and takes, in JSON; ?account=NAME for one
 //	POST /accounts/add, /accounts/rotate, /accounts/limit, /accounts/remove  change accounts; see changeAccount
 //	POST /maintain gives back the space of what was deleted; see maintain
@@ -31,7 +33,7 @@ import (
 func (s *Server) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/scrub\n/check (POST)\n/maintain (POST)\n"+
+		fmt.Fprint(w, "/healthz\n/readyz\n/metrics\n/debug/pprof/\n/accounts\n/members\n/scrub\n/check (POST)\n/maintain (POST)\n"+
 			"/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n"+
 			"/accounts/add (POST)\n/accounts/rotate (POST)\n/accounts/limit (POST)\n/accounts/remove (POST)\n")
 	})
@@ -40,6 +42,9 @@ func (s *Server) Admin() http.Handler {
 	mux.HandleFunc("POST /check", s.checkAccounts)
 	mux.HandleFunc("POST /maintain", s.maintain)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /accounts", s.accounts)
 	mux.HandleFunc("GET /members", s.members)
 	mux.HandleFunc("POST /members/replace", s.replaceMember)

@@ -36,12 +36,18 @@ func TestAdmin(t *testing.T) {
 	if status, body := ts.admin(t, "/readyz"); status != 200 || !strings.Contains(body, `"ready":true`) || !strings.Contains(body, `"dir":"replica-1/`) && !strings.Contains(body, `"dir":"replica-1"`) {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
-	if status, body := ts.admin(t, "/"); status != 200 || !strings.HasPrefix(body, "/healthz\n/readyz\n/metrics\n/accounts\n/members\n/scrub\n/check (POST)\n") ||
+	if status, body := ts.admin(t, "/"); status != 200 || !strings.HasPrefix(body, "/healthz\n/readyz\n/metrics\n/debug/pprof/\n/accounts\n/members\n/scrub\n/check (POST)\n") ||
 		!strings.HasSuffix(body, "\n/members/replace (POST)\n/members/retire (POST)\n/redundancy (POST)\n/scrub (POST)\n/accounts/add (POST)\n/accounts/rotate (POST)\n/accounts/limit (POST)\n/accounts/remove (POST)\n") {
 		t.Errorf("/: %d %q", status, body)
 	}
 	if status, _ := ts.admin(t, "/nothing"); status != 404 {
 		t.Errorf("/nothing: %d", status)
+	}
+	if status, body := ts.admin(t, "/debug/pprof/goroutine?debug=1"); status != 200 || !strings.Contains(body, "TestAdmin") {
+		t.Errorf("/debug/pprof/goroutine: %d %.200s", status, body)
+	}
+	if status, body := ts.admin(t, "/debug/pprof/cmdline"); status != 404 {
+		t.Errorf("/debug/pprof/cmdline, where keys may be: %d %.200s", status, body)
 	}
 	status, body := ts.admin(t, "/metrics")
 	if status != 200 {
