@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
@@ -29,7 +30,12 @@ type authCase struct {
 	creates    bool     // permission to create is enough if there is no such blob, and else UnauthorizedBlobOverwrite
 	bearerOnly bool     // not even a key of the account will do
 	noRole     bool     // none of the roles of Azure for data has it, so that no bearer token will do
-	unsure     bool     // who is let in need not succeed: it takes more than this request has
+	unsure     bool     // who is let in need not succeed, as what is asked for is refused
+	secondary  bool     // of the account's second address
+	held       bool     // in a container with immutable storage
+
+	// ready makes what the request takes to succeed in a container, and adds to the request what only that can tell.
+	ready func(t *testing.T, s *authServer, c *authCase, container string)
 }
 
 // The forms in which most cases come.
@@ -96,6 +102,16 @@ func (c authCase) withBody(body string) authCase {
 	return c
 }
 
+func (c authCase) inHeld() authCase {
+	c.held = true
+	return c
+}
+
+func (c authCase) readyBy(ready func(t *testing.T, s *authServer, c *authCase, container string)) authCase {
+	c.ready = ready
+	return c
+}
+
 // as says what is special about a case.
 func (c authCase) as(what string) authCase {
 	c.what = what
@@ -128,14 +144,14 @@ func authCases() []authCase {
 		onService(op.GetServiceProperties, "restype=service&comp=properties", "", "r").withoutRole(),
 		onService(op.SetServiceProperties, "restype=service&comp=properties", "", "w").withoutRole().
 			withBody("<StorageServiceProperties><DefaultServiceVersion>2021-12-02</DefaultServiceVersion></StorageServiceProperties>"),
-		onService(op.GetServiceStats, "restype=service&comp=stats", "", "r").orNot().withoutRole(),
-		onService(op.GetUserDelegationKey, "restype=service&comp=userdelegationkey", "").orNot().keysOnly().but(func(c *authCase) { c.bearerOnly = true }).
-			withBody("<KeyInfo><Start>2026-01-01T00:00:00Z</Start><Expiry>2026-01-02T00:00:00Z</Expiry></KeyInfo>"),
+		onService(op.GetServiceStats, "restype=service&comp=stats", "", "r").withoutRole().but(func(c *authCase) { c.secondary = true }),
+		onService(op.GetUserDelegationKey, "restype=service&comp=userdelegationkey", "").keysOnly().but(func(c *authCase) { c.bearerOnly = true }).
+			withBody("<KeyInfo><Start>" + moment(0) + "</Start><Expiry>" + moment(time.Hour) + "</Expiry></KeyInfo>"),
 		onService(op.ServiceBatch, "comp=batch", "Content-Type: multipart/mixed; boundary=b").keysOnly().withBody("BATCH"),
 		onService(op.FindBlobsByTags, "comp=blobs&where=a%3D%27b%27", "", "f").ofType("o"),
 		onService(op.GetAccountInformation, "restype=account&comp=properties", "", anyPermission).ofType("sco").tokensForContainer().as("service"),
 		onBlob(op.GetAccountInformation, "restype=account&comp=properties", "", anyPermission).ofType("sco").as("blob"),
-		onBlob(op.CORSPreflight, "", "Origin: http://example.org|Access-Control-Request-Method: GET").orNot().keysOnly().but(func(c *authCase) { c.anybody = true }),
+		onBlob(op.CORSPreflight, "", "Origin: http://example.org|Access-Control-Request-Method: GET").keysOnly().but(func(c *authCase) { c.anybody = true }),
 
 		onContainer(op.CreateContainer, "", "", "cw").at("C-new"),
 		onContainer(op.GetContainerProperties, "", "", "r").publicIn("container"),
@@ -145,8 +161,8 @@ func authCases() []authCase {
 		onContainer(op.SetContainerACL, "comp=acl", "").keysOnly(),
 		onContainer(op.DeleteContainer, "", "", "d"),
 		onContainer(op.LeaseContainer, "comp=lease", lease, "w").as("acquire"),
-		onContainer(op.LeaseContainer, "comp=lease", breaks, "wd").orNot().as("break"),
-		onContainer(op.RestoreContainer, "comp=undelete", "x-ms-deleted-container-name: C|x-ms-deleted-container-version: 1").orNot().keysOnly(),
+		onContainer(op.LeaseContainer, "comp=lease", breaks, "wd").readyBy(leased).as("break"),
+		onContainer(op.RestoreContainer, "comp=undelete", "x-ms-deleted-container-name: C|x-ms-deleted-container-version: 1").readyBy(deleted).keysOnly(),
 		onContainer(op.RenameContainer, "comp=rename", "x-ms-source-container-name: C").orNot().keysOnly().withoutRole(),
 		onContainer(op.ListBlobs, "comp=list", "", "l").tokensForContainer().publicIn("container"),
 		onContainer(op.ListBlobs, "comp=list&include=metadata,tags", "", "l", "t").tokensForContainer().as("with tags"),
@@ -160,7 +176,7 @@ func authCases() []authCase {
 		onBlob(op.PutAppendBlob, "", "x-ms-blob-type: AppendBlob", "cw").orNot(),
 		onBlob(op.PutBlobFromURL, "", "x-ms-blob-type: BlockBlob|"+source, "cw").orNot(),
 		onBlob(op.CopyBlobFromURL, "", "x-ms-requires-sync: true|"+source, "cw").orNot(),
-		onBlob(op.CopyBlob, "", source, "cw").orNot(),
+		onBlob(op.CopyBlob, "", source, "cw").at("C/new").readyBy(readable),
 		onBlob(op.GetBlob, "", "", "r").publicIn("blob"),
 		onBlob(op.GetBlob, "", "x-ms-if-tags: a = 'b'", "r", "t").as("if tags"),
 		onBlob(op.GetBlob, "snapshot=AT", "", "r").as("snapshot").publicIn("blob"),
@@ -175,23 +191,23 @@ func authCases() []authCase {
 		onBlob(op.GetBlobMetadata, "comp=metadata", "", "r").publicIn("blob"),
 		onBlob(op.SetBlobMetadata, "comp=metadata", "x-ms-meta-changed: 1", "w"),
 		onBlob(op.LeaseBlob, "comp=lease", lease, "w").as("acquire"),
-		onBlob(op.LeaseBlob, "comp=lease", breaks, "wd").orNot().as("break"),
+		onBlob(op.LeaseBlob, "comp=lease", breaks, "wd").readyBy(leased).as("break"),
 		onBlob(op.SnapshotBlob, "comp=snapshot", "", "cw"),
-		onBlob(op.AbortCopyBlob, "comp=copy&copyid=11111111-1111-1111-1111-111111111111", "x-ms-copy-action: abort", "w").orNot(),
-		onBlob(op.IncrementalCopyBlob, "comp=incrementalcopy", source+"?snapshot=AT", "cw").orNot(),
-		onBlob(op.SetBlobTier, "comp=tier", "x-ms-access-tier: P30", "w").orNot(),
+		onBlob(op.AbortCopyBlob, "comp=copy&copyid=11111111-1111-1111-1111-111111111111", "x-ms-copy-action: abort", "w").readyBy(pending),
+		onBlob(op.IncrementalCopyBlob, "comp=incrementalcopy", strings.Replace(source, "C/source", "C/b?snapshot=AT", 1), "cw").at("C/new").readyBy(readable),
+		onBlob(op.SetBlobTier, "comp=tier", "x-ms-access-tier: P30", "w"),
 		onBlob(op.UndeleteBlob, "comp=undelete", "", "w"),
 		onBlob(op.SetBlobExpiry, "comp=expiry", "x-ms-expiry-option: NeverExpire").orNot().keysOnly(),
 		onBlob(op.GetBlobTags, "comp=tags", "", "t"),
 		onBlob(op.SetBlobTags, "comp=tags", "", "t").
 			withBody("<Tags><TagSet><Tag><Key>changed</Key><Value>1</Value></Tag></TagSet></Tags>"),
-		onBlob(op.SetImmutabilityPolicy, "comp=immutabilitypolicies", "x-ms-immutability-policy-until-date: Fri, 01 Jan 2100 00:00:00 GMT", "i").orNot(),
-		onBlob(op.DeleteImmutabilityPolicy, "comp=immutabilitypolicies", "", "i").orNot(),
-		onBlob(op.SetLegalHold, "comp=legalhold", "x-ms-legal-hold: true", "i").orNot(),
+		onBlob(op.SetImmutabilityPolicy, "comp=immutabilitypolicies", "x-ms-immutability-policy-until-date: Fri, 01 Jan 2100 00:00:00 GMT", "i").inHeld(),
+		onBlob(op.DeleteImmutabilityPolicy, "comp=immutabilitypolicies", "", "i").inHeld(),
+		onBlob(op.SetLegalHold, "comp=legalhold", "x-ms-legal-hold: true", "i").inHeld(),
 
 		onBlob(op.PutPage, "comp=page", updateHeaders, "w").withBody(strings.Repeat("X", 512)),
 		onBlob(op.ClearPages, "comp=page", "x-ms-page-write: clear|x-ms-range: bytes=0-511", "w"),
-		onBlob(op.PutPageFromURL, "comp=page", updateHeaders+"|x-ms-source-range: bytes=0-511|"+source, "w").orNot(),
+		onBlob(op.PutPageFromURL, "comp=page", updateHeaders+"|x-ms-source-range: bytes=0-511|"+source, "w").readyBy(readable),
 		onBlob(op.GetPageRanges, "comp=pagelist", "", "r").publicIn("blob"),
 		onBlob(op.GetPageRangesDiff, "comp=pagelist&prevsnapshot=AT", "", "r").publicIn("blob"),
 
@@ -237,6 +253,9 @@ func (c *authCase) request(method string) *authRequest {
 		query = "?" + c.query
 	}
 	r := &authRequest{account: testAccount, method: method, path: "/" + testAccount + "/" + c.path, query: query, body: []byte(c.body)}
+	if c.secondary {
+		r.path = "/" + testAccount + "-secondary/" + c.path
+	}
 	r.header = append([]string{"Host: 127.0.0.1", "x-ms-version: 2026-12-06", fmt.Sprintf("Content-Length: %d", len(c.body))}, c.header...)
 	return r
 }

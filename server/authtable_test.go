@@ -43,13 +43,16 @@ type authServer struct {
 	wire *wire
 	at   string // the snapshot's time
 	made int    // containers made by fresh
+	held int    // of those, the ones in immutable storage
 }
 
 // openWithKeys opens a service on fs whose testAccount has those keys.
 func openWithKeys(t *testing.T, fs map[string]vfs.FS, keys ...[]byte) *blobstore.Service {
 	t.Helper()
 	service, err := blobstore.Open(blobstore.Options{
-		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: keys}, {Name: otherAccount, Keys: [][]byte{otherKey}}},
+		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: keys, Premium: true, Immutable: blobstore.ImmutableStorage{Containers: heldContainers()}},
+			{Name: otherAccount, Keys: [][]byte{otherKey}}},
+		ContainerDays: 7,
 		Store: func(account string) (pagestore.Options, error) {
 			return pagestore.Options{FS: fs[account], Dir: "index", MasterKey: pagestore.MasterKey{1}, Members: []replication.Member{{FS: fs[account], Dir: "replica-1"}}}, nil
 		},
@@ -69,6 +72,7 @@ func startAuth(t *testing.T) *authServer {
 		o.Service, o.AllowPublicAccess, o.Bearer, o.BearerOverHTTP = service, true, unsignedTokens(t), true
 	})}
 	before.serve(t)
+	before.allowBrowsers(t)
 	at := before.fill(t, "disks", "", byKey(firstKey))
 	before.fill(t, "other", "", byKey(firstKey))
 	before.wire.Close()
@@ -86,6 +90,7 @@ func startAuth(t *testing.T) *authServer {
 	})
 	s := &authServer{at: at, testServer: newServer(t, func(o *Options) {
 		o.Service, o.AllowPublicAccess, o.Bearer, o.BearerOverHTTP = service, true, unsignedTokens(t), true
+		o.CopySourceAllow = []string{"127.0.0.1"}
 	})}
 	s.serve(t)
 	return s
@@ -210,6 +215,9 @@ func signedAt(key []byte, date string, lite bool) credential {
 			r.header = append(r.header, "x-ms-date: "+date)
 		}
 		s := signing.Request{Method: []byte(r.method), RawPath: []byte(r.path), Query: new(query.Set), Headers: new(header.Set), PathAccount: testAccount}
+		if strings.HasPrefix(r.path, "/"+testAccount+"-secondary/") {
+			s.PathAccount += "-secondary"
+		}
 		if err := s.Query.Parse([]byte(strings.TrimPrefix(r.query, "?"))); err != nil {
 			panic(err)
 		}
@@ -654,8 +662,11 @@ func TestWhoGetsThrough(t *testing.T) {
 	try := func(c authCase, name string, give func(container, blob string) credential) {
 		t.Helper()
 		for _, method := range op.Table[c.op-1].Methods {
-			container, at := s.fresh(t, "")
+			container, at := s.freshFor(t, &c)
 			k := c.on(container, at, batchOf(byKey(thirdKey)(deletion(container))))
+			if k.ready != nil {
+				k.ready(t, s, &k, container)
+			}
 			_, blob, _ := strings.Cut(k.path, "/")
 			a := s.ask(t, give(container, blob)(k.request(method)))
 			row := &op.Table[c.op-1]

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// commandTimeout bounds a foreign program: none of ours takes longer than a minute on two cores.
-const commandTimeout = 5 * time.Minute
+// commandTimeout bounds a foreign program: none of ours takes longer than two minutes on two cores, and these may be busy.
+const commandTimeout = 10 * time.Minute
 
 // Command is a program to run, with what it runs in.
 type Command struct {

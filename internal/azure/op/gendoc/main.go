@@ -65,9 +65,9 @@ const authentication = `
 | account SAS, of every version | done | as Azure |
 | service SAS for a container, blob or snapshot, of every version, with or without a stored access policy | done | as Azure |
 | service SAS for a directory (sr=d) | refused | 403 AuthenticationFailed, with a detail that says why |
-| user delegation SAS | partial | as Azure, but that nobody gets a user delegation key yet, and suoid and sduoid are 403 AuthenticationFailed |
+| user delegation SAS | partial | as Azure, but that suoid and sduoid are 403 AuthenticationFailed |
 | a SAS with an encryption scope (ses) | refused | 400 UnsupportedQueryParameter |
-| bearer token (Microsoft Entra ID) | refused | 400 InvalidAuthenticationInfo, with a detail that says why |
+| bearer token (OpenID Connect, such as of Microsoft Entra ID) | done | as Azure, of the issuer that --oidc-issuer names, over https; without that flag 400 InvalidAuthenticationInfo. Who may do what --roles says: see docs/auth.md |
 | none: anonymous access | done | reads what is public; all else is 401 NoAuthenticationInformation, 404 ResourceNotFound before version 2019-12-12 |
 
 An Authorization header counts, where there is one, and a SAS beside it does not. Containers can be made public if the

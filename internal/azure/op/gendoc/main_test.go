@@ -23,7 +23,8 @@ func TestCoverage(t *testing.T) {
 	doc := coverage()
 	for _, line := range []string{
 		"| Put Page | `PUT /container/blob?comp=page`, `x-ms-page-write: update` | 2009-09-19 | done | as Azure | TestPutPage | JavaScript, Python, az |\n",
-		"| Get Blob Service Stats | `GET /?restype=service&comp=stats` | 2013-08-15 | done | as Azure, of the secondary address only, which shows the same data: always live, synchronised now | TestGetServiceStats |  |\n",
+		"| Get Container Metadata | `GET, HEAD /container?restype=container&comp=metadata` | 2009-09-19 | done | as Azure | TestGetContainerMetadata |  |\n",
+		"| Get Blob Service Stats | `GET /?restype=service&comp=stats` | 2013-08-15 | done | as Azure, of the secondary address only, which shows the same data: always live, synchronised now | TestGetServiceStats | JavaScript, Python |\n",
 		"| `versionid=` | blob versions | every operation | 400 UnsupportedQueryParameter |\n",
 		"| `x-ms-legal-hold` | this operation puts nothing on hold | every operation but Put Blob (page), Copy Blob, Set Blob Legal Hold | 400 UnsupportedHeader, unless `false` |\n",
 	} {
