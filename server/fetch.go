@@ -24,7 +24,8 @@ import (
 // the metadata service of its cloud. So addresses that are not of the public internet are refused unless the operator
 // has allowed them, and so are ports other than those of HTTP. The address that counts is the one that is dialled, at the
 // moment it is: a name that resolves to another one the second time gains nothing. No proxy is asked, for it would look
-// names up itself; no redirect is followed; nothing of the request but its conditions is passed on.
+// names up itself; no redirect is followed; nothing of the request but its conditions is passed on, and the bearer token
+// that it brought for the source.
 
 // fetcher reads sources that are not on this server.
 type fetcher struct {
@@ -46,6 +47,24 @@ const (
 
 	sourcePagesMax = 10_000 // entries in one list of pages
 )
+
+// remoteSource is where a source is and what opens it. It is never logged or stored.
+type remoteSource struct {
+	url   string
+	token string // the Authorization header of its reads; "": none
+}
+
+// overTLS reports whether nobody on the way can read what is said to the source.
+func (s *remoteSource) overTLS() bool {
+	const scheme = "https://"
+	return len(s.url) >= len(scheme) && strings.EqualFold(s.url[:len(scheme)], scheme)
+}
+
+// with returns the source with more parameters.
+func (s remoteSource) with(query string) remoteSource {
+	s.url = withQuery(s.url, query)
+	return s
+}
 
 var errForbidden = errors.New("the address or port is not one that sources are read from")
 
@@ -190,14 +209,17 @@ func (e *remoteError) again() bool {
 
 // get sends a request for a source. The reply has one of the statuses wanted; its body must be closed. An error is a
 // *remoteError, and says nothing of the URL.
-func (f *fetcher) get(ctx context.Context, method, source string, headers map[string]string, want ...int) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, source, nil)
+func (f *fetcher) get(ctx context.Context, method string, source remoteSource, headers map[string]string, want ...int) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, source.url, nil)
 	if err != nil {
 		return nil, &remoteError{status: http.StatusBadRequest, text: "The URL of the source cannot be used."}
 	}
 	req.Header.Set("User-Agent", f.agent)
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("x-ms-version", fetchVersion)
+	if source.token != "" {
+		req.Header.Set("Authorization", source.token)
+	}
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
@@ -240,7 +262,7 @@ func remoteFailure(resp *http.Response) *remoteError {
 // remoteBlob is a page blob at another server, as it was when it was looked at.
 type remoteBlob struct {
 	f        *fetcher
-	url      string
+	source   remoteSource
 	etag     string
 	size     int64
 	sequence int64
@@ -249,13 +271,13 @@ type remoteBlob struct {
 }
 
 // open looks at a source. conditions are headers of the read.
-func (f *fetcher) open(ctx context.Context, source string, conditions map[string]string) (*remoteBlob, error) {
+func (f *fetcher) open(ctx context.Context, source remoteSource, conditions map[string]string) (*remoteBlob, error) {
 	resp, err := f.get(ctx, http.MethodHead, source, conditions, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
 	resp.Body.Close()
-	b := &remoteBlob{f: f, url: source, etag: resp.Header.Get("ETag"), size: resp.ContentLength}
+	b := &remoteBlob{f: f, source: source, etag: resp.Header.Get("ETag"), size: resp.ContentLength}
 	if resp.Header.Get("x-ms-blob-type") != "PageBlob" {
 		return nil, azerr.InvalidBlobType // what it would become there are none of
 	}
@@ -293,12 +315,12 @@ func remoteMetadata(h http.Header) ([]header.Pair, error) {
 
 // Pages lists pages, as blobstore.CopySource has it: holes stay holes.
 func (b *remoteBlob) Pages(ctx context.Context, marker string) (entries []blobstore.PageEntry, next string, err error) {
-	u := withQuery(b.url, "comp=pagelist&maxresults=1000")
+	list := b.source.with("comp=pagelist&maxresults=1000")
 	if marker != "" {
-		u += "&marker=" + url.QueryEscape(marker)
+		list = list.with("marker=" + url.QueryEscape(marker))
 	}
 	err = b.try(func() error {
-		resp, err := b.f.get(ctx, http.MethodGet, u, map[string]string{"If-Match": b.etag}, http.StatusOK)
+		resp, err := b.f.get(ctx, http.MethodGet, list, map[string]string{"If-Match": b.etag}, http.StatusOK)
 		if err != nil {
 			return err
 		}
@@ -314,7 +336,7 @@ func (b *remoteBlob) Pages(ctx context.Context, marker string) (entries []blobst
 
 // ReadPages reads bytes, all of the state that the copy began with.
 func (b *remoteBlob) ReadPages(ctx context.Context, p []byte, off int64) error {
-	err := b.try(func() error { return b.f.read(ctx, b.url, map[string]string{"If-Match": b.etag}, p, off) })
+	err := b.try(func() error { return b.f.read(ctx, b.source, map[string]string{"If-Match": b.etag}, p, off) })
 	return pendingError(err)
 }
 
@@ -351,7 +373,7 @@ func withQuery(u, query string) string {
 }
 
 // read fills p with the bytes at off.
-func (f *fetcher) read(ctx context.Context, source string, headers map[string]string, p []byte, off int64) error {
+func (f *fetcher) read(ctx context.Context, source remoteSource, headers map[string]string, p []byte, off int64) error {
 	with := map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1)}
 	for name, value := range headers {
 		with[name] = value

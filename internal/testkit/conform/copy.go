@@ -37,6 +37,9 @@ func copyBlob(t T, env *Env) {
 	w.part("conditions and leases", copyConditions)
 	w.part("sources that are not taken", copySources)
 	w.part("sources with tokens", copyTokens)
+	if env.TokenURL != "" {
+		w.part("sources with bearer tokens", copyBearers)
+	}
 }
 
 func copySDK(w *wire) {
@@ -391,6 +394,9 @@ func putPageFromURL(t T, env *Env) {
 	w.part("the reply and the bytes", pagesFromBytes)
 	w.part("conditions", pagesFromConditions)
 	w.part("what is wrong", pagesFromWrong)
+	if env.TokenURL != "" {
+		w.part("bearer tokens for the source, through the SDK", pagesFromBearerSDK)
+	}
 }
 
 func pagesFromSDK(w *wire) {
