@@ -305,10 +305,11 @@ type slowSource struct {
 	*httptest.Server
 	asked chan struct{} // gets a value when a piece is wanted
 	give  chan int      // the status that it gets
+	left  chan struct{} // gets a value when nobody waits for a piece any more
 }
 
 func newSlowSource(t testing.TB) *slowSource {
-	s := &slowSource{asked: make(chan struct{}, 10), give: make(chan int, 10)}
+	s := &slowSource{asked: make(chan struct{}, 10), give: make(chan int, 10), left: make(chan struct{}, 10)}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"0x8D0000000000001"`)
 		w.Header().Set("x-ms-blob-type", "PageBlob")
@@ -327,6 +328,7 @@ func newSlowSource(t testing.TB) *slowSource {
 					w.Write(pages(1<<20, 'x'))
 				}
 			case <-r.Context().Done():
+				s.left <- struct{}{}
 			}
 		}
 	}))
@@ -380,6 +382,7 @@ func TestPendingCopy(t *testing.T) {
 	if !bloberror.HasCode(err, bloberror.NoPendingCopyOperation) {
 		t.Errorf("abort again: %v", err)
 	}
+	<-source.left // else it might take what is for the next
 
 	start := func() {
 		t.Helper()
