@@ -272,10 +272,13 @@ func (r *request) incrementalCopyBlob() error {
 	if err != nil {
 		return err
 	}
+	req := blobstore.IncrementalCopy{Access: acc, From: source.account, Source: source.ref, SourceURL: source.shown}
 	if source.account == nil {
-		return azerr.InvalidSourceBlobUrl.With("Reason", "only a blob of this server can be copied incrementally")
+		if req.Remote, err = r.openSnapshot(source.remote); err != nil {
+			return err
+		}
 	}
-	done, err := r.account.StartIncrementalCopy(ref, &blobstore.IncrementalCopy{Access: acc, From: source.account, Source: source.ref, SourceURL: source.shown})
+	done, err := r.account.StartIncrementalCopy(ref, &req)
 	if err != nil {
 		return r.copyError(err)
 	}
