@@ -20,7 +20,6 @@ type accountSource struct {
 	ref  BlobRef
 	acc  Access
 	prev string // only what was written since this snapshot. "": all pages
-	wipe int64  // bytes to be cleared before anything is written
 }
 
 // NewCopySource returns what reads a blob or snapshot of the account for a copy to another one. acc should name the entity
@@ -42,9 +41,6 @@ func (s *accountSource) Pages(ctx context.Context, marker string) ([]PageEntry, 
 	found, err := s.from.PageRanges(s.ref, &PageRangesRequest{Access: s.acc, PrevSnapshot: s.prev, Marker: marker, MaxResults: sourcePages})
 	if err != nil {
 		return nil, "", err
-	}
-	if marker == "" && s.wipe > 0 {
-		found.Entries = append([]PageEntry{{0, s.wipe, true}}, found.Entries...)
 	}
 	return found.Entries, found.NextMarker, nil
 }

@@ -39,8 +39,8 @@ type copyState struct {
 
 // incrementalState is what the next incremental copy must know of those before it.
 type incrementalState struct {
-	source string             // account/container/blob
-	volume pagestore.VolumeID // of the source: another one is another blob of that name
+	source string             // account/container/blob, or RemoteSnapshot.Name
+	volume pagestore.VolumeID // of the source: another one is another blob of that name. Elsewhere: RemoteSnapshot.made
 	last   snapshotID         // of the source, the newest that was copied to its end; 0: none
 	wanted snapshotID         // of the source, that the copy which is pending or came last is of
 	made   snapshotID         // of the destination, by the last copy that succeeded; 0: none

@@ -14,7 +14,8 @@ type IncrementalCopy struct {
 	Access
 	From      *Account // whose snapshot it is: this account, or another of this process
 	Source    BlobRef
-	SourceURL string // for the destination to say; without secrets
+	Remote    *RemoteSnapshot // what is copied in place of From and Source, if it is not nil
+	SourceURL string          // for the destination to say; without secrets
 }
 
 // StartIncrementalCopy begins to copy what has changed in the source since the snapshot that was copied last; all of it the
@@ -29,7 +30,7 @@ func (a *Account) StartIncrementalCopy(ref BlobRef, req *IncrementalCopy) (CopyR
 	if err := ref.checkWritable(&req.Access); err != nil {
 		return CopyResult{}, err
 	}
-	source, err := req.from()
+	source, err := req.from(a)
 	if err != nil {
 		return CopyResult{}, err
 	}
@@ -37,7 +38,7 @@ func (a *Account) StartIncrementalCopy(ref BlobRef, req *IncrementalCopy) (CopyR
 	if err != nil {
 		return CopyResult{}, err
 	}
-	reader, err := source.since(before)
+	reader, anew, err := source.since(before)
 	if err != nil {
 		return CopyResult{}, err
 	}
@@ -45,6 +46,7 @@ func (a *Account) StartIncrementalCopy(ref BlobRef, req *IncrementalCopy) (CopyR
 	if err != nil {
 		return CopyResult{}, err
 	}
+	job.anew = anew
 	c := takeChange()
 	defer c.release()
 	err = a.update(func(tx *pagestore.Tx) error {
@@ -63,15 +65,19 @@ func (a *Account) StartIncrementalCopy(ref BlobRef, req *IncrementalCopy) (CopyR
 
 // incrementSource is the snapshot that is copied.
 type incrementSource struct {
-	from *Account
-	ref  BlobRef
-	id   snapshotID
-	name string  // account/container/blob
-	row  blobRow // its props are a copy
+	from   *Account
+	ref    BlobRef
+	remote *RemoteSnapshot // in place of from and ref
+	id     snapshotID
+	name   string  // account/container/blob, or RemoteSnapshot.Name
+	row    blobRow // its props are a copy
 }
 
-// from finds the source.
-func (req *IncrementalCopy) from() (*incrementSource, error) {
+// from finds the source of a copy to an account.
+func (req *IncrementalCopy) from(to *Account) (*incrementSource, error) {
+	if req.Remote != nil {
+		return req.Remote.source(to)
+	}
 	id, err := req.Source.check()
 	if err != nil {
 		return nil, err
@@ -130,32 +136,42 @@ func (r *blobRow) increments() (*incrementalState, error) {
 	return s.incremental, nil
 }
 
-// since decides whether the snapshot may come after the copies before, and returns what reads the pages to copy.
-func (s *incrementSource) since(before *incrementalState) (CopySource, error) {
-	reader := &accountSource{from: s.from, ref: s.ref}
+// since decides whether the snapshot may come after the copies before, and returns what reads the pages to copy: those that
+// differ, or, if the destination is to be filled anew, all of them.
+func (s *incrementSource) since(before *incrementalState) (pages CopySource, anew bool, err error) {
 	switch {
+	case before == nil && s.remote != nil:
+		return s.remote.Pages, false, nil
 	case before == nil:
-		return reader, nil
+		return &accountSource{from: s.from, ref: s.ref}, false, nil
 	case before.source != s.name:
-		return nil, azerr.IncrementalCopyBlobMismatch
+		return nil, false, azerr.IncrementalCopyBlobMismatch
 	case s.id < before.last:
-		return nil, azerr.IncrementalCopyOfEarlierSnapshotNotAllowed
-	case s.row.volume != before.volume:
-		return nil, azerr.BlobOverwritten
+		return nil, false, azerr.IncrementalCopyOfEarlierSnapshotNotAllowed
+	case s.remote != nil:
+		return s.sinceRemote(before)
 	}
+	return s.sinceHere(before)
+}
+
+// sinceHere is since for a blob of an account of this process.
+func (s *incrementSource) sinceHere(before *incrementalState) (CopySource, bool, error) {
+	if s.row.volume != before.volume {
+		return nil, false, azerr.BlobOverwritten
+	}
+	reader := &accountSource{from: s.from, ref: s.ref}
 	prev := BlobRef{Container: s.ref.Container, Blob: s.ref.Blob, Snapshot: before.last.String()}
 	if before.last != 0 && !before.unsure {
 		_, err := s.from.BlobInfo(prev, &Access{})
 		if err == nil {
 			reader.prev = prev.Snapshot
-			return reader, nil
+			return reader, false, nil
 		}
 		if !errors.Is(err, azerr.BlobNotFound) {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	reader.wipe = s.row.size
-	return reader, nil
+	return reader, true, nil
 }
 
 // beginIncrement makes the destination, or takes it up again.

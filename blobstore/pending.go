@@ -119,6 +119,11 @@ func parsePending(key, row []byte) (*pendingJob, error) {
 // fillPending copies all pages and ends the copy. errCopyGone: somebody else has.
 func (a *Account) fillPending(job *pendingJob) error {
 	buf := make([]byte, 0, PutPagesMax)
+	if job.anew {
+		if err := a.fillEntry(job, PageEntry{End: job.size, Clear: true}, nil); err != nil {
+			return err
+		}
+	}
 	for marker := ""; ; {
 		if err := a.checkPendingTime(job); err != nil { // a source may never come to an end
 			return err

@@ -411,7 +411,7 @@ func TestIncrementalCopyStopped(t *testing.T) {
 
 func sourceOf(req *IncrementalCopy, f *fixture) *incrementSource {
 	f.t.Helper()
-	s, err := req.from()
+	s, err := req.from(f.Account)
 	ok(f.t, err)
 	return s
 }

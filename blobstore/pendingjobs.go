@@ -82,6 +82,7 @@ type pendingJob struct {
 	source    CopySource
 	to, from  *Account // which stay as long as it is carried out; from is nil if the source is elsewhere
 	size      int64
+	anew      bool // the destination may have pages, which go before any are written
 	started   time.Time
 	ctx       context.Context
 	cancel    context.CancelCauseFunc

@@ -52,6 +52,9 @@ func exampleBlobRows() map[string]blobRow {
 	incremental := copied
 	incremental.state = (&copyState{copied: 1 << 30, incremental: &incrementalState{source: "a/c/b", volume: 260,
 		last: snapshotID(ticksAt(goldenTime)), wanted: snapshotID(ticksAt(goldenTime)), made: snapshotID(ticksAt(goldenTime))}}).append(nil)
+	elsewhere := copied
+	elsewhere.state = (&copyState{status: CopyFailed, copied: 512, description: "404", incremental: &incrementalState{source: "//a/c/b",
+		volume: pagestore.VolumeID(goldenTime.Unix()), wanted: snapshotID(ticksAt(goldenTime)), unsure: true}}).append(nil)
 	both := copied
 	both.gen, both.tags = 5, tagged.tags
 	locked := plain
@@ -82,7 +85,7 @@ func exampleBlobRows() map[string]blobRow {
 	}, []header.Pair{{Name: "Name", Value: "Value"}, {Name: "empty"}})
 	return map[string]blobRow{"plain": plain, "leased": leased, "infinite lease": infinite, "breaking lease": breaking,
 		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "copy pending": pending, "copy failed": failed,
-		"copied incrementally": incremental, "snapshot, all three": both, "everything": full, "locked and held": locked, "held": held,
+		"copied incrementally": incremental, "copied from elsewhere": elsewhere, "snapshot, all three": both, "everything": full, "locked and held": locked, "held": held,
 		"with a tier": tiered, "snapshot, all four": marked, "copy pending, locked": promised,
 		"deleted": deleted, "snapshot, deleted": deletedSnapshot, "with deleted snapshots": deletedSnapshots, "deleted, with snapshots": deletedAll}
 }
@@ -112,7 +115,7 @@ func TestRowsGolden(t *testing.T) {
 	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three",
 		"deleted", "snapshot, deleted", "with deleted snapshots", "deleted, with snapshots",
 		"locked and held", "held", "with a tier", "snapshot, all four",
-		"copy pending", "copy failed", "copied incrementally", "copy pending, locked"} {
+		"copy pending", "copy failed", "copied incrementally", "copied from elsewhere", "copy pending, locked"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}

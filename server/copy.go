@@ -106,7 +106,7 @@ func (r *request) openSource(start *blobstore.StartCopy, source copySource, c *c
 func (r *request) openRemote(start *blobstore.StartCopy, source copySource) error {
 	var b *remoteBlob
 	err := r.aside(func() (err error) {
-		b, err = r.s.fetcher.open(r.s.fetcher.ctx, source.url, r.sourceConditions())
+		b, err = r.s.fetcher.open(r.s.fetcher.ctx, source.remote, r.sourceConditions())
 		return err
 	})
 	if err != nil {
@@ -180,7 +180,7 @@ func (r *request) readSource(src copySource, from header.Range) (body []byte, er
 			return nil, err
 		}
 		err := r.aside(func() error {
-			return r.s.fetcher.read(r.s.fetcher.ctx, src.url, r.sourceConditions(), r.body, from.Start)
+			return r.s.fetcher.read(r.s.fetcher.ctx, src.remote, r.sourceConditions(), r.body, from.Start)
 		})
 		return r.body, r.remoteError(err)
 	}
@@ -272,10 +272,13 @@ func (r *request) incrementalCopyBlob() error {
 	if err != nil {
 		return err
 	}
+	req := blobstore.IncrementalCopy{Access: acc, From: source.account, Source: source.ref, SourceURL: source.shown}
 	if source.account == nil {
-		return azerr.InvalidSourceBlobUrl.With("Reason", "only a blob of this server can be copied incrementally")
+		if req.Remote, err = r.openSnapshot(source.remote); err != nil {
+			return err
+		}
 	}
-	done, err := r.account.StartIncrementalCopy(ref, &blobstore.IncrementalCopy{Access: acc, From: source.account, Source: source.ref, SourceURL: source.shown})
+	done, err := r.account.StartIncrementalCopy(ref, &req)
 	if err != nil {
 		return r.copyError(err)
 	}

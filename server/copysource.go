@@ -26,14 +26,16 @@ const copySourceMax = 2 << 10
 type copySource struct {
 	account *blobstore.Account // of this server; nil: the source is elsewhere
 	ref     blobstore.BlobRef  // a blob or snapshot of that account
-	url     string             // of what is elsewhere, with its secrets
+	remote  remoteSource       // what is elsewhere, with its secrets
 	shown   string             // the URL as the destination will say it, without anything secret
 }
 
 // copySource finds what x-ms-copy-source names. A blob at an address of this server is taken from its account at once: no
 // connection is made. Whether that is allowed is decided as for a read of that URL without an Authorization header: by
 // the token the URL brings, or by the container being public. Only where the URL brings nothing, and the request is
-// signed with a key of the source's own account, or comes from a user with a role there, is it that which opens it. What is elsewhere has not been looked at yet.
+// signed with a key of the source's own account, or comes from a user with a role there, is it that which opens it. A
+// bearer token that x-ms-copy-source-authorization brings counts before all these. What is elsewhere has not been looked
+// at yet.
 func (r *request) copySource() (src copySource, err error) {
 	url := r.headers.Get(header.XMsCopySource)
 	bad := badSource(url)
@@ -50,10 +52,15 @@ func (r *request) copySource() (src copySource, err error) {
 	if len(authority) == 0 || bytes.IndexByte(authority, '@') >= 0 || t.parse(url, nil, r.s.addressing) != nil {
 		return src, bad
 	}
-	if !r.here(authority, &t) {
-		return copySource{url: string(url), shown: shownURL(url)}, nil
+	token, err := r.sourceToken(rest)
+	if err != nil {
+		return src, err
 	}
-	return r.localSource(url, authority, &t)
+	if !r.here(authority, &t) {
+		src = copySource{remote: remoteSource{url: string(url), token: token}, shown: shownURL(url)}
+		return src, r.checkLending(src.remote)
+	}
+	return r.localSource(url, authority, &t, token)
 }
 
 // badSource is the error of a source that cannot be read as one. What may be secret in it is left out.
@@ -79,8 +86,8 @@ func (r *request) here(authority []byte, t *target) bool {
 	return bytes.EqualFold(authority, host)
 }
 
-// localSource finds a source on this server.
-func (r *request) localSource(url, authority []byte, t *target) (src copySource, err error) {
+// localSource finds a source on this server. token is what is to open it; "": nothing but what is in the URL.
+func (r *request) localSource(url, authority []byte, t *target, token string) (src copySource, err error) {
 	bad := badSource(url)
 	switch {
 	case t.segments == 0, t.segments == 1 && t.slash:
@@ -98,7 +105,7 @@ func (r *request) localSource(url, authority []byte, t *target) (src copySource,
 	}
 	src.ref = blobstore.BlobRef{Container: t.container, Blob: t.blob, Snapshot: string(snapshot)}
 	src.shown = shownURL(url)
-	if !q.Has("sig") && bytes.Equal(t.account, r.target.account) && r.readsSources(t.container) {
+	if token == "" && !q.Has("sig") && bytes.Equal(t.account, r.target.account) && r.readsSources(t.container) {
 		for _, p := range q.Params() {
 			if string(p.Name) != "snapshot" {
 				return src, bad
@@ -112,13 +119,14 @@ func (r *request) localSource(url, authority []byte, t *target) (src copySource,
 	if len(path) == 0 || path[0] == '?' {
 		return src, bad
 	}
-	src.account, err = r.authorizeSource(path, authority)
+	src.account, err = r.authorizeSource(path, authority, token)
 	return src, err
 }
 
 // authorizeSource asks whether a read of the source, sent from where the request came from and as it came, would be let
-// in, by going through the same steps as one that is. The account stays there until r is released.
-func (r *request) authorizeSource(path, host []byte) (*blobstore.Account, error) {
+// in, by going through the same steps as one that is. token is the Authorization header it has, "" if none. The account
+// stays there until r is released.
+func (r *request) authorizeSource(path, host []byte, token string) (*blobstore.Account, error) {
 	ctx := new(fasthttp.RequestCtx)
 	ctx.Init(&fasthttp.Request{}, r.ctx.RemoteAddr(), nil)
 	read := r.s.acquire(ctx)
@@ -131,6 +139,11 @@ func (r *request) authorizeSource(path, host []byte) (*blobstore.Account, error)
 	if r.headers.Has(header.XMsSourceIfTags) { // reading tags needs a permission of its own
 		text = append(append(text, "\r\nx-ms-if-tags: "...), r.headers.Get(header.XMsSourceIfTags)...)
 	}
+	failed := r.sourceError
+	if token != "" {
+		text = append(append(text, "\r\nAuthorization: "...), token...)
+		failed = r.sourceTokenError
+	}
 	text = append(text, "\r\n\r\n"...)
 	ctx.Request.Header.DisableNormalizing()
 	err := ctx.Request.Header.Read(bufio.NewReaderSize(bytes.NewReader(text), len(text)))
@@ -138,7 +151,7 @@ func (r *request) authorizeSource(path, host []byte) (*blobstore.Account, error)
 		err = read.admitSource()
 	}
 	if err != nil {
-		return nil, r.sourceError(err)
+		return nil, failed(err)
 	}
 	read.account.Stay()
 	r.source = read.account

@@ -305,10 +305,11 @@ type slowSource struct {
 	*httptest.Server
 	asked chan struct{} // gets a value when a piece is wanted
 	give  chan int      // the status that it gets
+	left  chan struct{} // gets a value when nobody waits for a piece any more
 }
 
 func newSlowSource(t testing.TB) *slowSource {
-	s := &slowSource{asked: make(chan struct{}, 10), give: make(chan int, 10)}
+	s := &slowSource{asked: make(chan struct{}, 10), give: make(chan int, 10), left: make(chan struct{}, 10)}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"0x8D0000000000001"`)
 		w.Header().Set("x-ms-blob-type", "PageBlob")
@@ -327,6 +328,7 @@ func newSlowSource(t testing.TB) *slowSource {
 					w.Write(pages(1<<20, 'x'))
 				}
 			case <-r.Context().Done():
+				s.left <- struct{}{}
 			}
 		}
 	}))
@@ -380,6 +382,7 @@ func TestPendingCopy(t *testing.T) {
 	if !bloberror.HasCode(err, bloberror.NoPendingCopyOperation) {
 		t.Errorf("abort again: %v", err)
 	}
+	<-source.left // else it might take what is for the next
 
 	start := func() {
 		t.Helper()
@@ -561,7 +564,8 @@ func TestCopySourceRefused(t *testing.T) {
 	copyTo(ts, web.URL+"/other").want(t, 418, "CannotVerifyCopySource")
 	pageTo(ts, web.URL+"/whole", 512).want(t, 400, "CannotVerifyCopySource")
 	pageTo(ts, web.URL+"/whole", 1024).want(t, 201, "")
-	ts.do(t, call{method: "PUT", path: "disks/d?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + web.URL + "/x?snapshot=1"}}).want(t, 409, "InvalidSourceBlobUrl")
+	ts.do(t, call{method: "PUT", path: "disks/d?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + web.URL + "/x?snapshot=1"}}).want(t, 400, "InvalidHeaderValue")
+	ts.do(t, call{method: "PUT", path: "disks/d?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + web.URL + "/?snapshot=" + neverTaken}}).want(t, 409, "InvalidSourceBlobUrl")
 	for range 6 {
 		if s := <-seen; strings.Contains(s, "secret") || !strings.HasSuffix(s, " ") {
 			t.Errorf("the source was asked for %q", s)
@@ -575,14 +579,17 @@ func TestCopySourceRefused(t *testing.T) {
 func FuzzPageList(f *testing.F) {
 	f.Add([]byte(`<?xml version="1.0" encoding="utf-8"?><PageList><PageRange><Start>0</Start><End>511</End></PageRange><NextMarker>x</NextMarker></PageList>`), int64(4096))
 	f.Add([]byte(`<PageList><PageRange><Start>512</Start><End>511</End></PageRange></PageList>`), int64(4096))
+	f.Add([]byte(`<PageList><ClearRange><Start>512</Start><End>8191</End></ClearRange><PageRange><Start>0</Start><End>511</End></PageRange></PageList>`), int64(4096))
 	f.Fuzz(func(t *testing.T, p []byte, size int64) {
-		entries, _, err := parsePageList(bytes.NewReader(p), size)
-		last := int64(0)
-		for _, e := range entries {
-			if err != nil || e.Start < last || e.End <= e.Start || e.End > size || e.Start%512 != 0 || e.End%512 != 0 || e.Clear {
-				t.Fatalf("entry %+v after %d of %d, %v", e, last, size, err)
+		for _, differences := range []bool{false, true} {
+			entries, _, err := parsePageList(bytes.NewReader(p), size, differences)
+			last := int64(0)
+			for _, e := range entries {
+				if err != nil || e.Start < last || e.End <= e.Start || e.End > size && !e.Clear || e.End > 8<<40 || e.Start%512 != 0 || e.End%512 != 0 || e.Clear && !differences {
+					t.Fatalf("entry %+v after %d of %d, %v", e, last, size, err)
+				}
+				last = e.End
 			}
-			last = e.End
 		}
 	})
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +23,8 @@ import (
 // the metadata service of its cloud. So addresses that are not of the public internet are refused unless the operator
 // has allowed them, and so are ports other than those of HTTP. The address that counts is the one that is dialled, at the
 // moment it is: a name that resolves to another one the second time gains nothing. No proxy is asked, for it would look
-// names up itself; no redirect is followed; nothing of the request but its conditions is passed on.
+// names up itself; no redirect is followed; nothing of the request but its conditions is passed on, and the bearer token
+// that it brought for the source.
 
 // fetcher reads sources that are not on this server.
 type fetcher struct {
@@ -32,6 +32,7 @@ type fetcher struct {
 	allowed []netip.Prefix  // addresses that are allowed although they are not public, any port
 	hosts   map[string]bool // host names, in lower case, that are allowed wherever they lead
 	agent   string
+	listed  int             // entries of a list of pages that are asked for at a time
 	ctx     context.Context // of what requests wait for: theirs is used again before a dialler has let go of it
 	stop    context.CancelFunc
 }
@@ -47,11 +48,30 @@ const (
 	sourcePagesMax = 10_000 // entries in one list of pages
 )
 
+// remoteSource is where a source is and what opens it. It is never logged or stored.
+type remoteSource struct {
+	url   string
+	token string // the Authorization header of its reads; "": none
+	etag  string // of the one state that is read; "": of whichever there is
+}
+
+// overTLS reports whether nobody on the way can read what is said to the source.
+func (s *remoteSource) overTLS() bool {
+	const scheme = "https://"
+	return len(s.url) >= len(scheme) && strings.EqualFold(s.url[:len(scheme)], scheme)
+}
+
+// with returns the source with more parameters.
+func (s remoteSource) with(query string) remoteSource {
+	s.url = withQuery(s.url, query)
+	return s
+}
+
 var errForbidden = errors.New("the address or port is not one that sources are read from")
 
 // newFetcher returns a fetcher that may also go where allow says: networks, addresses and host names.
 func newFetcher(allow []string, agent string) (*fetcher, error) {
-	f := &fetcher{hosts: map[string]bool{}, agent: agent}
+	f := &fetcher{hosts: map[string]bool{}, agent: agent, listed: listedPages}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	if err := f.allow(allow); err != nil {
 		return nil, err
@@ -190,14 +210,20 @@ func (e *remoteError) again() bool {
 
 // get sends a request for a source. The reply has one of the statuses wanted; its body must be closed. An error is a
 // *remoteError, and says nothing of the URL.
-func (f *fetcher) get(ctx context.Context, method, source string, headers map[string]string, want ...int) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, source, nil)
+func (f *fetcher) get(ctx context.Context, method string, source remoteSource, headers map[string]string, want ...int) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, source.url, nil)
 	if err != nil {
 		return nil, &remoteError{status: http.StatusBadRequest, text: "The URL of the source cannot be used."}
 	}
 	req.Header.Set("User-Agent", f.agent)
 	req.Header.Set("Accept-Encoding", "identity")
 	req.Header.Set("x-ms-version", fetchVersion)
+	if source.token != "" {
+		req.Header.Set("Authorization", source.token)
+	}
+	if source.etag != "" {
+		req.Header.Set("If-Match", source.etag)
+	}
 	for name, value := range headers {
 		req.Header.Set(name, value)
 	}
@@ -213,12 +239,21 @@ func (f *fetcher) get(ctx context.Context, method, source string, headers map[st
 		return nil, &remoteError{text: "The source could not be reached.", cause: err}
 	}
 	for _, status := range want {
-		if resp.StatusCode == status {
+		if resp.StatusCode == status && source.is(resp) {
 			return resp, nil
 		}
 	}
 	defer resp.Body.Close()
+	if !source.is(resp) { // it passes conditions over
+		return nil, &remoteError{status: http.StatusPreconditionFailed, text: "The source is not what it was when the copy began."}
+	}
 	return nil, remoteFailure(resp)
+}
+
+// is reports whether a reply is of the state that is wanted, as far as it says so.
+func (s *remoteSource) is(resp *http.Response) bool {
+	etag := resp.Header.Get("ETag")
+	return s.etag == "" || etag == "" || etag == s.etag || resp.StatusCode >= http.StatusMultipleChoices
 }
 
 // remoteFailure reads the failure of a source. What a source says is not passed on but for its code.
@@ -237,33 +272,38 @@ func remoteFailure(resp *http.Response) *remoteError {
 	return e
 }
 
-// remoteBlob is a page blob at another server, as it was when it was looked at.
+// remoteBlob is a page blob or a snapshot at another server, as it was when it was looked at.
 type remoteBlob struct {
 	f        *fetcher
-	url      string
-	etag     string
+	source   remoteSource // the one state of it that was there then
+	created  time.Time    // when the blob was made; zero: its server does not say
 	size     int64
 	sequence int64
 	headers  blobstore.HTTPHeaders
 	metadata []header.Pair
+	pages    pageLister
 }
 
 // open looks at a source. conditions are headers of the read.
-func (f *fetcher) open(ctx context.Context, source string, conditions map[string]string) (*remoteBlob, error) {
+func (f *fetcher) open(ctx context.Context, source remoteSource, conditions map[string]string) (*remoteBlob, error) {
 	resp, err := f.get(ctx, http.MethodHead, source, conditions, http.StatusOK)
 	if err != nil {
 		return nil, err
 	}
 	resp.Body.Close()
-	b := &remoteBlob{f: f, url: source, etag: resp.Header.Get("ETag"), size: resp.ContentLength}
+	b := &remoteBlob{f: f, source: source, size: resp.ContentLength}
+	b.source.etag = resp.Header.Get("ETag")
 	if resp.Header.Get("x-ms-blob-type") != "PageBlob" {
 		return nil, azerr.InvalidBlobType // what it would become there are none of
 	}
-	if b.etag == "" || strings.HasPrefix(b.etag, "W/") || b.size < 0 || b.size%blobstore.PageSize != 0 {
+	if b.source.etag == "" || strings.HasPrefix(b.source.etag, "W/") || b.size < 0 || b.size%blobstore.PageSize != 0 {
 		return nil, &remoteError{status: http.StatusBadRequest, text: "The source has no entity tag, or no size that a page blob can have."}
 	}
 	if b.sequence, err = strconv.ParseInt(resp.Header.Get("x-ms-blob-sequence-number"), 10, 64); err != nil || b.sequence < 0 {
 		b.sequence = 0
+	}
+	if b.created, err = http.ParseTime(resp.Header.Get("x-ms-creation-time")); err != nil {
+		b.created = time.Time{}
 	}
 	b.headers = blobstore.HTTPHeaders{ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
 		ContentLanguage: resp.Header.Get("Content-Language"), ContentDisposition: resp.Header.Get("Content-Disposition"),
@@ -291,30 +331,9 @@ func remoteMetadata(h http.Header) ([]header.Pair, error) {
 	return meta, nil
 }
 
-// Pages lists pages, as blobstore.CopySource has it: holes stay holes.
-func (b *remoteBlob) Pages(ctx context.Context, marker string) (entries []blobstore.PageEntry, next string, err error) {
-	u := withQuery(b.url, "comp=pagelist&maxresults=1000")
-	if marker != "" {
-		u += "&marker=" + url.QueryEscape(marker)
-	}
-	err = b.try(func() error {
-		resp, err := b.f.get(ctx, http.MethodGet, u, map[string]string{"If-Match": b.etag}, http.StatusOK)
-		if err != nil {
-			return err
-		}
-		defer resp.Body.Close()
-		entries, next, err = parsePageList(io.LimitReader(resp.Body, fetchList), b.size)
-		return err
-	})
-	if err == nil && next != "" && next == marker {
-		err = errPageList
-	}
-	return entries, next, pendingError(err)
-}
-
 // ReadPages reads bytes, all of the state that the copy began with.
 func (b *remoteBlob) ReadPages(ctx context.Context, p []byte, off int64) error {
-	err := b.try(func() error { return b.f.read(ctx, b.url, map[string]string{"If-Match": b.etag}, p, off) })
+	err := b.try(func() error { return b.f.read(ctx, b.source, nil, p, off) })
 	return pendingError(err)
 }
 
@@ -351,7 +370,7 @@ func withQuery(u, query string) string {
 }
 
 // read fills p with the bytes at off.
-func (f *fetcher) read(ctx context.Context, source string, headers map[string]string, p []byte, off int64) error {
+func (f *fetcher) read(ctx context.Context, source remoteSource, headers map[string]string, p []byte, off int64) error {
 	with := map[string]string{"Range": fmt.Sprintf("bytes=%d-%d", off, off+int64(len(p))-1)}
 	for name, value := range headers {
 		with[name] = value
@@ -375,28 +394,4 @@ func (f *fetcher) read(ctx context.Context, source string, headers map[string]st
 		return &remoteError{text: "The source ended before its time.", cause: err}
 	}
 	return nil
-}
-
-var errPageList = &remoteError{status: http.StatusBadRequest, text: "The source answered with a list of pages that is none."}
-
-// parsePageList reads the list of pages of a blob of that size, and the marker of the next part. Whatever is not in
-// order is refused.
-func parsePageList(body io.Reader, size int64) (entries []blobstore.PageEntry, next string, err error) {
-	var list struct {
-		XMLName   xml.Name `xml:"PageList"`
-		PageRange []struct{ Start, End int64 }
-		Marker    string `xml:"NextMarker"`
-	}
-	if err := xml.NewDecoder(body).Decode(&list); err != nil || len(list.PageRange) > sourcePagesMax || len(list.Marker) > copySourceMax {
-		return nil, "", errPageList
-	}
-	last := int64(0)
-	for _, r := range list.PageRange {
-		if r.Start < last || r.End < r.Start || r.End >= size || r.Start%blobstore.PageSize != 0 || (r.End+1)%blobstore.PageSize != 0 {
-			return nil, "", errPageList
-		}
-		last = r.End + 1
-		entries = append(entries, blobstore.PageEntry{Start: r.Start, End: last})
-	}
-	return entries, list.Marker, nil
 }

@@ -44,7 +44,7 @@ var Refusals = []Refusal{
 	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, Note: "append blobs"},
 	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: copying, Note: "this operation does not copy"},
 	{Header: header.XMsSourceLeaseID, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on the source's lease"},
-	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tokens"},
+	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: []ID{IncrementalCopyBlob}, Note: "bearer tokens for the source"},
 	{Header: header.XMsCopySourceTagOption, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tags of the source, which are never copied"},
 	{Header: header.XMsSealBlob, Code: azerr.UnsupportedHeader, Rows: copying, Except: "false", Note: "append blobs"},
 	{Header: header.XMsSourceEncryptionKey, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},

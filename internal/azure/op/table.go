@@ -174,7 +174,7 @@ var Table = []Row{
 	{ID: AbortCopyBlob, Name: "Abort Copy Blob", Level: Blob, Methods: put, Comp: "copy", Since: "2012-02-12", State: Done,
 		Tests: []string{"AbortCopyBlob"}},
 	{ID: IncrementalCopyBlob, Name: "Incremental Copy Blob", Level: Blob, Methods: put, Comp: "incrementalcopy", Since: "2016-05-31", State: Done,
-		Note: "from snapshots on this server", Conditions: all, Tests: []string{"IncrementalCopyBlob"}},
+		Note: "from snapshots on this server and on others: see docs/copies.md", Conditions: all, Tests: []string{"IncrementalCopyBlob"}},
 	{ID: SetBlobTier, Name: "Set Blob Tier", Level: Blob, Methods: put, Comp: "tier", Since: "2017-04-17", State: Done,
 		Note: "of page blobs in accounts that the server was started with --premium for; elsewhere 400 AccessTierNotSupportedForBlobType", Conditions: IfTags, Tests: []string{"SetBlobTier"}},
 	{ID: UndeleteBlob, Name: "Undelete Blob", Level: Blob, Methods: put, Comp: "undelete", Since: "2017-07-29", State: Done,

@@ -37,6 +37,9 @@ func copyBlob(t T, env *Env) {
 	w.part("conditions and leases", copyConditions)
 	w.part("sources that are not taken", copySources)
 	w.part("sources with tokens", copyTokens)
+	if env.TokenURL != "" {
+		w.part("sources with bearer tokens", copyBearers)
+	}
 }
 
 func copySDK(w *wire) {
@@ -360,7 +363,10 @@ func incrementalWrong(w *wire) {
 	s1, s2 := w.snapshot(a), w.snapshot(a)
 	w.incremental(b, w.url(a)).fails("IncrementalCopySourceMustBeSnapshot")
 	w.incremental(b, w.url(a)+"?snapshot=2020-01-01T00:00:00.0000000Z").unread(404, "BlobNotFound")
-	w.incremental(b, "http://169.254.169.254/a/b?snapshot="+s1).fails("InvalidSourceBlobUrl")
+	w.incremental(b, "http://169.254.169.254/?snapshot="+s1).fails("InvalidSourceBlobUrl")
+	w.incremental(b, "http://169.254.169.254/a/b").fails("IncrementalCopySourceMustBeSnapshot")
+	w.incremental(b, "http://169.254.169.254/a/b?snapshot=x").fails("InvalidHeaderValue", "HeaderName", "x-ms-copy-source")
+	w.incremental(b, "http://169.254.169.254/a/b?snapshot="+s1).unread(403, "")
 	w.incremental(b, "x").fails("InvalidHeaderValue", "HeaderName", "x-ms-copy-source")
 	w.put(b, "comp=incrementalcopy").fails("MissingRequiredHeader")
 	w.incremental(a, w.url(a)+"?snapshot="+s1).fails("IncrementalCopyBlobMismatch")
@@ -391,6 +397,9 @@ func putPageFromURL(t T, env *Env) {
 	w.part("the reply and the bytes", pagesFromBytes)
 	w.part("conditions", pagesFromConditions)
 	w.part("what is wrong", pagesFromWrong)
+	if env.TokenURL != "" {
+		w.part("bearer tokens for the source, through the SDK", pagesFromBearerSDK)
+	}
 }
 
 func pagesFromSDK(w *wire) {

@@ -1,0 +1,283 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"pagevault/internal/azure/bearer"
+	"pagevault/internal/testkit"
+)
+
+// lentToken returns a bearer token of a user that is good until then.
+func lentToken(issuer *testkit.Issuer, user string, until time.Time) string {
+	return issuer.Token(map[string]any{"aud": "https://storage.azure.com", "oid": user, "tid": "T", "exp": until.Unix()})
+}
+
+// lending makes the two accounts' server one that takes an issuer's tokens.
+func lending(t *testing.T, roles string, change func(o *Options)) (*testServer, *testkit.Issuer, *logBuffer) {
+	t.Helper()
+	issuer, audit := testkit.StartIssuer(t), &logBuffer{}
+	parsed, err := bearer.ParseRoles([]byte(roles))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := bearer.New(bearer.Options{Issuer: issuer.URL, Roles: parsed, Client: issuer.Client()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.Close)
+	ts := startTwo(t, func(o *Options) {
+		o.Bearer, o.BearerOverHTTP, o.Audit, o.AllowPublicAccess = a, true, audit, true
+		if change != nil {
+			change(o)
+		}
+	})
+	return ts, issuer, audit
+}
+
+// from are the two requests that read a source with what x-ms-copy-source-authorization says, if it says something.
+func from(source, authorization string, more ...string) [2]call {
+	lines := append([]string{"x-ms-copy-source: " + source}, more...)
+	if authorization != "" {
+		lines = append(lines, "x-ms-copy-source-authorization: "+authorization)
+	}
+	return [2]call{{method: "PUT", path: "disks/copy", header: lines},
+		{method: "PUT", path: "disks/b?comp=page", header: append([]string{"x-ms-page-write: update", "x-ms-range: bytes=0-511",
+			"x-ms-source-range: bytes=2097152-2097663"}, lines...)}}
+}
+
+// TestCopySourceToken: a bearer token for a source on this server opens what its user may read there, and nothing else.
+func TestCopySourceToken(t *testing.T) {
+	ts, issuer, audit := lending(t, fmt.Sprintf("reader oid:R %[1]s/disks\nreader oid:R %[2]s/disks\nreader oid:O %[2]s/others\nowner oid:W %[2]s/disks\n",
+		testAccount, secondAccount), nil)
+	ts.makeBlob(t, 4096)
+	c := ts.containerOf(t, secondAccount, "disks")
+	_, want := fillDisk(t, c, "a")
+	fillDisk(t, ts.containerOf(t, testAccount, "disks"), "own")
+	later := time.Now().Add(time.Hour)
+	other, own := "http://127.0.0.1/"+secondAccount+"/disks/a", "http://127.0.0.1/"+testAccount+"/disks/own"
+	token := lentToken(issuer, "R", later)
+	for _, source := range []string{other, own} {
+		for i, scheme := range []string{"Bearer ", "bearer ", "BEARER "} {
+			for _, c := range from(source, scheme+token) {
+				a := ts.do(t, c)
+				if a.StatusCode/100 != 2 {
+					t.Fatalf("%s, %d: %s%s", source, i, a.raw, a.body)
+				}
+				ts.settled(t, "disks/copy")
+			}
+		}
+	}
+	a := ts.do(t, call{method: "GET", path: "disks/copy", header: []string{"x-ms-range: bytes=2097152-2097663"}})
+	if string(a.body) != string(want[2<<20:][:512]) || a.Header.Get("x-ms-copy-status") != "success" || a.Header.Get("x-ms-copy-source") != own {
+		t.Errorf("the copy: %s", a.raw)
+	}
+	if a := ts.do(t, call{method: "GET", path: "disks/b", header: []string{"x-ms-range: bytes=0-511"}}); string(a.body) != string(want[2<<20:][:512]) {
+		t.Errorf("the page: %s", a.raw)
+	}
+
+	refused := func(status int, code, source, authorization string, more ...string) {
+		t.Helper()
+		for _, c := range from(source, authorization, more...) {
+			a := ts.do(t, c)
+			a.want(t, status, "CannotVerifyCopySource")
+			if got := a.Header.Get("x-ms-copy-source-error-code"); got != code {
+				t.Errorf("%s: the source's code %s, want %s", c.path, got, code)
+			}
+		}
+	}
+	for _, source := range []string{other, own} { // for the second, the key would do, but it is the token that counts
+		refused(403, "AuthorizationPermissionMismatch", source, "Bearer "+lentToken(issuer, "O", later))
+		refused(403, "AuthorizationPermissionMismatch", source, "Bearer "+lentToken(issuer, "nobody", later))
+		refused(403, "InvalidAuthenticationInfo", source, "Bearer "+lentToken(issuer, "R", time.Now().Add(-time.Hour)))
+		refused(403, "InvalidAuthenticationInfo", source, "Bearer "+token+"x")
+		refused(403, "InvalidAuthenticationInfo", source, "Bearer x")
+	}
+	refused(403, "AuthorizationPermissionMismatch", other, "Bearer "+token, "x-ms-source-if-tags: a <> 'b'") // a reader of blobs is none of tags
+	for _, c := range from(other, "Bearer "+lentToken(issuer, "W", later), "x-ms-source-if-tags: a = 'b'") {
+		ts.do(t, c).want(t, 412, "SourceConditionNotMet")
+	}
+	refused(404, "BlobNotFound", other+"none", "Bearer "+token)
+	refused(403, "AuthorizationPermissionMismatch", strings.Replace(other, "/disks/", "/others/", 1), "Bearer "+token)
+
+	// What is public is read by the token too, where there is one.
+	ts.do(t, call{method: "PUT", path: "disks?restype=container&comp=acl", header: []string{"x-ms-blob-public-access: blob"}}).want(t, 200, "")
+	refused(403, "InvalidAuthenticationInfo", own, "Bearer x")
+
+	bad := func(code, source, authorization string, more ...string) {
+		t.Helper()
+		for _, c := range from(source, authorization, more...) {
+			a := ts.do(t, c)
+			a.want(t, 400, code)
+			if !strings.Contains(string(a.body), "<HeaderName>x-ms-copy-source-authorization</HeaderName>") {
+				t.Errorf("%s", a.body)
+			}
+		}
+	}
+	for _, source := range []string{other, own, "http://192.0.2.1/a/b/c"} {
+		for _, v := range []string{"Bearer", "Bearer ", "Basic " + token, token, "Bearer a b", "Bearer\t" + token, "SharedKey a:b", "Bearer " + token + " " + token} {
+			bad("InvalidHeaderValue", source, v)
+		}
+		bad("InvalidHeaderValue", source+"?sv=2021-12-02&sig=x", "Bearer "+token)
+		bad("InvalidHeaderValue", source+"?s%69g=x", "Bearer "+token)
+		bad("UnsupportedHeader", source, "Bearer "+token, "x-ms-version: 2020-08-04")
+	}
+	a = ts.do(t, call{method: "PUT", path: "disks/inc?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + other + "?snapshot=2020-01-01T00:00:00.0000000Z",
+		"x-ms-copy-source-authorization: Bearer " + token}})
+	a.want(t, 400, "UnsupportedHeader")
+
+	for part := range strings.SplitSeq(token, ".") {
+		if log := ts.log.String() + audit.String() + string(a.body); strings.Contains(log, part[:20]) {
+			t.Errorf("%q is told", part[:20])
+		}
+	}
+}
+
+// settled waits until a copy to a blob has ended.
+func (ts *testServer) settled(t *testing.T, path string) (a answer) {
+	t.Helper()
+	eventually(t, "the end of a copy", func() bool {
+		a = ts.do(t, call{method: "HEAD", path: path})
+		return a.Header.Get("x-ms-copy-status") != "pending"
+	})
+	return a
+}
+
+// TestCopySourceTokenUnknown: where no bearer tokens are taken, or not over plain HTTP, none opens a source.
+func TestCopySourceTokenUnknown(t *testing.T) {
+	ts := startTwo(t, nil)
+	ts.makeBlob(t, 4096)
+	own := "http://127.0.0.1/" + testAccount + "/disks/b"
+	for _, c := range from(own, "Bearer x") {
+		ts.do(t, c).want(t, 403, "CannotVerifyCopySource")
+	}
+	ts, issuer, _ := lending(t, "owner oid:A *\n", func(o *Options) { o.BearerOverHTTP, o.CopySourceAllow = false, []string{"127.0.0.1"} })
+	ts.makeBlob(t, 4096)
+	token := lentToken(issuer, "A", time.Now().Add(time.Hour))
+	for _, c := range from(own, "Bearer "+token) {
+		a := ts.do(t, c)
+		a.want(t, 403, "CannotVerifyCopySource")
+		if a.Header.Get("x-ms-copy-source-error-code") != "AuthenticationFailed" {
+			t.Errorf("%s", a.raw)
+		}
+	}
+	ts, issuer, _ = lending(t, "owner oid:A *\n", nil)
+	ts.makeBlob(t, 4096)
+	issuer.SetDown(true) // nobody can say whose token it is: come again
+	for _, c := range from(own, "Bearer "+token) {
+		ts.do(t, c).want(t, 503, "ServerBusy")
+	}
+}
+
+// TestCopySourceTokenInClear: no token is sent to another server over plain HTTP, unless the operator has said so.
+func TestCopySourceTokenInClear(t *testing.T) {
+	ts := start(t, func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })
+	ts.makeBlob(t, 4096)
+	asked := make(chan string, 10)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked <- r.Method }))
+	defer web.Close()
+	for _, c := range from(web.URL+"/a/b/c", "Bearer x") {
+		ts.do(t, c).want(t, 403, "CannotVerifyCopySource")
+	}
+	select {
+	case m := <-asked:
+		t.Errorf("a token was sent over HTTP, with a %s", m)
+	default:
+	}
+	for _, scheme := range []string{"https", "HTTPS"} { // which is tried, and fails
+		for _, c := range from(scheme+strings.TrimPrefix(web.URL, "http")+"/a/b/c", "Bearer x") {
+			ts.do(t, c).want(t, 404, "CannotVerifyCopySource")
+		}
+	}
+}
+
+// TestCopySourceTokenElsewhere: a token for a source on another server is what that is read by.
+func TestCopySourceTokenElsewhere(t *testing.T) {
+	elsewhere, issuer, _ := lending(t, "reader oid:R "+secondAccount+"/disks\n", nil)
+	_, want := fillDisk(t, elsewhere.containerOf(t, secondAccount, "disks"), "a")
+	ts := start(t, func(o *Options) { o.CopySourceAllow, o.BearerOverHTTP = []string{"127.0.0.1"}, true })
+	ts.makeBlob(t, 4096)
+	source := "http://" + elsewhere.addr + "/" + secondAccount + "/disks/a"
+	later := time.Now().Add(time.Hour)
+	for _, c := range from(source, "Bearer "+lentToken(issuer, "R", later)) {
+		if a := ts.do(t, c); a.StatusCode/100 != 2 {
+			t.Fatalf("%s%s", a.raw, a.body)
+		}
+	}
+	if a := ts.settled(t, "disks/copy"); a.Header.Get("x-ms-copy-status") != "success" || a.Header.Get("x-ms-copy-source") != source {
+		t.Errorf("%s", a.raw)
+	}
+	for path, off := range map[string]int{"disks/copy": 2 << 20, "disks/b": 0} {
+		a := ts.do(t, call{method: "GET", path: path, header: []string{fmt.Sprintf("x-ms-range: bytes=%d-%d", off, off+511)}})
+		if string(a.body) != string(want[2<<20:][:512]) {
+			t.Errorf("%s: %s", path, a.raw)
+		}
+	}
+	for _, k := range []struct {
+		token  string
+		status int
+		code   string
+	}{
+		{"", 401, "NoAuthenticationInformation"},
+		{"Bearer " + lentToken(issuer, "nobody", later), 403, "AuthorizationPermissionMismatch"},
+		{"Bearer " + lentToken(issuer, "R", time.Now().Add(-time.Hour)), 401, "InvalidAuthenticationInfo"},
+	} {
+		for _, c := range from(source, k.token) {
+			a := ts.do(t, c)
+			a.want(t, k.status, "CannotVerifyCopySource")
+			if got := a.Header.Get("x-ms-copy-source-error-code"); c.path == "disks/b?comp=page" && got != k.code { // HEAD says it too, but not of every server
+				t.Errorf("the source's code %s, want %s", got, k.code)
+			}
+		}
+	}
+}
+
+// TestCopySourceTokenOnTheWire: which requests have the token, and what becomes of a copy when it has run out.
+func TestCopySourceTokenOnTheWire(t *testing.T) {
+	const token = "Bearer c2VjcmV0c2VjcmV0c2VjcmV0"
+	thief := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("the other host was asked: %s %s", r.Method, r.Header.Get("Authorization"))
+	}))
+	defer thief.Close()
+	var reads int
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Values("Authorization"); len(got) != 1 || got[0] != token || r.Header.Get("x-ms-version") == "" || r.Header.Get("x-ms-date") != "" {
+			t.Errorf("%s %s: %v", r.Method, r.URL, r.Header)
+		}
+		w.Header().Set("ETag", `"0x1"`)
+		w.Header().Set("x-ms-blob-type", "PageBlob")
+		switch {
+		case r.URL.Path == "/moved":
+			http.Redirect(w, r, thief.URL+"/a/b", http.StatusTemporaryRedirect)
+		case r.Method == http.MethodHead:
+			w.Header().Set("Content-Length", "1024")
+		case r.URL.Query().Get("comp") == "pagelist":
+			fmt.Fprint(w, `<PageList><PageRange><Start>0</Start><End>511</End></PageRange><NextMarker>x</NextMarker></PageList>`)
+			if reads++; reads > 1 {
+				t.Error("a part of the list was asked for after the token ran out")
+			}
+		default:
+			w.Header().Set("x-ms-error-code", "InvalidAuthenticationInfo")
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer web.Close()
+	audit := &logBuffer{}
+	ts := start(t, func(o *Options) { o.CopySourceAllow, o.BearerOverHTTP, o.Audit = []string{"127.0.0.1"}, true, audit })
+	ts.makeBlob(t, 4096)
+	for _, c := range from(web.URL+"/moved", token) {
+		ts.do(t, c).want(t, 400, "CannotVerifyCopySource")
+	}
+	ts.do(t, from(web.URL+"/a/b", token)[0]).want(t, 202, "")
+	a := ts.settled(t, "disks/copy")
+	if got := a.Header.Get("x-ms-copy-status-description"); got != `401 CannotVerifyCopySource "The source answered 401. InvalidAuthenticationInfo"` {
+		t.Errorf("description %s", got)
+	}
+	if strings.Contains(ts.log.String()+audit.String()+a.raw, "c2VjcmV0") {
+		t.Errorf("the token is told:\n%s\n%s\n%s", ts.log, audit, a.raw)
+	}
+}
