@@ -22,6 +22,7 @@ func TestEviction(t *testing.T) {
 	g := ts.gated(op.GetBlobProperties)
 	ts.serve(t)
 	ts.makeBlob(t, 4096)
+	ts.wantAlone(t)
 	head := call{method: "HEAD", path: "disks/b"}
 	list := call{method: "GET", path: "?comp=list"}
 	busy := ts.dial(t)
@@ -36,6 +37,7 @@ func TestEviction(t *testing.T) {
 	eventually(t, "all of them to be there", func() bool { return l.open() == 3 && silentHeard(l) })
 
 	for range 10 {
+		eventually(t, "all but the busy one to wait", func() bool { return waitingOn(l) == 2 }) // after its reply it takes a moment
 		w := ts.dial(t)
 		w.send(list.bytes(t))
 		w.recv("GET").want(t, 200, "")
@@ -46,6 +48,25 @@ func TestEviction(t *testing.T) {
 	used.closed()
 	close(g.open)
 	busy.recv("HEAD").want(t, 200, "")
+}
+
+// waitingOn returns how many connections wait for a request.
+func waitingOn(l *listener) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.mu.conns {
+		if c.phase() == waiting {
+			n++
+		}
+	}
+	return n
+}
+
+// wantAlone waits until the connections of earlier calls are gone, which the server learns a moment after the client.
+func (ts *testServer) wantAlone(t *testing.T) {
+	t.Helper()
+	l := ts.mu.listeners[0]
+	eventually(t, "no connection to be left", func() bool { return l.open() == 0 })
 }
 
 // silentHeard reports whether something has come on every connection.
@@ -66,8 +87,7 @@ func TestShareOfAddress(t *testing.T) {
 	g := ts.gated(op.GetBlobProperties)
 	ts.serve(t)
 	ts.makeBlob(t, 4096)
-	l := ts.mu.listeners[0]
-	eventually(t, "the connection that made the blob to be gone", func() bool { return l.open() == 0 })
+	ts.wantAlone(t)
 	head := call{method: "HEAD", path: "disks/b"}
 	for range 2 {
 		w := ts.dial(t)

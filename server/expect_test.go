@@ -136,6 +136,7 @@ func TestFull(t *testing.T) {
 	g := ts.gated(op.GetBlobProperties)
 	ts.serve(t)
 	ts.makeBlob(t, 4096)
+	ts.wantAlone(t)
 	head := call{method: "HEAD", path: "disks/b"}
 	var held []*wire
 	for range 2 {
@@ -156,6 +157,7 @@ func TestFull(t *testing.T) {
 	for _, w := range held {
 		w.recv("HEAD").want(t, 200, "")
 	}
+	eventually(t, "one to wait, which can make room", func() bool { return waitingOn(ts.mu.listeners[0]) > 0 })
 	ts.do(t, call{method: "GET", path: "?comp=list"}).want(t, 200, "")
 }
 
