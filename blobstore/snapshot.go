@@ -35,13 +35,13 @@ func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (Sn
 		}
 		c.value = frozen.append(c.value[:0])
 		tx.Set(appendBlobKey(nil, c.id, ref.Blob, id), c.value)
+		result = SnapshotResult{Snapshot: id.String(), Stamp: frozen.etag.stamp()}
 		if a.versioning {
 			if err := c.beginVersion(a, ref.Blob); err != nil {
 				return err
 			}
+			result.Version = c.row.version.String()
 		}
-		result = SnapshotResult{Snapshot: id.String(), Stamp: frozen.etag.stamp()}
-		result.Version = c.row.version.String()
 		c.keep()
 		return count(tx, tally{snapshots: 1})
 	})

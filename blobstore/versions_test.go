@@ -436,3 +436,63 @@ func TestManyVersions(t *testing.T) {
 	equal(t, "undeleted", len(strings.Fields(f.names(ListBlobsRequest{Versions: true, Snapshots: true}))), n+3)
 	f.wantClean("undeleted")
 }
+
+// TestVersionsOfPendingCopies: a copy that takes its time makes a version when it begins, also if it comes to nothing.
+func TestVersionsOfPendingCopies(t *testing.T) {
+	f := newVersioned(t)
+	f.create("b", 1)
+	f.put("b", 0, 1, 'x')
+	before := f.info(ref("b")).Version
+	s, got := f.startHeld("b")
+	if got.Version <= before {
+		t.Errorf("version %q after %q", got.Version, before)
+	}
+	f.wantHistory("begun", "x~ ........{k}!")
+	wantCode(t, "delete it", f.DeleteBlob(ref("b"), &Access{}, SnapshotsNone), azerr.PendingCopyOperation)
+	s.give <- nil
+	<-s.asked
+	f.wantHistory("half done", "x~ aa......{k}!")
+	s.give <- nil
+	f.settled("b")
+	f.wantHistory("done", "x~ aa...a..{k}!")
+	equal(t, "its version", f.info(ref("b")).Version, got.Version)
+	s, got = f.startHeld("b")
+	ok(t, f.AbortCopy(ref("b"), &Access{}, got.ID))
+	f.settled("b")
+	f.wantHistory("aborted", "x~ aa...a..{k}~ {k}!")
+	close(s.give)
+
+	// A copy to a name of which only versions are left.
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsNone))
+	s, _ = f.startHeld("b")
+	f.close()
+	f.open()
+	close(s.give)
+	f.settled("b")
+	f.wantHistory("interrupted", "x~ aa...a..{k}~ {k}~ {k}!")
+}
+
+// TestVersionsOfIncrementalCopies: they change the current version, and the blob that they go to can be deleted like any.
+func TestVersionsOfIncrementalCopies(t *testing.T) {
+	f := newVersioned(t)
+	f.create("a", 2)
+	f.put("a", 0, 1, 'a')
+	f.create("b", 1)
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsNone))
+	copied := func() {
+		t.Helper()
+		must(t)(f.StartIncrementalCopy(ref("b"), &IncrementalCopy{From: f.Account, Source: snap("a", f.snapshot("a")), SourceURL: "u"}))
+		f.settled("b")
+	}
+	copied()
+	f.put("a", 1, 2, 'b')
+	copied()
+	_, err := f.StartIncrementalCopy(ref("b"), &IncrementalCopy{From: f.Account, Source: versionRef("a", f.info(ref("a")).Version)})
+	wantCode(t, "from a version", err, azerr.IncrementalCopySourceMustBeSnapshot)
+	equal(t, "versions", f.names(ListBlobsRequest{Prefix: "b", Versions: true, Snapshots: true}), "b~ b@ b@ b")
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsInclude))
+	equal(t, "deleted", f.names(ListBlobsRequest{Prefix: "b", Versions: true, Snapshots: true}), "b~ b~")
+	f.wantClean("deleted")
+	rows := f.rows("b")
+	equal(t, "the last version", f.letters(versionRef("b", rows[1].Version)), "ab")
+}
