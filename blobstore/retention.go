@@ -179,6 +179,9 @@ func setGone(tx *pagestore.Tx, key []byte, row *blobRow) {
 // snapshot that is deleted from the start. The blob's row counts it.
 func (c *blobChange) keepOverwritten(a *Account, name string) error {
 	if c.versioned(a) {
+		if err := a.store.CheckMetadata(); err != nil { // the new blob is no smaller for what it leaves
+			return err
+		}
 		return c.keepVersion(name)
 	}
 	policy, err := findKeepPolicy(c.tx)

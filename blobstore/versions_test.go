@@ -12,6 +12,7 @@ import (
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/cond"
 	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
 )
 
 // newVersioned returns a fixture whose account has versioning, with an empty container "cont".
@@ -495,4 +496,22 @@ func TestVersionsOfIncrementalCopies(t *testing.T) {
 	f.wantClean("deleted")
 	rows := f.rows("b")
 	equal(t, "the last version", f.letters(versionRef("b", rows[1].Version)), "ab")
+}
+
+// TestFullOfVersions: an account that is full of metadata makes no versions, but for what is deleted.
+func TestFullOfVersions(t *testing.T) {
+	f := newVersioned(t)
+	f.create("b", 1)
+	f.put("b", 0, 1, 'a')
+	f.create("c", 1)
+	f.store.SetQuota(pagestore.Quota{MetadataBytes: 1})
+	wantCode(t, "put blob", value2(f.CreatePageBlob(ref("b"), &CreatePageBlob{})), azerr.AccountCapacityExceeded)
+	wantCode(t, "metadata", value2(f.SetBlobMetadata(ref("b"), &Access{}, nil)), azerr.AccountCapacityExceeded)
+	wantCode(t, "snapshot", value2(f.SnapshotBlob(ref("b"), &Access{}, nil)), azerr.AccountCapacityExceeded)
+	wantCode(t, "copy", value2(f.CopyBlob(t.Context(), ref("b"), &CopyBlob{Source: ref("c")})), azerr.AccountCapacityExceeded)
+	f.wantHistory("refused", "a!")
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsNone))
+	f.wantHistory("deleted", "a~ []")
+	ok(t, f.DeleteBlob(versionRef("b", f.rows("b")[0].Version), &Access{}, SnapshotsNone))
+	f.wantHistory("for good", "")
 }
