@@ -13,11 +13,12 @@ import (
 	"pagevault/pagestore"
 )
 
-// BlobRef names a blob or one of its snapshots.
+// BlobRef names a blob, one of its snapshots or one of its versions.
 type BlobRef struct {
 	Container string
 	Blob      string // any bytes; not normalised in any way
 	Snapshot  string // as the client wrote it; "" is the blob itself
+	Version   string // a version id, likewise. That of the current version is the blob itself
 }
 
 // Access is what a request says about the state in which it expects to find what it works on.
@@ -36,13 +37,17 @@ type Int64 struct {
 // Given returns an Int64 that is there.
 func Given(v int64) Int64 { return Int64{Value: v, Given: true} }
 
-// check returns the 400 for names that nothing can have and snapshots that cannot be read as one.
+// check returns the id of the snapshot or version, 0 if the blob itself is meant, or the 400 for names that nothing can have
+// and ids that cannot be read as one.
 func (r *BlobRef) check() (snapshotID, error) {
 	if err := checkContainerName(r.Container); err != nil {
 		return 0, err
 	}
 	if err := checkBlobName(r.Container, r.Blob); err != nil {
 		return 0, err
+	}
+	if r.Version != "" {
+		return r.checkVersion()
 	}
 	if r.Snapshot == "" {
 		return 0, nil
@@ -54,7 +59,19 @@ func (r *BlobRef) check() (snapshotID, error) {
 	return id, nil
 }
 
-// checkWritable is check for requests that change a blob, which a snapshot never allows, together with what makes their
+// checkVersion reads the version id.
+func (r *BlobRef) checkVersion() (snapshotID, error) {
+	if r.Snapshot != "" {
+		return 0, azerr.BadQuery("versionid", r.Version, "not together with snapshot")
+	}
+	id, ok := parseSnapshot(r.Version)
+	if !ok {
+		return 0, azerr.BadQuery("versionid", r.Version, "not the id of a version")
+	}
+	return id, nil
+}
+
+// checkWritable is check for requests that change a blob, which a snapshot or previous version never allows, together with what makes their
 // conditions malformed.
 func (r *BlobRef) checkWritable(acc *Access) error {
 	if _, err := r.check(); err != nil {
@@ -62,6 +79,9 @@ func (r *BlobRef) checkWritable(acc *Access) error {
 	}
 	if r.Snapshot != "" {
 		return azerr.BadQuery("snapshot", r.Snapshot, "a snapshot cannot be changed")
+	}
+	if r.Version != "" {
+		return azerr.BadQuery("versionid", r.Version, "a version cannot be changed in this way")
 	}
 	return acc.Conditions.ValidWrite()
 }
@@ -95,17 +115,17 @@ func (s *scratch) findContainer(from rows, name string) (containerRow, error) {
 	return row, err
 }
 
-// findBlob returns the row of a blob or a snapshot and leaves its key in s.key. The error is ContainerNotFound before it
+// findBlob returns the row of a blob, a snapshot or a version and leaves its key in s.key. The error is ContainerNotFound before it
 // is BlobNotFound. Where only the blob is missing, id is that of its container. What is deleted is missing, whether it is
 // kept for a while or not.
 func (s *scratch) findBlob(from rows, ref *BlobRef, snapshot snapshotID) (id containerID, row blobRow, err error) {
-	if id, row, err = s.findKept(from, ref, snapshot); err == nil && row.gone.at != 0 {
+	if id, row, err = s.findKept(from, ref, snapshot); err == nil && (row.gone.at != 0 || row.vacant) {
 		return id, blobRow{}, azerr.BlobNotFound
 	}
 	return id, row, err
 }
 
-// findKept is findBlob that finds also what is deleted and kept for a while.
+// findKept is findBlob that finds also what is deleted and kept for a while, and the row of a blob that is vacant.
 func (s *scratch) findKept(from rows, ref *BlobRef, snapshot snapshotID) (id containerID, row blobRow, err error) {
 	c, err := s.findContainer(from, ref.Container)
 	if err != nil {
@@ -116,11 +136,34 @@ func (s *scratch) findKept(from rows, ref *BlobRef, snapshot snapshotID) (id con
 	if err != nil {
 		return 0, blobRow{}, err
 	}
+	if !ok && ref.Version != "" && snapshot != 0 {
+		return s.findCurrent(from, c.id, ref, snapshot)
+	}
 	if !ok {
 		return c.id, blobRow{}, azerr.BlobNotFound
 	}
 	row, err = decodeBlobRow(value)
+	if err == nil && snapshot != 0 && (row.version != 0) != (ref.Version != "") { // a version is no snapshot
+		return c.id, blobRow{}, azerr.BlobNotFound
+	}
 	return c.id, row, err
+}
+
+// findCurrent returns the row of the blob if its current version is the one that is asked for.
+func (s *scratch) findCurrent(from rows, id containerID, ref *BlobRef, version snapshotID) (containerID, blobRow, error) {
+	s.key = appendBlobKey(s.key[:0], id, ref.Blob, 0)
+	value, ok, err := from.Get(s.key)
+	if err != nil {
+		return 0, blobRow{}, err
+	}
+	if !ok {
+		return id, blobRow{}, azerr.BlobNotFound
+	}
+	row, err := decodeBlobRow(value)
+	if err == nil && row.version != version {
+		return id, blobRow{}, azerr.BlobNotFound
+	}
+	return id, row, err
 }
 
 // checkWrite decides a change of an existing blob: its lease, then the conditions.
@@ -204,7 +247,7 @@ func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.find(ref, acc, aboutPages, immutable.Modify); err != nil {
+		if err := c.find(ref, 0, acc, aboutPages, immutable.Modify); err != nil {
 			return err
 		}
 		if err := fn(c); err != nil {
@@ -219,8 +262,8 @@ func (a *Account) change(ref *BlobRef, acc *Access, aboutPages bool, fn func(c *
 	return c.row, err
 }
 
-func (c *blobChange) find(ref *BlobRef, acc *Access, aboutPages bool, act immutable.Act) (err error) {
-	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, act); err != nil {
+func (c *blobChange) find(ref *BlobRef, id snapshotID, acc *Access, aboutPages bool, act immutable.Act) (err error) {
+	if c.id, c.row, err = c.findBlob(c.tx, ref, id, act); err != nil {
 		return err
 	}
 	if err := c.row.checkFree(); err != nil {

@@ -173,6 +173,26 @@ func TestCheckKinds(t *testing.T) {
 	}, "error: snapshot-count: account acct container cont blob a: it is deleted, and 2 of its snapshots are not")
 	f("deleted snapshots counted wrong", edit("a", func(r *blobRow) { r.snaps.gone, r.snaps.latest = 1, gone.until }),
 		"error: snapshot-count: account acct container cont blob a: it counts 1 snapshots that are deleted and kept, until 2026-03-02 12:00:00.3456789 +0000 UTC; there are 0, until")
+	f("versions counted wrong", edit("a", func(r *blobRow) { r.versions.all = 1 }),
+		"error: snapshot-count: account acct container cont blob a: it counts 1 previous versions; there are 0")
+	f("deleted versions counted wrong", edit("a", func(r *blobRow) { r.versions = frozenCount{all: 1, gone: 1, latest: gone.until} }),
+		"it counts 1 previous versions; there are 0", "error: snapshot-count: account acct container cont blob a: it counts 1 versions that are deleted and kept, until 2026-03-02")
+	f("a later version than any that there was", edit("a", func(r *blobRow) { r.version = r.snaps.last + 1 }),
+		"error: snapshot-count: account acct container cont blob a: it counts 2 snapshots, 2 of its present volume, the last ")
+	f("a name of which nothing is left", edit("empty", func(r *blobRow) { r.vacant, r.volume, r.size = true, 0, 0 }),
+		"error: snapshot-count: account acct container cont blob empty: it counts 0 previous versions; there are 0", "volume-leaked: account acct volume 4: ", "totals-wrong")
+	f("a version under another id", func(f *fixture, tx *pagestore.Tx) error {
+		var at, row []byte
+		from, to := snapshotRows(1, "a")
+		err := tx.Scan(from, to, func(key, value []byte) bool {
+			at, row = bytes.Clone(key), bytes.Clone(value)
+			return false
+		})
+		r, bad := decodeBlobRow(row)
+		r.version = 1
+		tx.Set(at, r.append(nil))
+		return firstError(err, bad)
+	}, "error: blob-row-damaged: account acct container cont blob a snapshot 2026-", "warning: generation-leaked: account acct container cont blob a: ", "totals-wrong")
 	f("would go, and is not deleted", set(appendExpiryKey(nil, gone.until, blob("a", 0)), rowVersion), "error: expiry-wrong: account acct: row 62")
 	f("an expiry that cannot be read", set([]byte("e12345678zebra"), rowVersion), "error: blob-row-damaged: account acct: row 65")
 	f("a deleted container that cannot be read", set(appendRemovedKey(nil, "old", 1), 9), "error: blob-row-damaged: account acct: row 64", "container-id")

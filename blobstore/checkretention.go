@@ -16,21 +16,27 @@ func (c *checker) checkGone(at *blobName, key []byte, d deletion) error {
 	return err
 }
 
-// checkGoneCounts compares what the blob says of its deleted snapshots with what there is.
+// checkGoneCounts compares what the blob says of its deleted snapshots and versions with what there is.
 func (c *checker) checkGoneCounts(g *blobGroup) {
-	s := &g.base.snaps
-	switch {
-	case s.gone != g.gone || s.latest < g.latest:
+	c.compareGone(g, "snapshots", &g.base.snaps.frozenCount, &g.snaps)
+	c.compareGone(g, "versions", &g.base.versions, &g.versions)
+	switch gone := g.base.gone; {
+	case gone.at != 0 && g.snaps.live() != 0:
 		c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, g.base.volume,
-			"it counts %d snapshots that are deleted and kept, until %v; there are %d, until %v",
-			s.gone, s.latest.Time(), g.gone, g.latest.Time()))
-	case g.base.gone.at != 0 && g.gone != g.count:
-		c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, g.base.volume,
-			"it is deleted, and %d of its snapshots are not", g.count-g.gone))
-	case g.base.gone.at != 0 && g.base.gone.until < g.latest:
+			"it is deleted, and %d of its snapshots are not", g.snaps.live()))
+	case gone.at != 0 && gone.until < g.snaps.latest:
 		c.report(c.blobProblem(pagestore.SeverityError, KindExpiryWrong, &g.at, g.base.volume,
-			"it is kept until %v, one of its snapshots until %v", g.base.gone.until.Time(), g.latest.Time()))
+			"it is kept until %v, one of its snapshots until %v", gone.until.Time(), g.snaps.latest.Time()))
 	}
+}
+
+func (c *checker) compareGone(g *blobGroup, what string, says, is *frozenCount) {
+	if says.gone == is.gone && says.latest >= is.latest {
+		return
+	}
+	c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, g.base.volume,
+		"it counts %d %s that are deleted and kept, until %v; there are %d, until %v",
+		says.gone, what, says.latest.Time(), is.gone, is.latest.Time()))
 }
 
 // checkExpiry checks a row that says when another one goes.

@@ -254,25 +254,25 @@ func (c *checker) checkPending(key, value []byte) {
 	}
 }
 
-// blobGroup is a blob with its snapshots.
+// blobGroup is a blob with its snapshots and previous versions.
 type blobGroup struct {
 	at      blobName
 	any     bool // rows were read
 	base    *blobRow
 	volumes []groupVolume
 	newest  snapshotID
-	count   uint64 // of snapshots
-	gone    uint64 // of these, such as are deleted and kept
-	latest  ticks  // when the last of those goes
-	broken  bool   // a row of it is damaged, so that counts mean nothing
+
+	snaps, versions frozenCount // of the rows that were read
+
+	broken bool // a row of it is damaged, so that counts mean nothing
 }
 
 // groupVolume is a volume that a group uses.
 type groupVolume struct {
 	id    pagestore.VolumeID
 	head  bool            // the blob itself does
-	gens  []pagestore.Gen // of snapshots
-	sizes []int64         // of the same snapshots
+	gens  []pagestore.Gen // of snapshots and versions
+	sizes []int64         // of the same
 }
 
 func (g *blobGroup) volume(id pagestore.VolumeID) *groupVolume {
@@ -307,7 +307,10 @@ func (c *checker) checkBlob(key, value []byte) {
 	if err == nil && (row.gen == pagestore.GenHead) != (at.snapshot == 0) {
 		err = badRow("blob (a generation that does not go with the key)", value)
 	}
-	if err == nil && (row.size%PageSize != 0 || row.volume == 0 && row.typ == PageBlob) {
+	if err == nil && at.snapshot != 0 && row.version != 0 && row.version != at.snapshot {
+		err = badRow("blob (a version id that does not go with the key)", value)
+	}
+	if err == nil && (row.size%PageSize != 0 || row.volume == 0 && row.typ == PageBlob && !row.vacant) {
 		err = badRow("blob (size or volume)", value)
 	}
 	if err != nil {
@@ -331,12 +334,21 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.report(c.blobProblem(pagestore.SeverityError, KindProtectionUnnoted, &at, 0,
 			"it is protected, and the row of its container does not say that it has immutable storage"))
 	}
+	if row.vacant {
+		g.base = &row
+		return
+	}
 	if v := g.volume(row.volume); at.snapshot != 0 {
 		c.summary.Snapshots++
 		c.totals.Snapshots++
-		g.count, g.newest = g.count+1, at.snapshot
+		g.newest = at.snapshot
+		f := &g.snaps
+		if row.version != 0 {
+			f = &g.versions
+		}
+		f.all++
 		if row.gone.at != 0 {
-			g.gone, g.latest = g.gone+1, max(g.latest, row.gone.until)
+			f.keep(row.gone.until)
 		}
 		v.gens, v.sizes = append(v.gens, row.gen), append(v.sizes, row.size)
 	} else {
@@ -411,14 +423,19 @@ func (c *checker) endGroup() {
 // checkCounts compares what the blob says of its snapshots with what there is.
 func (c *checker) checkCounts(g *blobGroup) {
 	if g.base == nil {
-		c.report(c.blobProblem(pagestore.SeverityError, KindBlobMissing, &g.at, 0, "%d snapshots of a blob that does not exist", g.count))
+		c.report(c.blobProblem(pagestore.SeverityError, KindBlobMissing, &g.at, 0, "%d snapshots of a blob that does not exist", g.snaps.all+g.versions.all))
 		return
 	}
 	own := uint64(len(g.volume(g.base.volume).gens))
-	if s := &g.base.snaps; s.all != g.count || s.volume != own || s.last < g.newest {
+	newest := max(g.newest, g.base.version)
+	if s := &g.base.snaps; s.all != g.snaps.all || s.volume != own || s.last < newest {
 		c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, g.base.volume,
 			"it counts %d snapshots, %d of its present volume, the last %q; there are %d, %d, the last %q",
-			s.all, s.volume, s.last, g.count, own, g.newest))
+			s.all, s.volume, s.last, g.snaps.all, own, newest))
+	}
+	if v := g.base.versions.all; v != g.versions.all || g.base.vacant && v == 0 && g.snaps.all == 0 {
+		c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, g.base.volume,
+			"it counts %d previous versions; there are %d", v, g.versions.all))
 	}
 	c.checkGoneCounts(g)
 }

@@ -153,7 +153,7 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 	defer c.release()
 	return a.update(func(tx *pagestore.Tx) (err error) {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findDestination(ref, &req.Access); err != nil {
+		if err := c.findDestination(a, ref, &req.Access); err != nil {
 			return err
 		}
 		if _, err := a.protect(c, ref.Container, &req.Protection); err != nil {
@@ -185,8 +185,8 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 }
 
 // findDestination checks whether the blob may be overwritten. It need not exist.
-func (c *blobChange) findDestination(ref *BlobRef, acc *Access) (err error) {
-	c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Replace)
+func (c *blobChange) findDestination(a *Account, ref *BlobRef, acc *Access) (err error) {
+	c.id, c.row, err = c.findBlob(c.tx, ref, 0, a.replaceAct(immutable.Replace))
 	exists := !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
 		return acc.checkReplaced(&c.row, err)
@@ -261,7 +261,7 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findDestination(ref, &req.Access); err != nil {
+		if err := c.findDestination(a, ref, &req.Access); err != nil {
 			return err
 		}
 		counted, err := c.makeBlob(a, ref, &req.Access, &made)
@@ -275,7 +275,7 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 		return firstError(job.letGo(tx), count(tx, counted))
 	})
 	job.done = err == nil
-	return c.row.etag.stamp(), err
+	return c.row.stamp(), err
 }
 
 // letGo thaws what was frozen for the copy, if it is still there.

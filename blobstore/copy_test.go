@@ -19,12 +19,12 @@ const guidA = "aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee"
 func (m *model) copy(name string, b *modelBlob) {
 	from := modelNames[m.r.IntN(len(modelNames))]
 	source, state := BlobRef{Container: "cont", Blob: from}, (*modelState)(nil)
-	if s := m.blobs[from]; s != nil {
-		state = &s.modelState
-		if n := len(s.snapshots); n > 0 && m.r.IntN(2) == 0 {
-			state = s.snapshots[m.r.IntN(n)]
-			source.Snapshot = state.id
+	if list := m.states(from); len(list) > 0 && (m.blobs[from] != nil || m.r.IntN(2) == 0) {
+		state = list[len(list)-1]
+		if m.r.IntN(2) == 0 {
+			state = list[m.r.IntN(len(list))]
 		}
+		source = state.ref(from)
 	}
 	req := &CopyBlob{Source: source, SourceURL: "http://source/" + fmt.Sprint(m.now)}
 	var want error
@@ -40,25 +40,28 @@ func (m *model) copy(name string, b *modelBlob) {
 	case n == 3 && b != nil:
 		req.Access, want = with(m.f.t, "If-None-Match", "*"), azerr.BlobAlreadyExists
 	}
-	if b != nil && want != azerr.BlobAlreadyExists { // where it goes is looked at before the source
+	if b != nil && want != azerr.BlobAlreadyExists && !m.versioning { // where it goes is looked at before the source
 		want = m.guard(&b.modelState, immutable.Replace, want)
 	}
-	m.tracef("copy %q %s to %q, want %v", from, source.Snapshot, name, want)
+	m.tracef("copy %q %s%s to %q, want %v", from, source.Snapshot, source.Version, name, want)
 	got, err := m.f.CopyBlob(context.Background(), ref(name), req)
 	if !m.outcome("copy", err, want) {
 		return
 	}
+	state = clonedState(state)
 	over := m.overwrite(name)
 	copied := *state
 	copied.locks = immutable.State{}
 	copied.data, copied.valid, copied.touched = slices.Clone(state.data), slices.Clone(state.valid), make([]int, len(state.valid))
 	copied.id, copied.at, copied.volume, copied.created = "", 0, m.now, got.ETag
+	copied.past, copied.version = false, ""
 	if req.Metadata != nil {
 		copied.meta = req.Metadata
 	}
 	b = over
 	copied.etag = b.etag
 	b.modelState = copied
+	m.nextVersion(b, got.Version)
 	m.written(b, got.ETag)
 	b.copied = &CopyInfo{ID: got.ID, Source: req.SourceURL, Bytes: int64(len(b.data)), Copied: int64(len(b.data)), Completed: got.LastModified}
 	if n := m.f.rowCount(tableCopy); n != 0 {

@@ -28,7 +28,7 @@ type CreatePageBlob struct {
 const defaultContentType = "application/octet-stream"
 
 // CreatePageBlob makes a blob of zeros, with no page valid. A blob of that name is overwritten with all its properties;
-// its snapshots stay, and so does an active lease, whose id the request must then name. Comparing the new blob with
+// its snapshots and versions stay, and so does an active lease, whose id the request must then name. Comparing the new blob with
 // snapshots of the old one is refused (BlobOverwritten), for no page of one has anything to do with the other.
 func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error) {
 	if err := a.checkCreate(&ref, req); err != nil {
@@ -52,7 +52,7 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 		c.keep()
 		return count(tx, counted)
 	})
-	return c.row.etag.stamp(), err
+	return c.row.stamp(), err
 }
 
 func (a *Account) checkCreate(ref *BlobRef, req *CreatePageBlob) error {
@@ -93,7 +93,7 @@ type newBlob struct {
 // makeBlob makes room for a blob where one may be, and gives c the row of the new one, without a volume. The caller stores
 // it, and counts what is returned.
 func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob) (counted tally, err error) {
-	exists, err := c.findForCreate(ref, acc)
+	exists, err := c.findForCreate(a, ref, acc)
 	if err != nil {
 		return tally{}, err
 	}
@@ -117,20 +117,23 @@ func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob)
 		created:  stamp,
 		lease:    c.row.lease.Written(c.now),
 		snaps:    c.row.snaps,
+		versions: c.row.versions,
 		tags:     n.tags,
 		locks:    locks,
 		tier:     n.tier,
 		tiered:   tieredAt(n.tier, stamp),
 		props:    n.props,
 	}
+	c.nextVersion(a)
 	return counted, nil
 }
 
 // findForCreate finds the blob that is about to be replaced, if there is one, checks whether it may be, and lets go of
-// its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, and the
-// tags, whose rows are still there. If what is deleted is kept for a while, a snapshot of it is, deleted from the start.
-func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err error) {
-	c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Replace)
+// its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, versions, and
+// the tags, whose rows are still there. It becomes a previous version if it is versioned; else, if what is deleted is kept for
+// a while, a snapshot of it is, deleted from the start.
+func (c *blobChange) findForCreate(a *Account, ref *BlobRef, acc *Access) (exists bool, err error) {
+	c.id, c.row, err = c.findBlob(c.tx, ref, 0, a.replaceAct(immutable.Replace))
 	exists = !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
 		return false, acc.checkReplaced(&c.row, err)
@@ -149,12 +152,12 @@ func (c *blobChange) findForCreate(ref *BlobRef, acc *Access) (exists bool, err 
 		return false, err
 	}
 	if exists {
-		return true, firstError(c.keepOverwritten(ref.Blob), c.leaveVolume())
+		return true, firstError(c.keepOverwritten(a, ref.Blob), c.leaveVolume())
 	}
 	return false, c.replaceGone(ref.Blob)
 }
 
-// leaveVolume ends the blob's use of its volume. If snapshots still show it, a row counts them from now on, and the last
+// leaveVolume ends the blob's use of its volume. If snapshots or versions still show it, a row counts them from now on, and the last
 // of them takes the volume with it; what no snapshot shows goes now. Otherwise the volume goes at once.
 func (c *blobChange) leaveVolume() error {
 	if c.row.snaps.volume == 0 {

@@ -27,11 +27,12 @@ func (m DeleteSnapshots) String() string { return deleteSnapshotsNames[m] }
 // log: 1,024 keys of the longest names are 3 MiB.
 const snapshotsPerUpdate = 1024
 
-// DeleteBlob asks for the deletion of a blob, its snapshots, both, or the one snapshot that the request is addressed to.
+// DeleteBlob asks for the deletion of a blob, its snapshots, both, or the one snapshot or previous version that the request is
+// addressed to.
 type DeleteBlob struct {
 	Access                    // the lease is that of the blob; a single snapshot is deleted without its id, which is then only a condition
 	Snapshots DeleteSnapshots // of a blob
-	Permanent bool            // a snapshot that is deleted and kept for a while is deleted for good (deletetype)
+	Permanent bool            // a snapshot or version that is deleted and kept for a while is deleted for good (deletetype)
 }
 
 // Delete deletes, and says whether what it deleted is kept for a while, to be undeleted: if the service properties ask for
@@ -39,6 +40,8 @@ type DeleteBlob struct {
 //
 // A blob with more than 1,024 snapshots loses them in several steps, oldest first, the blob with the last: if one of
 // them fails, what was removed before it stays removed.
+//
+// A blob that is versioned (see versions.go) becomes a previous version: nothing of it is lost, and its versions stay.
 //
 // Where nothing is kept any more, snapshots that were deleted earlier and still are count as present, and are removed with
 // the blob.
@@ -54,7 +57,7 @@ func (a *Account) Delete(ref BlobRef, req *DeleteBlob) (kept bool, err error) {
 	case snapshot != 0 && req.Snapshots != SnapshotsNone:
 		return false, azerr.BadHeader("x-ms-delete-snapshots", req.Snapshots.String())
 	case snapshot == 0 && req.Permanent:
-		return false, azerr.PermanentDeleteNotPermitted.With("Reason", "only of a snapshot")
+		return false, azerr.PermanentDeleteNotPermitted.With("Reason", "only of a snapshot or a version")
 	}
 	c := takeChange()
 	defer c.release()
@@ -74,7 +77,7 @@ func (a *Account) Delete(ref BlobRef, req *DeleteBlob) (kept bool, err error) {
 				done = true
 				return c.deleteSnapshot(&ref, snapshot, &req.Access, policy)
 			}
-			done, err = c.delete(&ref, &req.Access, req.Snapshots, policy)
+			done, err = c.delete(a, &ref, &req.Access, req.Snapshots, policy)
 			return err
 		})
 	}
@@ -88,8 +91,8 @@ func (a *Account) DeleteBlob(ref BlobRef, acc *Access, mode DeleteSnapshots) err
 }
 
 // delete makes one step; done is false if there are more.
-func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots, policy keepPolicy) (done bool, err error) {
-	only, act := mode == SnapshotsOnly, immutable.Delete
+func (c *blobChange) delete(a *Account, ref *BlobRef, acc *Access, mode DeleteSnapshots, policy keepPolicy) (done bool, err error) {
+	only, act := mode == SnapshotsOnly, a.replaceAct(immutable.Delete)
 	if only {
 		act = immutable.Annotate
 	}
@@ -105,7 +108,7 @@ func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots, pol
 		}
 	}
 	if policy.days > 0 {
-		return c.deleteKept(ref, mode, policy)
+		return c.deleteKept(a, ref, mode, policy)
 	}
 	all, live := c.row.snaps.all, c.row.snaps.live()
 	if mode == SnapshotsNone && c.row.snaps.present(c.now) {
@@ -124,12 +127,7 @@ func (c *blobChange) delete(ref *BlobRef, acc *Access, mode DeleteSnapshots, pol
 	case only:
 		return true, nil
 	}
-	c.tx.Delete(c.key)
-	if err := c.retag(ref, nil); err != nil {
-		return false, err
-	}
-	counted.blobs, counted.bytes = -1, -c.row.size
-	return true, firstError(count(c.tx, counted), c.tx.Drop(c.row.volume))
+	return true, firstError(count(c.tx, counted), c.remove(a, ref))
 }
 
 // dropSnapshots removes the oldest snapshots, as many as one change may: all of them, or those that are not deleted yet.
@@ -138,6 +136,11 @@ func (c *blobChange) dropSnapshots(name string, live bool) error {
 		key []byte
 		row blobRow
 	}
+	want := c.row.snaps.all
+	if live {
+		want = c.row.snaps.live()
+	}
+	want = min(want, snapshotsPerUpdate)
 	var snaps []found
 	var bad error
 	from, to := snapshotRows(c.id, name)
@@ -145,19 +148,15 @@ func (c *blobChange) dropSnapshots(name string, live bool) error {
 		row, err := decodeBlobRow(value)
 		row.props, row.tags, row.copy, row.state = nil, nil, nil, nil
 		bad = err
-		if !live || row.gone.at == 0 {
+		if row.version == 0 && (!live || row.gone.at == 0) {
 			snaps = append(snaps, found{bytes.Clone(key), row})
 		}
-		return err == nil && len(snaps) < snapshotsPerUpdate
+		return err == nil && uint64(len(snaps)) < want
 	})
 	if err != nil || bad != nil {
 		return firstError(err, bad)
 	}
-	want := c.row.snaps.all
-	if live {
-		want = c.row.snaps.live()
-	}
-	if want = min(want, snapshotsPerUpdate); uint64(len(snaps)) != want {
+	if uint64(len(snaps)) != want {
 		return badRow("miscounted snapshots of", from)
 	}
 	for i := range snaps {
@@ -168,14 +167,14 @@ func (c *blobChange) dropSnapshots(name string, live bool) error {
 	return nil
 }
 
-// deleteSnapshot removes one snapshot, or keeps it for a while.
+// deleteSnapshot removes one snapshot or previous version, or keeps it for a while.
 func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Access, policy keepPolicy) error {
 	_, snap, err := c.findBlob(c.tx, ref, snapshot, immutable.Delete)
-	if err != nil {
+	if err := firstError(snap.notCurrent(), err); err != nil {
 		return err
 	}
 	key := bytes.Clone(c.key)
-	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Annotate); err != nil {
+	if c.id, c.row, err = c.findKept(c.tx, ref, 0); err != nil {
 		return orphaned(err, key)
 	}
 	if err := c.row.lease.CheckRead(lease.Blob, acc.LeaseID, c.now); err != nil {
@@ -192,7 +191,7 @@ func (c *blobChange) deleteSnapshot(ref *BlobRef, snapshot snapshotID, acc *Acce
 	if err := c.dropSnapshot(key, &snap); err != nil {
 		return err
 	}
-	c.keep()
+	c.keepUnlessBare()
 	return count(c.tx, tally{snapshots: -1})
 }
 

@@ -105,8 +105,18 @@ func expireBlob(tx *pagestore.Tx, key []byte, row *blobRow) error {
 	if row.snaps.all > 0 { // they go before it
 		return badRow("blob that would leave snapshots, a", key)
 	}
-	tx.Delete(key)
-	return firstError(tx.Drop(row.volume), count(tx, tally{blobs: -1, bytes: -row.size}))
+	counted := tally{blobs: -1, bytes: -row.size}
+	if row.versions.all == 0 {
+		tx.Delete(key)
+		return firstError(tx.Drop(row.volume), count(tx, counted))
+	}
+	c := takeChange()
+	defer c.release()
+	c.tx, c.row = tx, *row
+	err := c.leaveVolume()
+	c.vacate()
+	tx.Set(key, c.row.append(nil))
+	return firstError(err, count(tx, counted))
 }
 
 func expireSnapshot(tx *pagestore.Tx, key []byte, row *blobRow) error {
@@ -131,6 +141,7 @@ func expireSnapshot(tx *pagestore.Tx, key []byte, row *blobRow) error {
 	if err := c.dropSnapshot(key, row); err != nil {
 		return err
 	}
-	tx.Set(base, c.row.append(nil))
+	c.key = append(c.key[:0], base...)
+	c.keepUnlessBare()
 	return count(tx, tally{snapshots: -1})
 }

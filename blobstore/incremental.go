@@ -82,7 +82,7 @@ func (req *IncrementalCopy) from(to *Account) (*incrementSource, error) {
 	if err != nil {
 		return nil, err
 	}
-	if id == 0 {
+	if id == 0 || req.Source.Version != "" {
 		return nil, azerr.IncrementalCopySourceMustBeSnapshot
 	}
 	s := &incrementSource{from: req.From, ref: req.Source, id: id, name: req.From.name + "/" + req.Source.Container + "/" + req.Source.Blob}
@@ -198,7 +198,8 @@ func (c *blobChange) beginIncrement(a *Account, job *pendingJob, req *Incrementa
 		}
 	} else {
 		counted = tally{blobs: 1, bytes: source.row.size}
-		c.row = blobRow{typ: PageBlob, volume: c.tx.CreateVolume(), size: source.row.size, created: stamp, snaps: c.row.snaps}
+		c.row = blobRow{typ: PageBlob, volume: c.tx.CreateVolume(), size: source.row.size, created: stamp,
+			snaps: c.row.snaps, versions: c.row.versions}
 	}
 	next := incrementalState{source: source.name, volume: source.row.volume, wanted: source.id, unsure: true}
 	if before != nil {

@@ -131,7 +131,9 @@ type ListBlobsRequest struct {
 	MaxResults int    // more than 5,000 is cut; 0: 5,000
 	Snapshots  bool   // with snapshots, oldest first, before their blob
 	Metadata   bool   // with metadata
-	Deleted    bool   // with blobs that are deleted and kept for a while, and with such snapshots if there are to be any
+	Deleted    bool   // with blobs that are deleted and kept for a while, and with such snapshots and versions if there are to be any
+	Versions   bool   // with previous versions, in one order with snapshots
+	Vacant     bool   // with names of which there is no blob, only versions or snapshots
 }
 
 // ListItem is one entry: a blob, a snapshot, or the prefix into which names were collapsed.
@@ -171,7 +173,7 @@ func (a *Account) ListBlobs(container string, req *ListBlobsRequest) (ListBlobsR
 	return l.result, err
 }
 
-// hiddenMax bounds the rows of what is deleted that one list passes over. A client that meets more gets a page that is not
+// hiddenMax bounds the rows that one list passes over without listing them. A client that meets more gets a page that is not
 // full and goes on from its marker, so that no request takes much longer than a full list.
 const hiddenMax = 20_000
 
@@ -187,7 +189,7 @@ type blobLister struct {
 	id     containerID
 	name   []byte // of the row the iterator is on
 	key    []byte // where to go on
-	hidden int    // rows that were passed over because they are deleted
+	hidden int    // rows that were passed over because they are deleted, or of a kind that is not asked for
 	result ListBlobsResult
 }
 
@@ -227,7 +229,7 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 		return false, err
 	}
 	prefix := l.collapsed()
-	if snapshot != 0 && !l.req.Snapshots {
+	if snapshot != 0 && !l.req.Snapshots && !l.req.Versions {
 		l.key = appendBlobKey(l.key[:0], l.id, string(l.name), 0)
 		return it.SeekGE(l.key), nil
 	}
@@ -235,7 +237,7 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if hidden := row.gone.at != 0 && !(l.req.Deleted && row.gone.kept(l.now)); hidden && l.hidden < hiddenMax {
+	if hidden := l.hides(&row); hidden && l.hidden < hiddenMax {
 		l.hidden++
 		return it.Next(), nil
 	} else if hidden || len(l.result.Items) == l.limit {
@@ -253,6 +255,21 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 	}
 	l.result.Items = append(l.result.Items, ListItem{Blob: info})
 	return it.Next(), err
+}
+
+// hides reports whether a row is not to be listed.
+func (l *blobLister) hides(row *blobRow) bool {
+	switch {
+	case row.gone.at != 0 && !(l.req.Deleted && row.gone.kept(l.now)):
+		return true
+	case row.vacant:
+		return !l.req.Vacant || !row.versions.present(l.now) && !row.snaps.present(l.now)
+	case row.gen == pagestore.GenHead:
+		return false
+	case row.version != 0:
+		return !l.req.Versions
+	}
+	return !l.req.Snapshots
 }
 
 // collapsed returns the part of the name that stands for all names which begin so: up to and with the first delimiter

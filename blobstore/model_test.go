@@ -33,25 +33,29 @@ func TestModel(t *testing.T) {
 	shapes := []struct {
 		name      string
 		immutable bool // blobs can be protected
+		versions  bool // there is versioning, switched off now and then
 		tune      func(o *pagestore.Options)
 	}{
-		{"defaults", false, func(o *pagestore.Options) { o.MemTableBytes = 0 }},
-		{"small segments, immutable storage", true, func(o *pagestore.Options) { o.Log.SegmentBytes, o.MemTableBytes = 256<<10, 1<<20 }},
-		{"one member, tiny memtable", false, func(o *pagestore.Options) {
+		{"defaults", false, false, func(o *pagestore.Options) { o.MemTableBytes = 0 }},
+		{"small segments, immutable storage", true, false, func(o *pagestore.Options) { o.Log.SegmentBytes, o.MemTableBytes = 256<<10, 1<<20 }},
+		{"small segments, versions", false, true, func(o *pagestore.Options) { o.Log.SegmentBytes, o.MemTableBytes = 256<<10, 1<<20 }},
+		{"one member, tiny memtable", false, false, func(o *pagestore.Options) {
 			o.Members, o.MemTableBytes = o.Members[:1], 128<<10
 		}},
-		{"one member, every record a segment, immutable storage", true, func(o *pagestore.Options) {
+		{"one member, every record a segment, immutable storage", true, false, func(o *pagestore.Options) {
 			o.Members, o.Log.SegmentBytes, o.MemTableBytes = o.Members[:1], 4096, 512<<10
+		}},
+		{"one member, tiny memtable, immutable storage, versions", true, true, func(o *pagestore.Options) {
+			o.Members, o.MemTableBytes = o.Members[:1], 128<<10
 		}},
 	}
 	for i, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
 			f := newBareFixture(t, shape.tune)
-			if shape.immutable {
-				f.with = immutableAll
-				f.reopen()
-			}
 			m := newModel(f, rand.New(rand.NewPCG(seed, uint64(i))))
+			m.immutable, m.versions, m.versioning = shape.immutable, shape.versions, shape.versions
+			f.with = m.options
+			f.reopen()
 			for range ops / len(shapes) {
 				m.step()
 			}
@@ -64,13 +68,15 @@ func TestModel(t *testing.T) {
 
 const (
 	modelPagesMax     = 3 * 128 // three regions of 64 KiB
-	modelSnapshotsMax = 5       // of a blob
+	modelSnapshotsMax = 5       // of a blob, and as many previous versions, beyond which these are deleted
 	modelFullEvery    = 150     // requests between full checks, on average
 )
 
 // modelState is a blob or a snapshot of one.
 type modelState struct {
 	id       string // of a snapshot
+	version  string // id of the version that it is; "": it has none
+	past     bool   // it is a previous version
 	data     []byte
 	valid    []bool // by page
 	touched  []int  // by page: when it was last written or cleared, in requests
@@ -89,8 +95,9 @@ type modelState struct {
 type modelBlob struct {
 	modelState
 	snapshots []*modelState // oldest first
-	newest    string        // id of the newest snapshot there ever was
-	gone      []*modelState // snapshots that are deleted and kept, oldest first
+	versions  []*modelState // previous ones, oldest first
+	newest    string        // id of the newest snapshot or version there ever was
+	gone      []*modelState // snapshots and versions that are deleted and kept, oldest first
 }
 
 // model is the expected state of a service, and the service.
@@ -100,17 +107,22 @@ type model struct {
 	now    int // requests so far
 	blobs  map[string]*modelBlob
 	gone   map[string]*modelBlob // that are deleted and kept
+	vacant map[string]*modelBlob // of which there is only what they have left
 	keep   keepPolicy
 	pool   [][]byte       // chunks of 4 KiB that content is drawn from
 	newest cond.ETag      // since the store was opened
 	trace  []string       // the last requests
 	counts map[string]int // requests by kind and outcome
+
+	immutable  bool // blobs can be protected
+	versions   bool // versioning is switched on and off
+	versioning bool // it is on
 }
 
 var modelNames = []string{"a", "a/b", "disk.vhd", "\x00\xff"}
 
 func newModel(f *fixture, r *rand.Rand) *model {
-	m := &model{f: f, r: r, blobs: map[string]*modelBlob{}, gone: map[string]*modelBlob{}, counts: map[string]int{}}
+	m := &model{f: f, r: r, blobs: map[string]*modelBlob{}, gone: map[string]*modelBlob{}, vacant: map[string]*modelBlob{}, counts: map[string]int{}}
 	for range 12 {
 		chunk := make([]byte, 4096)
 		for i := range chunk {
@@ -124,6 +136,10 @@ func newModel(f *fixture, r *rand.Rand) *model {
 	m.pool = append(m.pool, mixed)
 	must(f.t)(f.CreateContainer("cont", nil))
 	return m
+}
+
+func (m *model) options(o *AccountOptions) {
+	o.Immutable.All, o.Versioning = m.immutable, m.versioning
 }
 
 // fatalf ends the test with the last requests.
@@ -179,7 +195,7 @@ func (m *model) step() {
 		{400, m.put}, {120, m.clear}, {60, m.resize}, {50, m.snapshot}, {25, m.copy}, {40, m.deleteSnapshot}, {20, m.delete},
 		{12, m.create}, {30, m.setSequence}, {30, m.setMetadata}, {30, m.setHeaders},
 		{16, m.undelete}, {10, m.deleteForGood}, {4, m.setPolicy},
-		{m.protectWeight(), m.protect}, {2, m.reopen}, {2, m.crash}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
+		{m.protectWeight(), m.protect}, {2, m.reopen}, {2, m.crash}, {4, m.switchVersioning}, {40, m.deleteVersion}, {1, m.reopenWithoutIndex}, {1, m.recreateContainer},
 	}
 	pick := 0
 	for _, a := range acts {
@@ -268,6 +284,10 @@ func (m *model) put(name string, b *modelBlob) {
 			m.expire()
 			return
 		}
+	}
+	if b == nil && m.vacant[name] != nil && m.r.IntN(3) > 0 {
+		m.deleteVersion(name, b)
+		return
 	}
 	if b == nil && m.r.IntN(3) > 0 {
 		m.create(name, b)
@@ -367,8 +387,11 @@ func (m *model) snapshot(name string, b *modelBlob) {
 	if got.Snapshot <= b.newest {
 		m.fatalf("snapshot %s after %s", got.Snapshot, b.newest)
 	}
+	if want := m.nextID(b); got.Snapshot != want {
+		m.fatalf("snapshot %s, want %s", got.Snapshot, want)
+	}
 	s := b.modelState
-	s.locks = immutable.State{}
+	s.locks, s.version = immutable.State{}, ""
 	s.id, s.at, b.newest = got.Snapshot, m.now, got.Snapshot
 	s.data, s.valid, s.touched = slices.Clone(b.data), slices.Clone(b.valid), slices.Clone(b.touched)
 	if meta != nil {
@@ -380,10 +403,19 @@ func (m *model) snapshot(name string, b *modelBlob) {
 		m.fatalf("a snapshot without metadata has entity tag %v, the blob %v", got.ETag, b.etag)
 	}
 	b.snapshots = append(b.snapshots, &s)
+	if m.versioning {
+		m.keepVersion(b)
+		m.nextVersion(b, got.Version)
+	} else if got.Version != "" {
+		m.fatalf("a snapshot without versioning has made version %q", got.Version)
+	}
 	m.now++ // so that what follows is later than the snapshot
 }
 
 func (m *model) deleteSnapshot(name string, b *modelBlob) {
+	if b == nil {
+		b = m.vacant[name]
+	}
 	if b == nil || len(b.snapshots) == 0 {
 		m.tracef("delete an unknown snapshot of %q", name)
 		err := m.f.DeleteBlob(snap(name, "2020-01-01T00:00:00.0000000Z"), &Access{}, SnapshotsNone)
@@ -400,6 +432,7 @@ func (m *model) deleteSnapshot(name string, b *modelBlob) {
 		b.keepSnapshot(b.snapshots[i], m.deletion())
 	}
 	b.snapshots = slices.Delete(b.snapshots, i, i+1)
+	m.dropBare()
 }
 
 func (m *model) delete(name string, b *modelBlob) {
@@ -409,11 +442,11 @@ func (m *model) delete(name string, b *modelBlob) {
 	switch {
 	case b == nil:
 		m.outcome("delete", err, azerr.BlobNotFound)
-	case mode != SnapshotsOnly && m.guard(&b.modelState, immutable.Delete, nil) != nil:
+	case mode != SnapshotsOnly && !m.versioning && m.guard(&b.modelState, immutable.Delete, nil) != nil:
 		m.outcome("delete", err, azerr.BlobImmutableDueToPolicy)
 	case mode != SnapshotsNone && slices.ContainsFunc(b.snapshots, func(s *modelState) bool { return m.guard(s, immutable.Delete, nil) != nil }):
 		m.outcome("delete with snapshots", err, azerr.BlobImmutableDueToPolicy)
-	case mode == SnapshotsNone && (len(b.snapshots) > 0 || m.keep.days == 0 && len(b.gone) > 0):
+	case mode == SnapshotsNone && (len(b.snapshots) > 0 || m.keep.days == 0 && b.goneSnapshots() > 0):
 		m.outcome("delete", err, azerr.SnapshotsPresent)
 	case mode == SnapshotsOnly:
 		m.outcome("delete only snapshots", err, nil)
@@ -433,7 +466,7 @@ func (m *model) create(name string, b *modelBlob) {
 		Metadata:    []header.Pair{{Name: "made", Value: fmt.Sprint(m.now)}}[:m.r.IntN(2)],
 	}
 	var want error
-	if b != nil {
+	if b != nil && !m.versioning {
 		want = m.guard(&b.modelState, immutable.Replace, nil)
 	}
 	if m.r.IntN(3) == 0 {
@@ -452,6 +485,7 @@ func (m *model) create(name string, b *modelBlob) {
 		etag: b.etag, data: make([]byte, n*PageSize), valid: make([]bool, n), touched: make([]int, n),
 		volume: m.now, created: got.ETag, sequence: req.Sequence, headers: req.HTTPHeaders, meta: req.Metadata,
 	}
+	m.nextVersion(b, got.Version)
 	m.written(b, got.ETag)
 }
 
@@ -495,6 +529,10 @@ func (m *model) setMetadata(name string, b *modelBlob) {
 	if !m.outcome("metadata", err, m.guard(&b.modelState, immutable.Modify, nil)) {
 		return
 	}
+	if m.versioned(b) {
+		m.keepVersion(b)
+	}
+	m.nextVersion(b, got.Version)
 	b.meta = meta
 	b.copied = nil
 	m.written(b, got.ETag)
@@ -552,7 +590,7 @@ func (m *model) reopenWithoutIndex(string, *modelBlob) {
 func (m *model) recreateContainer(string, *modelBlob) {
 	m.tracef("delete the container and make it again")
 	err := m.f.DeleteContainer("cont", &Access{})
-	if m.f.with != nil && len(m.blobs) > 0 {
+	if m.immutable && len(m.blobs)+len(m.gone)+len(m.vacant) > 0 {
 		m.outcome("container", err, azerr.ContainerImmutableStorageWithVersioningEnabled)
 		return
 	}
@@ -560,6 +598,7 @@ func (m *model) recreateContainer(string, *modelBlob) {
 	must(m.f.t)(m.f.CreateContainer("cont", nil))
 	clear(m.blobs)
 	clear(m.gone)
+	clear(m.vacant)
 	m.counts["container"]++
 }
 
@@ -568,6 +607,7 @@ func (m *model) checkSome(name string) {
 	m.f.t.Helper()
 	b := m.blobs[name]
 	m.checkGone(name)
+	m.checkPast(name)
 	if b == nil {
 		_, err := m.f.BlobInfo(ref(name), &Access{})
 		if !errors.Is(err, azerr.BlobNotFound) {
@@ -598,7 +638,7 @@ func (m *model) checkSome(name string) {
 
 func (m *model) checkInfo(name string, s *modelState) {
 	m.f.t.Helper()
-	got, err := m.f.BlobInfo(snap(name, s.id), &Access{})
+	got, err := m.f.BlobInfo(s.ref(name), &Access{})
 	if err != nil {
 		m.fatalf("%q@%s: %v", name, s.id, err)
 	}
@@ -609,7 +649,8 @@ func (m *model) checkInfo(name string, s *modelState) {
 
 func (s *modelState) info(name string) BlobInfo {
 	info := BlobInfo{
-		Name: name, Snapshot: s.id, Type: PageBlob, Stamp: Stamp{ETag: s.etag, LastModified: s.etag.Time()},
+		Name: name, Snapshot: s.id, Type: PageBlob, Stamp: Stamp{ETag: s.etag, LastModified: s.etag.Time(), Version: s.version},
+		Current: s.version != "" && !s.past,
 		Created: s.created.Time(), Size: int64(len(s.data)), Sequence: s.sequence, HTTPHeaders: s.headers, Metadata: s.meta, Copy: s.copied, Protection: s.locks,
 	}
 	if len(s.meta) == 0 {
@@ -623,7 +664,7 @@ func (s *modelState) info(name string) BlobInfo {
 
 func (m *model) checkBytes(name string, s *modelState, from, to int) {
 	m.f.t.Helper()
-	reader, err := m.f.OpenBlob(snap(name, s.id), &Access{})
+	reader, err := m.f.OpenBlob(s.ref(name), &Access{})
 	if err != nil {
 		m.fatalf("%q@%s: %v", name, s.id, err)
 	}
@@ -670,7 +711,7 @@ func (s *modelState) kinds(prev *modelState) []pageKind {
 func (m *model) checkRanges(name string, s *modelState, req *PageRangesRequest) {
 	m.f.t.Helper()
 	var prev *modelState
-	for _, p := range m.blobs[name].snapshots {
+	for _, p := range m.any(name).snapshots {
 		if p.id == req.PrevSnapshot {
 			prev = p
 		}
@@ -688,7 +729,7 @@ func (m *model) checkRanges(name string, s *modelState, req *PageRangesRequest) 
 	for marker := ""; ; {
 		page := *req
 		page.Marker = marker
-		r, err := m.f.PageRanges(snap(name, s.id), &page)
+		r, err := m.f.PageRanges(s.ref(name), &page)
 		if err != nil {
 			m.fatalf("%q@%s: ranges %+v: %v", name, s.id, page, err)
 		}
@@ -724,20 +765,20 @@ func wantedEntries(kinds []pageKind) (out []PageEntry) {
 func (m *model) checkAll() {
 	m.f.t.Helper()
 	for _, name := range modelNames {
-		b := m.blobs[name]
-		if b == nil {
+		if m.blobs[name] == nil {
 			m.checkSome(name)
-			continue
 		}
-		states := append(slices.Clone(b.snapshots), &b.modelState)
-		for i, s := range states {
+		states := m.states(name)
+		for _, s := range states {
 			m.checkInfo(name, s)
 			if len(s.data) > 0 {
 				m.checkBytes(name, s, 0, len(s.data))
 			}
 			m.checkRanges(name, s, &PageRangesRequest{MaxResults: []int{0, 1, 2, 7}[m.r.IntN(4)]})
-			for j, prev := range states[:len(states)-1] {
-				m.checkDiff(name, s, prev, i < j)
+			for _, prev := range states {
+				if prev.id != "" {
+					m.checkDiff(name, s, prev, s.key() != "" && prev.at > s.at)
+				}
 			}
 		}
 	}
@@ -761,8 +802,11 @@ func (m *model) checkTotals() {
 	got, want := m.f.totals(), Totals{Containers: 1}
 	for _, b := range m.everything() {
 		want.Blobs++
-		want.Snapshots += uint64(len(b.snapshots) + len(b.gone))
+		want.Snapshots += uint64(len(b.snapshots) + len(b.versions) + len(b.gone))
 		want.ProvisionedBytes += uint64(len(b.data))
+	}
+	for _, b := range m.vacant {
+		want.Snapshots += uint64(len(b.snapshots) + len(b.versions) + len(b.gone))
 	}
 	if reaped && got != want || got.Containers != 1 {
 		m.fatalf("totals: got %+v, want %+v", got, want)
@@ -777,9 +821,9 @@ func (m *model) checkDiff(name string, s, prev *modelState, newer bool) {
 		rng := bytesOf(from, to)
 		req.Range = &rng
 	}
-	_, err := m.f.PageRanges(snap(name, s.id), req)
+	_, err := m.f.PageRanges(s.ref(name), req)
 	switch {
-	case newer:
+	case newer && !(s.past && s.volume != prev.volume):
 		m.outcome("diff", err, azerr.PreviousSnapshotCannotBeNewer)
 	case s.volume != prev.volume:
 		m.outcome("diff", err, azerr.BlobOverwritten)
@@ -794,10 +838,14 @@ func (m *model) checkList() {
 	var want []ListItem
 	names := slices.Clone(modelNames)
 	slices.SortFunc(names, cmp.Compare[string])
-	req := &ListBlobsRequest{Snapshots: m.r.IntN(4) > 0, Metadata: true, Deleted: m.r.IntN(2) == 0, MaxResults: []int{0, 1, 3}[m.r.IntN(3)]}
+	req := &ListBlobsRequest{Snapshots: m.r.IntN(4) > 0, Metadata: true, Deleted: m.r.IntN(2) == 0, Versions: m.r.IntN(2) == 0, Vacant: m.r.IntN(2) == 0, MaxResults: []int{0, 1, 3}[m.r.IntN(3)]}
 	for _, name := range names {
 		for _, s := range m.listed(name, req) {
 			info := s.info(name)
+			if s == vacantState {
+				m.checkVacant(name, &want)
+				continue
+			}
 			if info.Deleted != nil {
 				info.Deleted.RemainingDays = int(s.gone.until.Time().Sub(m.f.clock.Now()) / (24 * time.Hour))
 			}

@@ -1,8 +1,8 @@
 package blobstore
 
 import (
-	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,15 +47,19 @@ func (m *model) deletion() deletion {
 // expire forgets what is over its time.
 func (m *model) expire() {
 	now := ticksAt(m.f.clock.Now())
-	for _, b := range m.everything() {
+	for _, b := range slices.Concat(m.everything(), slices.Collect(maps.Values(m.vacant))) {
 		b.gone = slices.DeleteFunc(b.gone, func(s *modelState) bool { return s.modelExpired(now) })
 	}
 	for name, b := range m.gone {
 		if b.modelState.modelExpired(now) {
 			m.counts["blob expired"]++
 			delete(m.gone, name)
+			if len(b.versions) > 0 || b.goneVersions() {
+				m.vacate(name, b)
+			}
 		}
 	}
+	m.dropBare()
 }
 
 func (s *modelState) modelExpired(now ticks) bool { return s.gone.until <= now }
@@ -64,8 +68,20 @@ func (s *modelState) modelExpired(now ticks) bool { return s.gone.until <= now }
 func (b *modelBlob) keepSnapshot(s *modelState, d deletion) {
 	s.gone, s.locks = d, immutable.State{}
 	b.gone = append(b.gone, s)
-	slices.SortFunc(b.gone, func(x, y *modelState) int { return cmp.Compare(x.id, y.id) })
+	sortStates(b.gone)
 }
+
+// goneSnapshots counts the snapshots that are deleted and kept.
+func (b *modelBlob) goneSnapshots() (n int) {
+	for _, s := range b.gone {
+		if !s.past {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *modelBlob) goneVersions() bool { return b.goneSnapshots() < len(b.gone) }
 
 func (m *model) deletedSnapshots(b *modelBlob) {
 	for _, s := range b.snapshots {
@@ -78,12 +94,24 @@ func (m *model) deletedSnapshots(b *modelBlob) {
 
 func (m *model) deleted(name string, b *modelBlob) {
 	delete(m.blobs, name)
+	m.deletedSnapshots(b)
 	if m.keep.days == 0 {
+		b.gone = slices.DeleteFunc(b.gone, func(s *modelState) bool { return !s.past })
+	}
+	if m.versioned(b) {
+		m.keepVersion(b)
+		m.vacate(name, b)
 		return
 	}
-	m.deletedSnapshots(b)
+	if m.keep.days == 0 {
+		m.vacate(name, b)
+		return
+	}
 	b.modelState.gone, b.modelState.locks = m.deletion(), immutable.State{}
 	for _, s := range b.gone {
+		if s.past {
+			continue
+		}
 		b.modelState.gone.until = max(b.modelState.gone.until, s.gone.until)
 	}
 	m.gone[name] = b
@@ -92,13 +120,22 @@ func (m *model) deleted(name string, b *modelBlob) {
 // overwrite makes room for a new blob, and returns what survives of an old one.
 func (m *model) overwrite(name string) *modelBlob {
 	b, d := m.blobs[name], m.deletion()
-	if b == nil {
+	switch {
+	case b == nil && m.vacant[name] != nil:
+		b = m.vacant[name]
+		delete(m.vacant, name)
+		m.blobs[name] = b
+		return b
+	case b == nil:
 		b = m.gone[name]
 		delete(m.gone, name)
 		if b != nil {
 			d = b.modelState.gone
 		}
-	} else if m.keep.days == 0 {
+	case m.versioned(b):
+		m.keepVersion(b)
+		return b
+	case m.keep.days == 0:
 		return b
 	}
 	if b == nil {
@@ -107,11 +144,7 @@ func (m *model) overwrite(name string) *modelBlob {
 		return b
 	}
 	s := b.modelState
-	id := snapshotID(ticksAt(m.f.clock.Now()))
-	if newest, ok := parseSnapshot(b.newest); ok {
-		id = max(id, newest+1)
-	}
-	s.id, s.at, b.newest = id.String(), m.now, id.String()
+	s.id, s.at = m.nextID(b), m.now
 	b.keepSnapshot(&s, d)
 	b.modelState.gone = deletion{}
 	m.blobs[name] = b
@@ -124,6 +157,11 @@ func (m *model) undelete(name string, b *modelBlob) {
 	m.tracef("undelete %q", name)
 	err := m.f.UndeleteBlob(ref(name))
 	gone := m.gone[name]
+	if left := m.vacant[name]; b == nil && left != nil && len(left.gone) > 0 {
+		m.outcome("undelete versions", err, nil)
+		left.undeleteAll()
+		return
+	}
 	if b == nil && gone == nil {
 		m.outcome("undelete", err, azerr.BlobNotFound)
 		return
@@ -142,30 +180,40 @@ func (m *model) undelete(name string, b *modelBlob) {
 	} else {
 		m.outcome("undelete snapshots", err, nil)
 	}
+	b.undeleteAll()
+}
+
+func (b *modelBlob) undeleteAll() {
 	for _, s := range b.gone {
 		s.gone = deletion{}
-		b.snapshots = append(b.snapshots, s)
+		if s.past {
+			b.versions = append(b.versions, s)
+		} else {
+			b.snapshots = append(b.snapshots, s)
+		}
 	}
 	b.gone = nil
-	slices.SortFunc(b.snapshots, func(x, y *modelState) int { return cmp.Compare(x.id, y.id) })
+	sortStates(b.snapshots)
+	sortStates(b.versions)
 }
 
 func (m *model) deleteForGood(name string, b *modelBlob) {
 	if b == nil {
-		b = m.gone[name]
+		b = m.any(name)
 	}
 	if b == nil || len(b.gone) == 0 {
 		return
 	}
 	i := m.r.IntN(len(b.gone))
-	m.tracef("delete snapshot %s of %q for good", b.gone[i].id, name)
+	m.tracef("delete %s of %q for good", b.gone[i].key(), name)
 	var want error
 	if !m.keep.permanent {
 		want = azerr.PermanentDeleteNotPermitted
 	}
-	_, err := m.f.Delete(snap(name, b.gone[i].id), &DeleteBlob{Permanent: true})
+	_, err := m.f.Delete(b.gone[i].ref(name), &DeleteBlob{Permanent: true})
 	if m.outcome("delete for good", err, want) {
 		b.gone = slices.Delete(b.gone, i, i+1)
+		m.dropBare()
 	}
 }
 
@@ -178,33 +226,37 @@ func (m *model) setPolicy(string, *modelBlob) {
 // checkGone looks for something deleted, which nobody finds.
 func (m *model) checkGone(name string) {
 	m.f.t.Helper()
-	for _, b := range []*modelBlob{m.blobs[name], m.gone[name]} {
+	for _, b := range []*modelBlob{m.any(name)} {
 		if b == nil || len(b.gone) == 0 {
 			continue
 		}
 		s := b.gone[m.r.IntN(len(b.gone))]
-		if _, err := m.f.BlobInfo(snap(name, s.id), &Access{}); !errors.Is(err, azerr.BlobNotFound) {
-			m.fatalf("%q@%s, which is deleted: got %v, want BlobNotFound", name, s.id, err)
+		if _, err := m.f.BlobInfo(s.ref(name), &Access{}); !errors.Is(err, azerr.BlobNotFound) {
+			m.fatalf("%q@%s, which is deleted: got %v, want BlobNotFound", name, s.key(), err)
 		}
 	}
 }
 
 // listed returns what a list should show of a name, in order.
 func (m *model) listed(name string, req *ListBlobsRequest) (list []*modelState) {
-	for _, b := range []*modelBlob{m.blobs[name], m.gone[name]} {
-		if b == nil {
-			continue
+	b := m.any(name)
+	if b == nil {
+		return nil
+	}
+	list = append(list, b.snapshots...)
+	list = append(list, b.versions...)
+	if req.Deleted {
+		list = append(list, b.gone...)
+	}
+	list = slices.DeleteFunc(list, func(s *modelState) bool { return s.past && !req.Versions || !s.past && !req.Snapshots })
+	sortStates(list)
+	switch {
+	case m.vacant[name] != nil:
+		if req.Vacant {
+			list = append(list, vacantState)
 		}
-		if req.Snapshots {
-			list = append(list, b.snapshots...)
-			if req.Deleted {
-				list = append(list, b.gone...)
-			}
-			slices.SortFunc(list, func(x, y *modelState) int { return cmp.Compare(x.id, y.id) })
-		}
-		if b.modelState.gone.at == 0 || req.Deleted {
-			list = append(list, &b.modelState)
-		}
+	case b.modelState.gone.at == 0 || req.Deleted:
+		list = append(list, &b.modelState)
 	}
 	return list
 }

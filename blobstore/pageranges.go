@@ -110,13 +110,14 @@ func (q *rangesQuery) ranges(v *pagestore.View, row *blobRow) error {
 }
 
 func (q *rangesQuery) diff(v *pagestore.View, s *scratch, ref *BlobRef, row *blobRow) error {
-	_, prev, err := s.findBlob(v, ref, q.prev)
+	_, prev, err := s.findBlob(v, &BlobRef{Container: ref.Container, Blob: ref.Blob}, q.prev)
 	switch {
 	case err == azerr.BlobNotFound:
 		return azerr.PreviousSnapshotNotFound
 	case err != nil:
 		return err
-	case q.snapshot != 0 && q.prev > q.snapshot:
+	case q.snapshot != 0 && row.version == 0 && q.prev > q.snapshot,
+		row.version != 0 && prev.volume == row.volume && row.gen != pagestore.GenHead && prev.gen > row.gen:
 		return azerr.PreviousSnapshotCannotBeNewer
 	case prev.volume != row.volume:
 		return azerr.BlobOverwritten

@@ -66,7 +66,7 @@ func (a *Account) StartCopy(ref BlobRef, req *StartCopy) (CopyResult, error) {
 	defer c.release()
 	err = a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findDestination(&ref, &req.Access); err != nil {
+		if err := c.findDestination(a, &ref, &req.Access); err != nil {
 			return err
 		}
 		counted, err := c.makeBlob(a, &ref, &req.Access, &made)
@@ -84,7 +84,7 @@ func (a *Account) StartCopy(ref BlobRef, req *StartCopy) (CopyResult, error) {
 	if err := a.runPending(job, err); err != nil {
 		return CopyResult{}, err
 	}
-	return CopyResult{Stamp: c.row.etag.stamp(), ID: job.id, Status: CopyPending}, nil
+	return CopyResult{Stamp: c.row.stamp(), ID: job.id, Status: CopyPending}, nil
 }
 
 // key returns the key of the row that says that the blob has a pending copy.

@@ -13,10 +13,12 @@ import (
 	"pagevault/pagestore"
 )
 
-// BlobInfo is everything a reply may say about a blob or a snapshot.
+// BlobInfo is everything a reply may say about a blob, a snapshot or a version.
 type BlobInfo struct {
 	Name     string
-	Snapshot string // "" for the blob itself
+	Snapshot string // "" for the blob itself, and for a version
+	Current  bool   // it is the blob itself, and Version its version id
+	Vacant   bool   // there is no such blob, only versions or snapshots of one, which only lists tell
 	Type     BlobType
 	Stamp
 	Created  time.Time
@@ -25,7 +27,7 @@ type BlobInfo struct {
 	HTTPHeaders
 	Metadata []header.Pair
 	Tags     []header.Pair // in the order of their keys
-	Lease    lease.Info    // of the blob itself; a snapshot has none and nothing is said of it
+	Lease    lease.Info    // of the blob itself; a snapshot or previous version has none and nothing is said of it
 	Deleted  *Deletion     // nil unless it is deleted and kept for a while, which only lists tell
 	Copy     *CopyInfo     // nil unless it was made by a copy and not changed since, but for its pages
 
@@ -34,10 +36,13 @@ type BlobInfo struct {
 	TierChanged time.Time // when that was
 }
 
+// Frozen reports whether it is a snapshot or a previous version.
+func (b *BlobInfo) Frozen() bool { return b.Snapshot != "" || b.Version != "" && !b.Current }
+
 // CheckReadable returns the 409 for a blob of which only the properties and the snapshots can be read: one that incremental
 // copies go to.
 func (b *BlobInfo) CheckReadable() error {
-	if b.Snapshot == "" && b.Copy != nil && b.Copy.Incremental {
+	if !b.Frozen() && b.Copy != nil && b.Copy.Incremental {
 		return azerr.OperationNotAllowedOnIncrementalCopyBlob
 	}
 	return nil
@@ -74,7 +79,7 @@ type SetPropertiesResult struct {
 	Sequence int64 // of page blobs
 }
 
-// BlobInfo returns the properties and metadata of a blob or a snapshot.
+// BlobInfo returns the properties and metadata of a blob, a snapshot or a version.
 func (a *Account) BlobInfo(ref BlobRef, acc *Access) (info BlobInfo, err error) {
 	snapshot, err := ref.check()
 	if err != nil {
@@ -97,8 +102,8 @@ func (a *Account) BlobInfo(ref BlobRef, acc *Access) (info BlobInfo, err error) 
 	return info, err
 }
 
-// info returns what clients are told about the row.
-func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInfo, error) {
+// info returns what clients are told about the row, which has that id unless it is a blob's.
+func (r *blobRow) info(name string, id snapshotID, now time.Time) (BlobInfo, error) {
 	headers, meta, err := decodeProps(r.props)
 	if err != nil {
 		return BlobInfo{}, err
@@ -108,11 +113,17 @@ func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInf
 		return BlobInfo{}, err
 	}
 	copied, err := r.copyInfo()
+	base := r.gen == pagestore.GenHead
+	if base || r.version != 0 {
+		id = 0
+	}
 	return BlobInfo{
 		Name:        name,
-		Snapshot:    snapshot.String(),
+		Snapshot:    id.String(),
+		Current:     base && r.version != 0,
+		Vacant:      r.vacant,
 		Type:        r.typ,
-		Stamp:       r.etag.stamp(),
+		Stamp:       r.stamp(),
 		Created:     r.created.Time(),
 		Size:        r.size,
 		Sequence:    r.sequence,
@@ -128,18 +139,21 @@ func (r *blobRow) info(name string, snapshot snapshotID, now time.Time) (BlobInf
 	}, err
 }
 
-// SetBlobMetadata replaces all metadata of a blob; without any it is cleared.
+// SetBlobMetadata replaces all metadata of a blob; without any it is cleared. It makes a new version.
 func (a *Account) SetBlobMetadata(ref BlobRef, acc *Access, meta []header.Pair) (Stamp, error) {
 	if err := ref.checkWritable(acc); err != nil {
 		return Stamp{}, err
 	}
 	row, err := a.change(&ref, acc, false, func(c *blobChange) error {
+		if err := c.beginVersion(a, ref.Blob); err != nil {
+			return err
+		}
 		c.row.notCopied()
 		headers, _, err := splitProps(c.row.props)
 		c.row.props = appendMetadata(headers, meta) // headers has no room behind it, so this copies
 		return firstError(err, a.store.CheckMetadata())
 	})
-	return row.etag.stamp(), err
+	return row.stamp(), err
 }
 
 // SetBlobProperties replaces the HTTP headers, resizes and sets the sequence number, all or nothing. A page blob that

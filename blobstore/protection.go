@@ -76,7 +76,10 @@ func (c *blobChange) checkSnapshots(name string) error {
 	var refused error
 	err := c.tx.Scan(from, to, func(_, value []byte) bool {
 		row, err := decodeBlobRow(value)
-		refused = firstError(err, row.locks.Check(immutable.Delete, c.now))
+		if row.version == 0 { // versions stay
+			refused = row.locks.Check(immutable.Delete, c.now)
+		}
+		refused = firstError(err, refused)
 		return refused == nil
 	})
 	return firstError(err, refused)

@@ -45,7 +45,7 @@ func (m *model) guard(s *modelState, act immutable.Act, want error) error {
 
 // protectWeight is how often the model protects: where it can.
 func (m *model) protectWeight() int {
-	if m.f.with == nil {
+	if !m.immutable {
 		return 0
 	}
 	return 60
@@ -54,12 +54,13 @@ func (m *model) protectWeight() int {
 // protect sets or ends a policy or a hold, of a blob or of one of its snapshots. Few policies are locked: their blobs can
 // only be replaced when they are over.
 func (m *model) protect(name string, b *modelBlob) {
-	if b == nil {
+	list := m.states(name)
+	if len(list) == 0 {
 		return
 	}
-	s := &b.modelState
-	if n := len(b.snapshots); n > 0 && m.r.IntN(3) == 0 {
-		s = b.snapshots[m.r.IntN(n)]
+	s := list[len(list)-1]
+	if m.r.IntN(3) == 0 {
+		s = list[m.r.IntN(len(list))]
 	}
 	now := m.f.clock.Now()
 	var next immutable.State
@@ -70,18 +71,18 @@ func (m *model) protect(name string, b *modelBlob) {
 		if n == 0 {
 			p.Mode = immutable.Locked
 		}
-		m.tracef("policy of %q@%s: %v until %v", name, s.id, p.Mode, p.Until)
+		m.tracef("policy of %q@%s: %v until %v", name, s.key(), p.Mode, p.Until)
 		next, want = s.locks.Set(p, now)
-		err = m.f.SetImmutabilityPolicy(snap(name, s.id), &cond.Conditions{}, p)
+		err = m.f.SetImmutabilityPolicy(s.ref(name), &cond.Conditions{}, p)
 	case n < 12:
-		m.tracef("no policy of %q@%s", name, s.id)
+		m.tracef("no policy of %q@%s", name, s.key())
 		next, want = s.locks.Unset()
-		err = m.f.DeleteImmutabilityPolicy(snap(name, s.id))
+		err = m.f.DeleteImmutabilityPolicy(s.ref(name))
 	default:
 		next = s.locks
 		next.Hold = n == 12
-		m.tracef("hold of %q@%s: %v", name, s.id, next.Hold)
-		err = m.f.SetLegalHold(snap(name, s.id), next.Hold)
+		m.tracef("hold of %q@%s: %v", name, s.key(), next.Hold)
+		err = m.f.SetLegalHold(s.ref(name), next.Hold)
 	}
 	if want != nil {
 		want = azerr.From(want).Code

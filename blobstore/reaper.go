@@ -166,7 +166,7 @@ func (a *Account) reapTomb(t *tomb) error {
 				}
 				if row := &batch[i].row; row.gen != pagestore.GenHead {
 					counted.snapshots--
-				} else {
+				} else if !row.vacant {
 					counted.blobs--
 					counted.bytes -= row.size
 				}
@@ -222,6 +222,9 @@ func bury(tx *pagestore.Tx, d *doomedRow, now time.Time) error {
 	if d.row.gone.at != 0 {
 		tx.Delete(appendExpiryKey(nil, d.row.gone.until, d.key))
 		d.row.tags = nil // searches did not find it
+	}
+	if d.row.vacant {
+		return nil
 	}
 	if d.row.gen == pagestore.GenHead {
 		return firstError(buryTags(tx, d), tx.Drop(d.row.volume))

@@ -46,19 +46,27 @@ type Deletion struct {
 	RemainingDays int // whole ones
 }
 
-// The retention text of a blob's row begins with a byte that says which parts follow:
+// The retention text of a blob's row, which says what there is to say of deletions and versions, begins with a byte that says
+// which parts follow:
 //
 //	parts (1) · [when it was deleted (8) · when it goes (8)] · [how many snapshots are deleted · when the last goes (8)]
+//	· [version id (8)] · [how many previous versions] · [how many of them are deleted · when the last goes (8)]
 const (
-	partGone      = 1 << 0
-	partSnapshots = 1 << 1
+	partGone         = 1 << 0
+	partSnapshots    = 1 << 1
+	partVersion      = 1 << 2
+	partVersions     = 1 << 3
+	partVersionsGone = 1 << 4
+	partVacant       = 1 << 5 // nothing follows: there is no blob, only what it has left
 )
 
-// kept reports whether the row has anything to say of deletions.
-func (r *blobRow) kept() bool { return r.gone.at != 0 || r.snaps.gone != 0 }
+// kept reports whether the row has anything to say of deletions or versions.
+func (r *blobRow) kept() bool {
+	return r.gone.at != 0 || r.snaps.gone != 0 || r.version != 0 || r.versions.all != 0 || r.vacant
+}
 
 func (r *blobRow) appendRetention(dst []byte) []byte {
-	var text [1 + 16 + binary.MaxVarintLen64 + 8]byte
+	var text [1 + 16 + (binary.MaxVarintLen64 + 8) + 8 + binary.MaxVarintLen64 + (binary.MaxVarintLen64 + 8)]byte
 	p := text[:1]
 	if r.gone.at != 0 {
 		p[0] |= partGone
@@ -70,13 +78,29 @@ func (r *blobRow) appendRetention(dst []byte) []byte {
 		p = binary.AppendUvarint(p, r.snaps.gone)
 		p = binary.LittleEndian.AppendUint64(p, uint64(r.snaps.latest))
 	}
+	if r.version != 0 {
+		p[0] |= partVersion
+		p = binary.LittleEndian.AppendUint64(p, uint64(r.version))
+	}
+	if r.versions.all != 0 {
+		p[0] |= partVersions
+		p = binary.AppendUvarint(p, r.versions.all)
+	}
+	if r.versions.gone != 0 {
+		p[0] |= partVersionsGone
+		p = binary.AppendUvarint(p, r.versions.gone)
+		p = binary.LittleEndian.AppendUint64(p, uint64(r.versions.latest))
+	}
+	if r.vacant {
+		p[0] |= partVacant
+	}
 	return append(binary.AppendUvarint(dst, uint64(len(p))), p...)
 }
 
 // decodeRetention reads a retention text.
 func (r *blobRow) decodeRetention(text []byte) bool {
 	d := rowReader{p: text}
-	parts := d.flags(partGone | partSnapshots)
+	parts := d.flags(partGone | partSnapshots | partVersion | partVersions | partVersionsGone | partVacant)
 	d.must(parts != 0)
 	if parts&partGone != 0 {
 		r.gone = deletion{ticks(d.uint64()), ticks(d.uint64())}
@@ -86,23 +110,38 @@ func (r *blobRow) decodeRetention(text []byte) bool {
 		r.snaps.gone, r.snaps.latest = d.uvarint(), ticks(d.uint64())
 		d.must(r.snaps.gone != 0 && r.snaps.gone <= r.snaps.all && r.snaps.latest != 0)
 	}
+	if parts&partVersion != 0 {
+		r.version = snapshotID(d.uint64())
+		d.must(r.version != 0)
+	}
+	if parts&partVersions != 0 {
+		r.versions.all = d.uvarint()
+		d.must(r.versions.all != 0)
+	}
+	if parts&partVersionsGone != 0 {
+		r.versions.gone, r.versions.latest = d.uvarint(), ticks(d.uint64())
+		d.must(r.versions.gone != 0 && r.versions.gone <= r.versions.all && r.versions.latest != 0)
+	}
+	if r.vacant = parts&partVacant != 0; r.vacant {
+		d.must(r.volume == 0 && r.size == 0 && r.gen == pagestore.GenHead && r.version == 0 && r.gone.at == 0)
+	}
 	return !d.bad && len(d.p) == 0
 }
 
-// live returns how many snapshots are not deleted.
-func (s *snapshotCount) live() uint64 { return s.all - s.gone }
+// live returns how many are not deleted.
+func (s *frozenCount) live() uint64 { return s.all - s.gone }
 
 // present reports whether there is any, deleted or not, that is not over its time.
-func (s *snapshotCount) present(now time.Time) bool { return s.live() > 0 || s.latest > ticksAt(now) }
+func (s *frozenCount) present(now time.Time) bool { return s.live() > 0 || s.latest > ticksAt(now) }
 
 // keep notes that one more is deleted, and kept until then.
-func (s *snapshotCount) keep(until ticks) {
+func (s *frozenCount) keep(until ticks) {
 	s.gone++
 	s.latest = max(s.latest, until)
 }
 
 // forget notes that one of those that are deleted is none any more.
-func (s *snapshotCount) forget() {
+func (s *frozenCount) forget() {
 	if s.gone--; s.gone == 0 {
 		s.latest = 0
 	}
@@ -136,9 +175,15 @@ func setGone(tx *pagestore.Tx, key []byte, row *blobRow) {
 	tx.Set(appendExpiryKey(nil, row.gone.until, key), []byte{rowVersion})
 }
 
-// keepOverwritten makes a snapshot of the blob that is about to be overwritten, deleted from the start, if what is deleted
-// is kept. The blob's row counts it.
-func (c *blobChange) keepOverwritten(name string) error {
+// keepOverwritten keeps the blob that is about to be overwritten: as a previous version, or, if what is deleted is kept, as a
+// snapshot that is deleted from the start. The blob's row counts it.
+func (c *blobChange) keepOverwritten(a *Account, name string) error {
+	if c.versioned(a) {
+		if err := a.store.CheckMetadata(); err != nil { // the new blob is no smaller for what it leaves
+			return err
+		}
+		return c.keepVersion(name)
+	}
 	policy, err := findKeepPolicy(c.tx)
 	if err != nil || policy.days == 0 {
 		return err
@@ -159,8 +204,8 @@ func (c *blobChange) freezeGone(name string, d deletion) error {
 }
 
 // replaceGone makes room for a blob where one was deleted and is kept: that becomes a deleted snapshot of the new one,
-// unless its time is over. What survives of its row is in c.row, as findForCreate has it. If there is none nothing
-// happens.
+// unless its time is over. What survives of its row, or of one that is vacant, is in c.row, as findForCreate has it. If there
+// is none nothing happens.
 func (c *blobChange) replaceGone(name string) error {
 	value, ok, err := c.tx.Get(c.key)
 	if err != nil || !ok {
@@ -168,6 +213,10 @@ func (c *blobChange) replaceGone(name string) error {
 	}
 	if c.row, err = decodeBlobRow(value); err != nil {
 		return err
+	}
+	if c.row.vacant {
+		c.row.vacant = false
+		return nil
 	}
 	gone := c.row.gone
 	c.tx.Delete(appendExpiryKey(nil, gone.until, c.key))
@@ -182,7 +231,7 @@ func (c *blobChange) replaceGone(name string) error {
 }
 
 // deleteKept makes one step of deleting a blob whose days are counted; done is false if there are more.
-func (c *blobChange) deleteKept(ref *BlobRef, mode DeleteSnapshots, policy keepPolicy) (done bool, err error) {
+func (c *blobChange) deleteKept(a *Account, ref *BlobRef, mode DeleteSnapshots, policy keepPolicy) (done bool, err error) {
 	had := c.row.snaps.live()
 	if had > 0 {
 		if mode == SnapshotsNone {
@@ -198,6 +247,8 @@ func (c *blobChange) deleteKept(ref *BlobRef, mode DeleteSnapshots, policy keepP
 		return c.row.snaps.live() == 0, nil
 	case mode == SnapshotsOnly:
 		return true, nil
+	case c.versioned(a):
+		return true, c.remove(a, ref)
 	}
 	if err := c.retag(ref, nil); err != nil {
 		return false, err
@@ -215,8 +266,9 @@ const bytesPerUpdate = 2 << 20
 // keptRow is a row to be changed.
 type keptRow struct{ key, value []byte }
 
-// collectSnapshots returns the rows of the oldest snapshots that want says yes to, as many as one change may touch.
-func (c *blobChange) collectSnapshots(name string, want func(*blobRow) bool) (found []keptRow, more bool, err error) {
+// collectFrozen returns the rows of the oldest snapshots and previous versions that want says yes to, as many as one change
+// may touch. It looks no further when it has found all there are.
+func (c *blobChange) collectFrozen(name string, all uint64, want func(*blobRow) bool) (found []keptRow, more bool, err error) {
 	var bad error
 	size := 0
 	from, to := snapshotRows(c.id, name)
@@ -231,14 +283,14 @@ func (c *blobChange) collectSnapshots(name string, want func(*blobRow) bool) (fo
 			size += 2*len(key) + len(value) + 64
 		}
 		more = len(found) == snapshotsPerUpdate || size >= bytesPerUpdate
-		return !more
+		return !more && uint64(len(found)) < all
 	})
 	return found, more, firstError(err, bad)
 }
 
 // keepSnapshots deletes the oldest snapshots that are not deleted yet, as many as one change may, and keeps them.
 func (c *blobChange) keepSnapshots(name string, policy keepPolicy) error {
-	found, _, err := c.collectSnapshots(name, func(r *blobRow) bool { return r.gone.at == 0 })
+	found, _, err := c.collectFrozen(name, c.row.snaps.live(), func(r *blobRow) bool { return r.gone.at == 0 && r.version == 0 })
 	if err == nil && len(found) == 0 {
 		err = badRow("miscounted snapshots of", c.key)
 	}
@@ -251,14 +303,14 @@ func (c *blobChange) keepSnapshots(name string, policy keepPolicy) error {
 	return err
 }
 
-// keepSnapshot deletes one snapshot and keeps it. c.row is that of its blob, which the caller stores.
+// keepSnapshot deletes one snapshot, or previous version, and keeps it. c.row is that of its blob, which the caller stores.
 func (c *blobChange) keepSnapshot(key []byte, snap *blobRow, policy keepPolicy) {
 	snap.gone = policy.begins(c.now)
-	c.row.snaps.keep(snap.gone.until)
+	c.row.frozenOf(snap).keep(snap.gone.until)
 	setGone(c.tx, key, snap)
 }
 
-// deleteForGood removes a snapshot that is deleted and kept, before its time.
+// deleteForGood removes a snapshot or a previous version that is deleted and kept, before its time.
 func (c *blobChange) deleteForGood(ref *BlobRef, snapshot snapshotID, acc *Access) error {
 	policy, err := findKeepPolicy(c.tx)
 	if err != nil {
@@ -268,8 +320,10 @@ func (c *blobChange) deleteForGood(ref *BlobRef, snapshot snapshotID, acc *Acces
 	switch {
 	case err != nil:
 		return err
+	case snap.notCurrent() != nil:
+		return snap.notCurrent()
 	case snap.gone.at == 0:
-		return azerr.PermanentDeleteNotPermitted.With("Reason", "the snapshot is not deleted")
+		return azerr.PermanentDeleteNotPermitted.With("Reason", "it is not deleted")
 	case !snap.gone.kept(c.now):
 		return azerr.BlobNotFound
 	case !policy.permanent:
@@ -285,21 +339,26 @@ func (c *blobChange) deleteForGood(ref *BlobRef, snapshot snapshotID, acc *Acces
 	if err := c.dropSnapshot(key, &snap); err != nil {
 		return err
 	}
-	if c.row.snaps.gone > 0 {
-		if err := c.findLatest(ref.Blob); err != nil {
-			return err
-		}
+	if err := c.findLatest(ref.Blob); err != nil {
+		return err
 	}
-	c.keep()
+	c.keepUnlessBare()
 	return count(c.tx, tally{snapshots: -1})
 }
 
-// findLatest looks anew for when the last of the deleted snapshots goes.
+// findLatest looks anew for when the last of the deleted snapshots and versions goes.
 func (c *blobChange) findLatest(name string) error {
-	c.row.snaps.latest = 0
-	_, _, err := c.collectSnapshots(name, func(r *blobRow) bool {
-		c.row.snaps.latest = max(c.row.snaps.latest, r.gone.until)
-		return false
+	c.row.snaps.latest, c.row.versions.latest = 0, 0
+	gone := c.row.snaps.gone + c.row.versions.gone
+	if gone == 0 {
+		return nil
+	}
+	_, _, err := c.collectFrozen(name, 1, func(r *blobRow) bool {
+		if f := c.row.frozenOf(r); r.gone.at != 0 {
+			f.latest = max(f.latest, r.gone.until)
+			gone--
+		}
+		return gone == 0
 	})
 	return err
 }
@@ -312,11 +371,11 @@ func orphaned(err error, key []byte) error {
 	return err
 }
 
-// UndeleteBlob brings back a blob that was deleted and is kept, and those of its snapshots that are, also those of a blob
-// that is not deleted. If there is nothing to bring back and the blob exists that is a success. A blob that comes back has
+// UndeleteBlob brings back a blob that was deleted and is kept, and those of its snapshots and previous versions that are, also
+// those of a blob that is not deleted. What was deleted while it had a version id is a previous version, and stays that. If there is nothing to bring back and the blob exists that is a success. A blob that comes back has
 // a new entity tag, and no lease; its snapshots have what they had.
 //
-// More snapshots than one change can touch come back in several steps, the blob with the first.
+// More snapshots and versions than one change can touch come back in several steps, the blob with the first.
 func (a *Account) UndeleteBlob(ref BlobRef) error {
 	if err := ref.checkWritable(&Access{}); err != nil {
 		return err
@@ -360,9 +419,13 @@ func (c *blobChange) undelete(a *Account, ref *BlobRef, first bool) (more bool, 
 		}
 		c.row.tags = tags
 	}
-	restored, more, err := c.undeleteSnapshots(ref.Blob)
+	restored, more, err := c.undeleteFrozen(ref.Blob)
 	if !more { // those that are left are over their time
 		c.row.snaps.latest = min(c.row.snaps.latest, ticksAt(c.now))
+		c.row.versions.latest = min(c.row.versions.latest, ticksAt(c.now))
+	}
+	if err == nil && c.row.vacant && restored == 0 && first {
+		return false, azerr.BlobNotFound
 	}
 	if err == nil && (changed || restored > 0) {
 		c.keep()
@@ -370,12 +433,13 @@ func (c *blobChange) undelete(a *Account, ref *BlobRef, first bool) (more bool, 
 	return more, err
 }
 
-// undeleteSnapshots brings back the oldest snapshots that are deleted and kept, as many as one change may.
-func (c *blobChange) undeleteSnapshots(name string) (restored int, more bool, err error) {
-	if c.row.snaps.gone == 0 {
+// undeleteFrozen brings back the oldest snapshots and versions that are deleted and kept, as many as one change may.
+func (c *blobChange) undeleteFrozen(name string) (restored int, more bool, err error) {
+	gone := c.row.snaps.gone + c.row.versions.gone
+	if gone == 0 {
 		return 0, false, nil
 	}
-	found, more, err := c.collectSnapshots(name, func(r *blobRow) bool { return r.gone.kept(c.now) })
+	found, more, err := c.collectFrozen(name, gone, func(r *blobRow) bool { return r.gone.kept(c.now) })
 	for i := 0; err == nil && i < len(found); i++ {
 		var row blobRow
 		if row, err = decodeBlobRow(found[i].value); err != nil {
@@ -383,7 +447,7 @@ func (c *blobChange) undeleteSnapshots(name string) (restored int, more bool, er
 		}
 		c.tx.Delete(appendExpiryKey(nil, row.gone.until, found[i].key))
 		row.gone = deletion{}
-		c.row.snaps.forget()
+		c.row.frozenOf(&row).forget()
 		c.tx.Set(found[i].key, row.append(nil))
 	}
 	return len(found), more, err

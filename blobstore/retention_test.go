@@ -30,7 +30,8 @@ func awaitExpired(expired chan int, n int) {
 	}
 }
 
-// names lists "cont" with what is deleted in the form "a a@ (b)", snapshots marked by "@", what is deleted in brackets.
+// names lists "cont" with what is deleted in the form "a a@ a~ (b) [c]", snapshots marked by "@", previous versions by "~", what
+// is deleted in brackets, and so what has nothing but versions.
 func (f *fixture) names(req ListBlobsRequest) string {
 	f.t.Helper()
 	var names []string
@@ -44,8 +45,14 @@ func (f *fixture) names(req ListBlobsRequest) string {
 			if item.Blob.Snapshot != "" {
 				name += "@"
 			}
+			if item.Blob.Version != "" && !item.Blob.Current {
+				name += "~"
+			}
 			if item.Blob.Deleted != nil {
 				name = "(" + name + ")"
+			}
+			if item.Blob.Vacant {
+				name = "[" + name + "]"
 			}
 			names = append(names, name)
 		}

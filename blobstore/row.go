@@ -38,12 +38,12 @@ type containerRow struct {
 const (
 	flagLease     = 1 << 0 // a lease follows: it is not merely available
 	flagSnapshots = 1 << 1 // blobs: the count of snapshots follows
-	flagFrozen    = 1 << 2 // blobs: this is a snapshot, its generation follows
+	flagFrozen    = 1 << 2 // blobs: this is a snapshot or a previous version, its generation follows
 	flagAccess    = 1 << 1 // containers: others than the account may use it, who follows
 	flagImmutable = 1 << 2 // containers: it has immutable storage
 	flagTags      = 1 << 4 // blobs: tags follow
 	flagState     = 1 << 3 // blobs: the state of a copy that is no mere success follows
-	flagRetention = 1 << 5 // blobs: what is said of deletions follows (see retention.go)
+	flagRetention = 1 << 5 // blobs: what is said of deletions and versions follows (see retention.go)
 	flagCopy      = 1 << 6 // blobs: what it says of the copy it was made by follows
 	flagMarks     = 1 << 7 // blobs: what protects it, and its tier, follow (see protection.go)
 )
@@ -113,7 +113,7 @@ var blobTypeNames = [...]string{"", "PageBlob", "BlockBlob", "AppendBlob"}
 // String returns the type as x-ms-blob-type spells it.
 func (t BlobType) String() string { return blobTypeNames[t] }
 
-// blobRow is what is stored about a blob or a snapshot.
+// blobRow is what is stored about a blob, a snapshot or a previous version.
 //
 //	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
 //	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text]
@@ -123,17 +123,20 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 type blobRow struct {
 	typ      BlobType
 	volume   pagestore.VolumeID
-	gen      pagestore.Gen // of a snapshot; GenHead for a blob
+	gen      pagestore.Gen // of a snapshot or a previous version; GenHead for a blob
 	size     int64         // bytes
 	sequence int64
 	etag     ticks
 	created  ticks
 	lease    lease.State
 	snaps    snapshotCount
-	gone     deletion // set: it is deleted, and kept for a while
-	tags     []byte   // encoded tags; none: no tags. Borrowed as props are
-	copy     []byte   // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
-	state    []byte   // encoded copyState, if that copy is no mere success. Borrowed too
+	versions frozenCount // of the previous ones
+	version  snapshotID  // that this is, or, of a blob, that is the current one. 0: it has no version id
+	vacant   bool        // there is no blob, only what it has left: see versions.go
+	gone     deletion    // set: it is deleted, and kept for a while
+	tags     []byte      // encoded tags; none: no tags. Borrowed as props are
+	copy     []byte      // encoded CopyInfo, if it was made by a copy and not changed since. Borrowed too
+	state    []byte      // encoded copyState, if that copy is no mere success. Borrowed too
 	locks    immutable.State
 	tier     tier.Tier // that was given; 0: none was
 	tiered   ticks     // when
@@ -142,11 +145,16 @@ type blobRow struct {
 
 // snapshotCount is what a blob remembers of its snapshots, so that none of them need be looked for.
 type snapshotCount struct {
-	all    uint64     // how many there are
-	volume uint64     // how many of them are of the blob's present volume
-	last   snapshotID // the newest there ever was. It outlives its snapshot, so that ids only ever increase
-	gone   uint64     // how many of all are deleted, and kept for a while
-	latest ticks      // no later than which these go. 0 if there are none
+	frozenCount
+	volume uint64     // how many snapshots and previous versions are of the blob's present volume
+	last   snapshotID // the newest id of either that there ever was. It outlives what had it, so that ids only ever increase
+}
+
+// frozenCount counts snapshots or previous versions.
+type frozenCount struct {
+	all    uint64 // how many there are
+	gone   uint64 // how many of all are deleted, and kept for a while
+	latest ticks  // no later than which these go. 0 if there are none
 }
 
 func (r *blobRow) append(dst []byte) []byte {
@@ -229,9 +237,9 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 		r.lease = d.lease()
 	}
 	if flags&flagSnapshots != 0 {
-		r.snaps = snapshotCount{all: d.uvarint(), volume: d.uvarint()}
+		r.snaps.all, r.snaps.volume = d.uvarint(), d.uvarint()
 		r.snaps.last = snapshotID(d.uint64())
-		d.must(r.snaps.volume <= r.snaps.all && r.snaps.last != 0)
+		d.must(r.snaps.last != 0)
 	}
 	if flags&flagFrozen != 0 {
 		gen := d.uvarint()
@@ -257,7 +265,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 		d.must(r.decodeMarks(d.bytes()) == nil)
 	}
 	r.props = d.p
-	d.must(r.typ >= PageBlob && r.typ <= AppendBlob)
+	d.must(r.typ >= PageBlob && r.typ <= AppendBlob && r.snaps.volume <= r.snaps.all+r.versions.all)
 	if d.bad {
 		return blobRow{}, badRow("blob", p)
 	}

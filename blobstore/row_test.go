@@ -38,7 +38,7 @@ func exampleBlobRows() map[string]blobRow {
 	breaking := plain
 	breaking.lease = lease.State{Phase: lease.PhaseBreaking, ID: "a", Seconds: lease.Infinite, Until: goldenTime}
 	snapped := plain
-	snapped.snaps = snapshotCount{all: 300, volume: 2, last: snapshotID(ticksAt(goldenTime))}
+	snapped.snaps = snapshotCount{frozenCount: frozenCount{all: 300}, volume: 2, last: snapshotID(ticksAt(goldenTime))}
 	snapshot := plain
 	snapshot.gen = 5
 	tagged := plain
@@ -74,6 +74,16 @@ func exampleBlobRows() map[string]blobRow {
 	deletedSnapshots.snaps.gone, deletedSnapshots.snaps.latest = 3, deleted.gone.until
 	deletedAll := deletedSnapshots
 	deletedAll.gone = deleted.gone
+	current := snapped
+	current.version, current.versions = snapshotID(ticksAt(goldenTime)), frozenCount{all: 200}
+	version := snapshot
+	version.version = snapshotID(ticksAt(goldenTime))
+	deletedVersion := version
+	deletedVersion.gone, deletedVersion.tags = deleted.gone, tagged.tags
+	vacant := blobRow{typ: PageBlob, vacant: true, etag: plain.etag, created: plain.created, snaps: snapped.snaps, props: plain.props}
+	vacant.snaps.volume, vacant.versions = 0, frozenCount{all: 200, gone: 3, latest: deleted.gone.until}
+	deletedWith := deletedAll
+	deletedWith.versions = vacant.versions
 	promised := pending
 	promised.locks = locked.locks
 	full := leased
@@ -87,7 +97,9 @@ func exampleBlobRows() map[string]blobRow {
 		"with snapshots": snapped, "snapshot": snapshot, "tagged": tagged, "copied": copied, "copy pending": pending, "copy failed": failed,
 		"copied incrementally": incremental, "copied from elsewhere": elsewhere, "snapshot, all three": both, "everything": full, "locked and held": locked, "held": held,
 		"with a tier": tiered, "snapshot, all four": marked, "copy pending, locked": promised,
-		"deleted": deleted, "snapshot, deleted": deletedSnapshot, "with deleted snapshots": deletedSnapshots, "deleted, with snapshots": deletedAll}
+		"deleted": deleted, "snapshot, deleted": deletedSnapshot, "with deleted snapshots": deletedSnapshots, "deleted, with snapshots": deletedAll,
+		"current version": current, "previous version": version, "previous version, deleted": deletedVersion, "versions only": vacant,
+		"deleted, with versions": deletedWith}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -115,7 +127,8 @@ func TestRowsGolden(t *testing.T) {
 	for _, name := range []string{"plain", "leased", "infinite lease", "breaking lease", "with snapshots", "snapshot", "copied", "everything", "tagged", "snapshot, all three",
 		"deleted", "snapshot, deleted", "with deleted snapshots", "deleted, with snapshots",
 		"locked and held", "held", "with a tier", "snapshot, all four",
-		"copy pending", "copy failed", "copied incrementally", "copied from elsewhere", "copy pending, locked"} {
+		"copy pending", "copy failed", "copied incrementally", "copied from elsewhere", "copy pending, locked",
+		"current version", "previous version", "previous version, deleted", "versions only", "deleted, with versions"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}

@@ -44,6 +44,8 @@ type AccountOptions struct {
 
 	Premium   bool             // of premium storage: its page blobs have tiers
 	Immutable ImmutableStorage // where blobs can be protected from changes
+
+	Versioning bool // what is overwritten or deleted stays as a version. Those there are stay when it is switched off
 }
 
 // Events are called when something happens that no request reports. They may come from any goroutine and must not call
@@ -145,6 +147,7 @@ type Account struct {
 	pendings pendings
 
 	immutable     ImmutableStorage
+	versioning    bool
 	containerDays int // for which deleted containers are kept
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
@@ -177,7 +180,8 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 		sizeMax: o.MaxPageBlob,
 		premium: ao.Premium,
 
-		immutable: ao.Immutable,
+		immutable:  ao.Immutable,
+		versioning: ao.Versioning,
 
 		containerDays: o.ContainerDays,
 	}

@@ -10,11 +10,12 @@ import (
 // SnapshotResult names a new snapshot.
 type SnapshotResult struct {
 	Snapshot string // its id, later than that of every earlier snapshot of the blob
-	Stamp           // the snapshot's: the blob's own if it has the blob's metadata, else new
+	Stamp           // the snapshot's: the blob's own if it has the blob's metadata, else new. Version is the blob's new one
 }
 
 // SnapshotBlob keeps the blob as it is now. The snapshot has the blob's properties and tags; its metadata too, unless meta is
-// given in its place. The blob's entity tag does not change, its lease is not needed: a lease id is only a condition.
+// given in its place. The blob's entity tag does not change, its lease is not needed: a lease id is only a condition. With
+// versioning the blob gets a new version id, and what it was is a previous version beside the snapshot.
 // It takes the same time however large the blob is.
 func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (SnapshotResult, error) {
 	if err := ref.checkWritable(acc); err != nil {
@@ -32,9 +33,15 @@ func (a *Account) SnapshotBlob(ref BlobRef, acc *Access, meta []header.Pair) (Sn
 		if err != nil {
 			return err
 		}
-		result = SnapshotResult{Snapshot: id.String(), Stamp: frozen.etag.stamp()}
 		c.value = frozen.append(c.value[:0])
 		tx.Set(appendBlobKey(nil, c.id, ref.Blob, id), c.value)
+		result = SnapshotResult{Snapshot: id.String(), Stamp: frozen.etag.stamp()}
+		if a.versioning {
+			if err := c.beginVersion(a, ref.Blob); err != nil {
+				return err
+			}
+			result.Version = c.row.version.String()
+		}
 		c.keep()
 		return count(tx, tally{snapshots: 1})
 	})
@@ -76,19 +83,19 @@ func (c *blobChange) freezeAsIs() (snapshotID, blobRow, error) {
 	if err != nil {
 		return 0, blobRow{}, err
 	}
-	id := snapshotID(max(ticksAt(c.now), ticks(c.row.snaps.last)+1))
-	c.row.snaps.all, c.row.snaps.volume, c.row.snaps.last = c.row.snaps.all+1, c.row.snaps.volume+1, id
-	frozen := c.row
-	frozen.gen, frozen.lease, frozen.snaps, frozen.locks = gen, lease.State{}, snapshotCount{}, immutable.State{}
+	id := c.nextID()
+	c.row.snaps.all, c.row.snaps.volume = c.row.snaps.all+1, c.row.snaps.volume+1
+	frozen := c.row.frozen(gen)
+	frozen.locks, frozen.version = immutable.State{}, 0
 	return id, frozen, nil
 }
 
-// snapshotRows returns the bounds [from, to) of the keys of a blob's snapshots, without the blob itself.
+// snapshotRows returns the bounds [from, to) of the keys of a blob's snapshots and versions, without the blob itself.
 func snapshotRows(id containerID, name string) (from, to []byte) {
 	return appendBlobRows(nil, id, name), appendBlobKey(nil, id, name, 0)
 }
 
-// dropSnapshot removes the row of a snapshot of the blob that c has found, unless it is protected, and lets go of what only it
+// dropSnapshot removes the row of a snapshot or a previous version of the blob that c has found, unless it is protected, and lets go of what only it
 // shows. The blob's counts go down; the volume goes too if it was the last user. The caller stores the blob's row.
 func (c *blobChange) dropSnapshot(key []byte, snap *blobRow) error {
 	tx, blob := c.tx, &c.row
@@ -96,10 +103,11 @@ func (c *blobChange) dropSnapshot(key []byte, snap *blobRow) error {
 		return err
 	}
 	tx.Delete(key)
-	blob.snaps.all--
+	counted := blob.frozenOf(snap)
+	counted.all--
 	if snap.gone.at != 0 {
 		tx.Delete(appendExpiryKey(nil, snap.gone.until, key))
-		blob.snaps.forget()
+		counted.forget()
 	}
 	if snap.volume == blob.volume {
 		blob.snaps.volume--

@@ -10,6 +10,7 @@ import (
 type Stamp struct {
 	ETag         cond.ETag
 	LastModified time.Time // the instant ETag encodes, in 100-ns resolution
+	Version      string    // the version id that the state has, if the reply is to say so. "": it has none
 }
 
 // ticks is a time as rows hold it: 100-ns intervals since 0001-01-01 UTC. An entity tag is the ticks of the change.
@@ -31,3 +32,8 @@ func (t ticks) Time() time.Time {
 }
 
 func (t ticks) stamp() Stamp { return Stamp{ETag: cond.ETag(t), LastModified: t.Time()} }
+
+// stamp is that of what the row is about, with its version id.
+func (r *blobRow) stamp() Stamp {
+	return Stamp{ETag: cond.ETag(r.etag), LastModified: r.etag.Time(), Version: r.version.String()}
+}

@@ -74,10 +74,11 @@ func (a *Account) BlobTags(ref BlobRef, acc *Access) ([]header.Pair, error) {
 	return info.Tags, firstError(err, info.CheckReadable())
 }
 
-// SetBlobTags replaces all tags of a blob; without any they are removed. Neither its entity tag nor its modification time
+// SetBlobTags replaces all tags of a blob, or of a version; without any they are removed. Neither its entity tag nor its modification time
 // changes.
 func (a *Account) SetBlobTags(ref BlobRef, acc *Access, tags []header.Pair) error {
-	if err := ref.checkWritable(acc); err != nil {
+	id, err := ref.checkVersionable(acc)
+	if err != nil {
 		return err
 	}
 	if err := header.CheckTags(tags); err != nil {
@@ -88,13 +89,13 @@ func (a *Account) SetBlobTags(ref BlobRef, acc *Access, tags []header.Pair) erro
 	defer c.release()
 	return a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.find(&ref, acc, false, immutable.Annotate); err != nil {
+		if err := c.find(&ref, id, acc, false, immutable.Annotate); err != nil {
 			return err
 		}
 		if err := a.store.CheckMetadata(); err != nil {
 			return err
 		}
-		if err := c.retag(&ref, encoded); err != nil {
+		if err := c.retagged(&ref, encoded); err != nil {
 			return err
 		}
 		c.row.tags = encoded

@@ -55,16 +55,17 @@ func tieredAt(t tier.Tier, made ticks) ticks {
 	return made
 }
 
-// SetBlobTier gives a blob a tier, which is effective at once. Neither its entity tag nor its modification time changes.
+// SetBlobTier gives a blob, or a version, a tier, which is effective at once. Neither its entity tag nor its modification time changes.
 func (a *Account) SetBlobTier(ref BlobRef, acc *Access, t tier.Tier) error {
-	if err := ref.checkWritable(acc); err != nil {
+	id, err := ref.checkVersionable(acc)
+	if err != nil {
 		return err
 	}
 	c := takeChange()
 	defer c.release()
 	return a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.find(&ref, acc, true, immutable.Annotate); err != nil {
+		if err := c.find(&ref, id, acc, true, immutable.Annotate); err != nil {
 			return err
 		}
 		if !a.premium {

@@ -13,9 +13,9 @@ import (
 // Blobs of a deleted container count until the reaper has removed them: only then is it known how many there were.
 type Totals struct {
 	Containers       uint64
-	Blobs            uint64 // without snapshots
-	Snapshots        uint64
-	ProvisionedBytes uint64 // the sizes of the blobs together, whatever of them is written; snapshots do not add to it
+	Blobs            uint64 // without snapshots and previous versions
+	Snapshots        uint64 // and previous versions
+	ProvisionedBytes uint64 // the sizes of the blobs together, whatever of them is written; snapshots and previous versions do not add to it
 }
 
 // The row of totals: version (1) · containers · blobs · snapshots · provisioned bytes. An account that never had a
@@ -85,6 +85,7 @@ func (t *Totals) countRow(key, value []byte) error {
 		return err
 	case row.gen != pagestore.GenHead:
 		t.Snapshots++
+	case row.vacant:
 	default:
 		t.Blobs++
 		t.ProvisionedBytes += uint64(row.size)

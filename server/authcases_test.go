@@ -180,6 +180,7 @@ func authCases() []authCase {
 		onBlob(op.GetBlob, "", "", "r").publicIn("blob"),
 		onBlob(op.GetBlob, "", "x-ms-if-tags: a = 'b'", "r", "t").as("if tags"),
 		onBlob(op.GetBlob, "snapshot=AT", "", "r").as("snapshot").publicIn("blob"),
+		onBlob(op.GetBlob, "versionid=2026-01-01T00:00:00.0000000Z", "", "r").orNot().as("version").publicIn("blob"),
 		onBlob(op.GetBlobProperties, "", "", "r").publicIn("blob"),
 		onBlob(op.DeleteBlob, "", "x-ms-delete-snapshots: include", "d"),
 		onBlob(op.DeleteBlob, "snapshot=AT", "", "d").as("snapshot"),
@@ -196,14 +197,18 @@ func authCases() []authCase {
 		onBlob(op.AbortCopyBlob, "comp=copy&copyid=11111111-1111-1111-1111-111111111111", "x-ms-copy-action: abort", "w").readyBy(pending),
 		onBlob(op.IncrementalCopyBlob, "comp=incrementalcopy", strings.Replace(source, "C/source", "C/b?snapshot=AT", 1), "cw").at("C/new").readyBy(readable),
 		onBlob(op.SetBlobTier, "comp=tier", "x-ms-access-tier: P30", "w"),
+		onBlob(op.SetBlobTier, "comp=tier&versionid=2026-01-01T00:00:00.0000000Z", "x-ms-access-tier: P30", "w").orNot().as("version"),
 		onBlob(op.UndeleteBlob, "comp=undelete", "", "w"),
 		onBlob(op.SetBlobExpiry, "comp=expiry", "x-ms-expiry-option: NeverExpire").orNot().keysOnly(),
 		onBlob(op.GetBlobTags, "comp=tags", "", "t"),
+		onBlob(op.SetBlobTags, "comp=tags&versionid=2026-01-01T00:00:00.0000000Z", "", "t").orNot().as("version").
+			withBody("<Tags><TagSet><Tag><Key>changed</Key><Value>1</Value></Tag></TagSet></Tags>"),
 		onBlob(op.SetBlobTags, "comp=tags", "", "t").
 			withBody("<Tags><TagSet><Tag><Key>changed</Key><Value>1</Value></Tag></TagSet></Tags>"),
 		onBlob(op.SetImmutabilityPolicy, "comp=immutabilitypolicies", "x-ms-immutability-policy-until-date: Fri, 01 Jan 2100 00:00:00 GMT", "i").inHeld(),
 		onBlob(op.DeleteImmutabilityPolicy, "comp=immutabilitypolicies", "", "i").inHeld(),
 		onBlob(op.SetLegalHold, "comp=legalhold", "x-ms-legal-hold: true", "i").inHeld(),
+		onBlob(op.SetLegalHold, "comp=legalhold&versionid=2026-01-01T00:00:00.0000000Z", "x-ms-legal-hold: true", "i").orNot().as("version"),
 
 		onBlob(op.PutPage, "comp=page", updateHeaders, "w").withBody(strings.Repeat("X", 512)),
 		onBlob(op.ClearPages, "comp=page", "x-ms-page-write: clear|x-ms-range: bytes=0-511", "w"),

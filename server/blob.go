@@ -14,10 +14,15 @@ import (
 	"pagevault/internal/azure/header"
 )
 
-// ref returns the blob or snapshot that the request is addressed to.
-func (r *request) ref() (blobstore.BlobRef, error) {
+// ref returns the blob, snapshot or version that the request is addressed to.
+func (r *request) ref() (ref blobstore.BlobRef, err error) {
 	snapshot, err := r.query.One("snapshot")
-	return blobstore.BlobRef{Container: r.target.container, Blob: r.target.blob, Snapshot: string(snapshot)}, err
+	if err != nil {
+		return ref, err
+	}
+	ref = blobstore.BlobRef{Container: r.target.container, Blob: r.target.blob, Snapshot: string(snapshot)}
+	ref.Version, err = versionAsked(&r.query)
+	return ref, err
 }
 
 // access returns what the request expects of a blob.
@@ -44,6 +49,9 @@ func (r *request) setStamp(s blobstore.Stamp) {
 	r.out = s.ETag.Append(r.out[:0])
 	r.set("ETag", r.out)
 	r.setTime("Last-Modified", s.LastModified)
+	if s.Version != "" {
+		r.setString("x-ms-version-id", s.Version)
+	}
 }
 
 // setMetadata sends metadata back in the case in which it came.
@@ -95,7 +103,8 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 	if b.Type == blobstore.PageBlob {
 		r.setInt("x-ms-blob-sequence-number", b.Sequence)
 	}
-	if b.Snapshot == "" {
+	r.setCurrent(b)
+	if !b.Frozen() {
 		r.setLease(b.Lease)
 	}
 	r.setCopy(b.Copy)
@@ -260,6 +269,7 @@ func (r *request) getBlobMetadata() error {
 	}
 	r.begin(200)
 	r.setStamp(info.Stamp)
+	r.setCurrent(&info)
 	r.setMetadata(info.Metadata)
 	return nil
 }
@@ -421,7 +431,7 @@ func (r *request) snapshotBlob() error {
 	}
 	r.begin(201)
 	r.setString("x-ms-snapshot", snap.Snapshot)
-	r.setStamp(snap.Stamp)
+	r.setStamp(snap.Stamp)   // with the id of the version that was made beside it
 	written := len(meta) > 0 // else nothing but a name
 	r.setString("x-ms-request-server-encrypted", strconv.FormatBool(written && r.account.Encrypted()))
 	return nil

@@ -25,7 +25,7 @@ const copySourceMax = 2 << 10
 // copySource is what x-ms-copy-source names, which the request may read.
 type copySource struct {
 	account *blobstore.Account // of this server; nil: the source is elsewhere
-	ref     blobstore.BlobRef  // a blob or snapshot of that account
+	ref     blobstore.BlobRef  // a blob, snapshot or version of that account
 	remote  remoteSource       // what is elsewhere, with its secrets
 	shown   string             // the URL as the destination will say it, without anything secret
 }
@@ -103,11 +103,15 @@ func (r *request) localSource(url, authority []byte, t *target, token string) (s
 	if _, ok := blobstore.NormalizeSnapshot(string(snapshot)); err != nil || !ok && q.Has("snapshot") {
 		return src, bad
 	}
-	src.ref = blobstore.BlobRef{Container: t.container, Blob: t.blob, Snapshot: string(snapshot)}
+	version, err := versionAsked(&q)
+	if _, ok := blobstore.NormalizeSnapshot(version); err != nil || !ok && version != "" || version != "" && q.Has("snapshot") {
+		return src, bad
+	}
+	src.ref = blobstore.BlobRef{Container: t.container, Blob: t.blob, Snapshot: string(snapshot), Version: version}
 	src.shown = shownURL(url)
 	if token == "" && !q.Has("sig") && bytes.Equal(t.account, r.target.account) && r.readsSources(t.container) {
 		for _, p := range q.Params() {
-			if string(p.Name) != "snapshot" {
+			if n := string(p.Name); n != "snapshot" && n != "versionid" {
 				return src, bad
 			}
 		}

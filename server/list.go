@@ -18,10 +18,14 @@ type listing struct {
 }
 
 // include says what a listing shows beyond names and properties.
-type include struct{ metadata, snapshots, tags, copy, deleted, policy, hold bool }
+type include struct {
+	metadata, snapshots, tags, copy, deleted, policy, hold bool
+	versions                                               bool
+	vacant                                                 bool // names of which only versions are left
+}
 
 // Things that a listing can be asked to include. What we do not have is included by showing nothing: no blob here is
-// uncommitted, or of an older version.
+// uncommitted.
 var (
 	includeContainers = [...]string{"metadata", "deleted", "system"}
 	includeBlobs      = [...]string{"metadata", "snapshots", "uncommittedblobs", "copy", "deleted", "versions", "tags",
@@ -86,6 +90,8 @@ func (r *request) include(known []string) (in include, err error) {
 			in.tags = in.tags || string(v) == "tags"
 			in.policy = in.policy || string(v) == "immutabilitypolicy"
 			in.hold = in.hold || string(v) == "legalhold"
+			in.versions = in.versions || string(v) == "versions"
+			in.vacant = in.vacant || string(v) == "deletedwithversions"
 		}
 	}
 	return in, nil
@@ -148,7 +154,8 @@ func (r *request) listBlobs() error {
 	}
 	list, err := r.account.ListBlobs(r.target.container, &blobstore.ListBlobsRequest{
 		Prefix: l.prefix, Delimiter: l.delimiter, StartFrom: l.startFrom, Marker: l.marker, MaxResults: l.maxResults,
-		Snapshots: l.include.snapshots, Metadata: l.include.metadata, Deleted: l.include.deleted})
+		Snapshots: l.include.snapshots, Metadata: l.include.metadata, Deleted: l.include.deleted,
+		Versions: l.include.versions, Vacant: l.include.vacant})
 	if err != nil {
 		return err
 	}
@@ -184,13 +191,14 @@ func (r *request) listBlobs() error {
 func listedBlob(b *blobstore.BlobInfo, metadata bool) xmlbody.Blob {
 	x := xmlbody.Blob{
 		Name: b.Name, Snapshot: b.Snapshot, Deleted: listedDeletion(b.Deleted),
+		Version: b.Version, Current: b.Current, VersionsOnly: b.Vacant,
 		Created: b.Created, LastModified: b.LastModified, ETag: b.ETag,
 		Size: b.Size, Type: b.Type.String(), Sequence: b.Sequence,
 		ContentType: b.ContentType, ContentEncoding: b.ContentEncoding, ContentLanguage: b.ContentLanguage,
 		ContentMD5: b.ContentMD5, CacheControl: b.CacheControl, ContentDisposition: b.ContentDisposition,
 		WithMetadata: metadata, Metadata: b.Metadata, TagCount: len(b.Tags),
 	}
-	if b.Snapshot == "" && b.Deleted == nil {
+	if !b.Frozen() && b.Deleted == nil && !b.Vacant {
 		x.Lease = listedLease(b.Lease)
 	}
 	return x

@@ -60,8 +60,8 @@ func (r *request) setBlobTags() error {
 	return nil
 }
 
-// includeFound is what a search can be asked to include. No blob here is of an older version.
-var includeFound = [...]string{"none", "versions"}
+// includeFound is what a search can be asked to include: nothing. Previous versions are not searched.
+var includeFound = [...]string{"none"}
 
 // findBlobsByTags: Find Blobs by Tags, of the account or of a container.
 func (r *request) findBlobsByTags() error {

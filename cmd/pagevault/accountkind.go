@@ -8,9 +8,9 @@ import (
 	"pagevault/blobstore"
 )
 
-// setKinds makes accounts what the flags say: which are of premium storage, and where blobs can be protected by policies
-// and legal holds, ACCOUNT[/CONTAINER] each.
-func setKinds(accounts []blobstore.AccountOptions, premium, immutable []string) error {
+// setKinds makes accounts what the flags say: which are of premium storage, which have versioning, and where blobs can be
+// protected by policies and legal holds, ACCOUNT[/CONTAINER] each.
+func setKinds(accounts []blobstore.AccountOptions, premium, versioning, immutable []string) error {
 	find := func(flag, text, name string) (*blobstore.AccountOptions, error) {
 		for i := range accounts {
 			if accounts[i].Name == name {
@@ -25,6 +25,13 @@ func setKinds(accounts []blobstore.AccountOptions, premium, immutable []string) 
 			return err
 		}
 		a.Premium = true
+	}
+	for _, name := range versioning {
+		a, err := find("versioning", name, name)
+		if err != nil {
+			return err
+		}
+		a.Versioning = true
 	}
 	for _, text := range immutable {
 		name, container, one := strings.Cut(text, "/")

@@ -11,7 +11,7 @@ func TestSetKinds(t *testing.T) {
 	f := func(premium, immutable []string, want ...blobstore.AccountOptions) {
 		t.Helper()
 		accounts := []blobstore.AccountOptions{{Name: "a"}, {Name: "b"}}
-		err := setKinds(accounts, premium, immutable)
+		err := setKinds(accounts, premium, nil, immutable)
 		if (err == nil) != (want != nil) {
 			t.Errorf("%q %q: %v", premium, immutable, err)
 		}
@@ -23,6 +23,13 @@ func TestSetKinds(t *testing.T) {
 	f(nil, nil, blobstore.AccountOptions{Name: "a"}, blobstore.AccountOptions{Name: "b"})
 	f([]string{"b"}, nil, blobstore.AccountOptions{Name: "a"}, blobstore.AccountOptions{Name: "b", Premium: true})
 	f(nil, []string{"a", "b/xyz", "b/$root", "b/xyz"}, blobstore.AccountOptions{Name: "a", Immutable: all}, blobstore.AccountOptions{Name: "b", Immutable: some})
+	versioned := []blobstore.AccountOptions{{Name: "a"}, {Name: "b"}}
+	if err := setKinds(versioned, nil, []string{"b"}, nil); err != nil || versioned[0].Versioning || !versioned[1].Versioning {
+		t.Errorf("%+v, %v", versioned, err)
+	}
+	if setKinds(versioned, nil, []string{"c"}, nil) == nil {
+		t.Error("versioning of an account that is not there")
+	}
 	// Accounts and containers that cannot be.
 	f([]string{"c"}, nil)
 	f([]string{""}, nil)

@@ -50,6 +50,7 @@ type serveFlags struct {
 	maxPageBlob string
 	limits      []string
 	premium     []string
+	versioning  []string
 	immutable   []string
 	door        doorFlags
 	oauth       oauthFlags
@@ -103,6 +104,7 @@ func newServe() *cobra.Command {
 	flags.StringVar(&f.maxPageBlob, "max-page-blob", "1TiB", "largest page blob, up to 8TiB")
 	flags.IntVar(&f.containerDays, "container-delete-retention", 0, "keep deleted containers for so many days, to be restored; up to 365")
 	flags.StringArrayVar(&f.limits, "limits", nil, "[ACCOUNT=]TOTAL/DATA/METADATA or [ACCOUNT=]vault[/N]: what accounts may hold; may be repeated")
+	flags.StringArrayVar(&f.versioning, "versioning", nil, "account in which what is overwritten or deleted stays as a version of its blob; may be repeated")
 	flags.StringArrayVar(&f.premium, "premium", nil, "account of premium storage: its page blobs have tiers; may be repeated")
 	flags.StringArrayVar(&f.immutable, "immutable-storage", nil, "ACCOUNT or ACCOUNT/CONTAINER: where policies and legal holds can protect blobs from everybody; may be repeated")
 	f.door.register(flags)
@@ -260,7 +262,7 @@ func (f *serveFlags) plan(stderr io.Writer) (*plan, error) {
 	if err := setLimits(p.accounts, f.limits); err != nil {
 		return nil, usagef("--limits: %w", err)
 	}
-	if err := setKinds(p.accounts, f.premium, f.immutable); err != nil {
+	if err := setKinds(p.accounts, f.premium, f.versioning, f.immutable); err != nil {
 		return nil, err
 	}
 	if err := f.door.set(&p.server, p.accounts); err != nil {

@@ -131,7 +131,7 @@ const (
 	MaxBlobSizeConditionNotMet                                                             // append
 	NoPendingCopyOperation                                                                 // Abort Copy of a finished one
 	OperationNotAllowedOnIncrementalCopyBlob                                               // only its snapshots are readable
-	OperationNotAllowedOnRootBlob                                                          // hierarchical accounts
+	OperationNotAllowedOnRootBlob                                                          // deleting the current version by its id
 	PendingCopyOperation                                                                   // a copy into the blob is under way
 	PreviousSnapshotCannotBeNewer                                                          // a diff runs forward
 	PreviousSnapshotNotFound                                                               // a diff from a snapshot that is not there
@@ -291,7 +291,7 @@ var table = [codeEnd]struct {
 	MaxBlobSizeConditionNotMet:                        {"MaxBlobSizeConditionNotMet", 412, "The max blob size condition specified was not met."},
 	NoPendingCopyOperation:                            {"NoPendingCopyOperation", 409, "There is currently no pending copy operation."},
 	OperationNotAllowedOnIncrementalCopyBlob:          {"OperationNotAllowedOnIncrementalCopyBlob", 409, "The specified operation is not allowed on an incremental copy blob."},
-	OperationNotAllowedOnRootBlob:                     {"OperationNotAllowedOnRootBlob", 409, "The specified operation is not allowed on the root blob."},
+	OperationNotAllowedOnRootBlob:                     {"OperationNotAllowedOnRootBlob", 403, "The specified operation is not allowed on the root blob."},
 	PendingCopyOperation:                              {"PendingCopyOperation", 409, "There is currently a pending copy operation."},
 	PreviousSnapshotCannotBeNewer:                     {"PreviousSnapshotCannotBeNewer", 400, "The prevsnapshot query parameter value cannot be newer than snapshot query parameter value."},
 	PreviousSnapshotNotFound:                          {"PreviousSnapshotNotFound", 409, "The previous snapshot is not found."},

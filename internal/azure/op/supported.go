@@ -50,11 +50,15 @@ var Refusals = []Refusal{
 	{Header: header.XMsSourceEncryptionKey, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Header: header.XMsSourceEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Header: header.XMsSourceEncryptionAlgorithm, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
-	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, Note: "blob versions"},
+	{Query: "versionid", Code: azerr.UnsupportedQueryParameter, But: versioned, Note: "this operation is not for versions"},
 	{Query: "deletetype", Code: azerr.UnsupportedQueryParameter, But: []ID{DeleteBlob}, Note: "this operation does not delete a blob"},
 	{Query: "showonly", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "hierarchical accounts"},
 	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},
 }
+
+// versioned are the operations that may be addressed to a version.
+var versioned = []ID{GetBlob, GetBlobProperties, GetBlobMetadata, GetPageRanges, GetPageRangesDiff, GetBlobTags, SetBlobTags, SetBlobTier,
+	DeleteBlob, SetImmutabilityPolicy, DeleteImmutabilityPolicy, SetLegalHold}
 
 // copying are the operations that read a source.
 var copying = []ID{CopyBlob, PutPageFromURL, IncrementalCopyBlob}

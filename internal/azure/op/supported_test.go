@@ -53,7 +53,16 @@ func TestCheckSupported(t *testing.T) {
 	f(0, "", Container, "PUT ?restype=container", "x-ms-default-encryption-scope: $account-encryption-key", "x-ms-deny-encryption-scope-override: False")
 	f(azerr.UnsupportedHeader, "HeaderName=x-ms-default-encryption-scope HeaderValue=mine", Container, "PUT ?restype=container", "x-ms-default-encryption-scope: mine")
 	// Parameters.
-	f(azerr.UnsupportedQueryParameter, "QueryParameterName=versionid QueryParameterValue=v", Blob, "GET ?VersionId=v")
+	f(0, "", Blob, "GET ?VersionId=v")
+	for _, line := range []string{"GET ?comp=pagelist&versionid=v", "DELETE ?versionid=v", "PUT ?comp=tags&versionid=v", "PUT ?comp=tier&versionid=v",
+		"PUT ?comp=legalhold&versionid=v", "HEAD ?versionid=v", "GET ?comp=metadata&versionid=v"} {
+		f(0, "", Blob, line)
+	}
+	for _, line := range []string{"PUT ?comp=metadata&versionid=v", "PUT ?comp=lease&versionid=v", "PUT ?comp=snapshot&versionid=v", "PUT ?comp=undelete&versionid=v"} {
+		f(azerr.UnsupportedQueryParameter, "QueryParameterName=versionid QueryParameterValue=v", Blob, line)
+	}
+	f(azerr.UnsupportedQueryParameter, "QueryParameterName=versionid", Blob, "PUT ?comp=page&versionid=v", pageWrite)
+	f(azerr.UnsupportedQueryParameter, "QueryParameterName=versionid", Container, "GET ?restype=container&comp=list&versionid=v")
 	f(0, "", Blob, "DELETE ?deletetype=permanent")
 	f(azerr.UnsupportedQueryParameter, "QueryParameterName=deletetype", Blob, "GET ?deletetype=permanent")
 	f(0, "", Container, "GET ?restype=container&comp=list&startFrom=b")

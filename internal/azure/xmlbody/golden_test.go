@@ -97,6 +97,17 @@ func marked() []byte {
 	return EndBlobs(AppendBlob(AppendBlob(AppendBlob(b, given), inferred), held), "")
 }
 
+// versions is a listing of a previous version that is deleted, of the current one, and of a name that has versions only.
+func versions() []byte {
+	previous, current, left := disk(), disk(), disk()
+	previous.Version, previous.Lease = "2022-08-11T15:07:17.6006975Z", Lease{}
+	previous.Deleted = &Deletion{Time: modified, RemainingDays: 3}
+	current.Version, current.Current = "2022-08-11T15:07:17.6006976Z", true
+	left.Name, left.VersionsOnly, left.Lease, left.Size = "left", true, Lease{}, 0
+	b := BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks"})
+	return EndBlobs(AppendBlob(AppendBlob(AppendBlob(b, previous), current), left), "")
+}
+
 // tree is a listing by delimiter, blobs and prefixes in one order.
 func tree() []byte {
 	b := BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks", Delimiter: "/"})
@@ -127,6 +138,7 @@ func TestGoldens(t *testing.T) {
 	golden(t, "blobs-flat", flat())
 	golden(t, "blobs-tree", tree())
 	golden(t, "blobs-marked", marked())
+	golden(t, "blobs-versions", versions())
 	golden(t, "blobs-none", EndBlobs(BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks"}), ""))
 	golden(t, "pages", ranges())
 	golden(t, "pages-diff", diff())

@@ -125,6 +125,9 @@ func AppendContainer(dst []byte, c *Container) []byte {
 type Blob struct {
 	Name               string
 	Snapshot           string    // empty for the base blob
+	Version            string    // empty if it has no version id
+	Current            bool      // it is the current version
+	VersionsOnly       bool      // there is no such blob, only versions of one
 	Deleted            *Deletion // nil unless it is deleted and kept
 	Created            time.Time
 	LastModified       time.Time
@@ -138,7 +141,7 @@ type Blob struct {
 	ContentDisposition string
 	Type               string // PageBlob, BlockBlob, AppendBlob
 	Sequence           int64  // shown for page blobs
-	Lease              Lease  // the zero Lease for snapshots, which cannot have one
+	Lease              Lease  // the zero Lease for snapshots and versions, which cannot have one
 	Encrypted          bool   // on the disks of the server
 	TagCount           int    // shown unless there are none
 	Tier               Tier
@@ -239,6 +242,12 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	if b.Snapshot != "" {
 		dst = xmltext.AppendElement(dst, "Snapshot", b.Snapshot)
 	}
+	if b.Version != "" {
+		dst = xmltext.AppendElement(dst, "VersionId", b.Version)
+	}
+	if b.Current {
+		dst = append(dst, "<IsCurrentVersion>true</IsCurrentVersion>"...)
+	}
 	if b.Deleted != nil {
 		dst = append(dst, "<Deleted>true</Deleted>"...)
 	}
@@ -286,7 +295,11 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	if len(b.Tags) > 0 {
 		dst = appendTags(dst, b.Tags)
 	}
-	return append(dst, "<OrMetadata /></Blob>"...)
+	dst = append(dst, "<OrMetadata />"...)
+	if b.VersionsOnly {
+		dst = append(dst, "<HasVersionsOnly>true</HasVersionsOnly>"...)
+	}
+	return append(dst, "</Blob>"...)
 }
 
 func appendMD5(dst, sum []byte) []byte {

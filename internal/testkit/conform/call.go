@@ -174,6 +174,7 @@ func (c *call) send() *reply {
 		c.w.env.album.forget()
 	}
 	checkReply(c.w.T, r)
+	c.w.env.checkVersions(c.w.T, r)
 	return r
 }
 

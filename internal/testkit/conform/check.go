@@ -109,10 +109,11 @@ func checkStamp(r *reply, fault func(string, ...any)) {
 	if s := r.get("x-ms-snapshot"); r.has("x-ms-snapshot") && !snapshotForm.MatchString(s) {
 		fault("x-ms-snapshot %q", s)
 	}
-	for _, name := range []string{"x-ms-version-id", "x-ms-is-current-version"} {
-		if r.has(name) {
-			fault("%s without versioning", name)
-		}
+	if id := r.get("x-ms-version-id"); r.has("x-ms-version-id") && !snapshotForm.MatchString(id) {
+		fault("x-ms-version-id %q", id)
+	}
+	if r.has("x-ms-is-current-version") && (!r.has("x-ms-version-id") || r.get("x-ms-is-current-version") != "true") {
+		fault("x-ms-is-current-version %q", r.get("x-ms-is-current-version"))
 	}
 	for _, f := range r.fields {
 		switch f.value {

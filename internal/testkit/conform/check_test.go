@@ -73,7 +73,7 @@ func TestCheckReply(t *testing.T) {
 			spoil(name, "twice "+header, add(header, r.get(header)))
 		}
 		spoil(name, "another id", set("x-ms-client-request-id", "Me"))
-		spoil(name, "a version", add("x-ms-version-id", "2026-11-22T19:54:54.9805044Z"))
+		spoil(name, "a version", add("x-ms-version-id", "2026-11-22"))
 		spoil(name, "a capital", add("x-ms-server-encrypted", "True"))
 		spoil(name, "a bad date", set("Date", "2026-11-22"))
 		spoil(name, "a bad request id", set("x-ms-request-id", "1"))

@@ -110,6 +110,7 @@ var Codes = []CodeStatus{
 	{"IncrementalCopySourceMustBeSnapshot", 409},
 	{"InvalidSourceBlobUrl", 409},
 	{"OperationNotAllowedOnIncrementalCopyBlob", 409},
+	{"OperationNotAllowedOnRootBlob", 403}, // deleting the current version by its id
 	{"TargetConditionNotMet", 412},
 	{"SourceConditionNotMet", 412},
 	{"NoPendingCopyOperation", 409},

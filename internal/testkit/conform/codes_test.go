@@ -29,7 +29,7 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,
 		azerr.SnapshotOperationRateExceeded},
 	"is for features that are refused as a whole: client keys, hierarchical accounts": {
-		azerr.BlobUsesCustomerSpecifiedEncryption, azerr.OperationNotAllowedOnRootBlob},
+		azerr.BlobUsesCustomerSpecifiedEncryption},
 	"is for versions we do not tell apart: all that are well-formed are served": {
 		azerr.FeatureVersionMismatch, azerr.InvalidVersionForPageBlobOperation, azerr.LeaseAlreadyBroken},
 	"has a more precise sibling that we answer instead": {
@@ -82,7 +82,7 @@ func TestEveryCodeIsProvokedOrExplained(t *testing.T) {
 }
 
 // crossCutting are the tests that belong to no row of the operation table.
-var crossCutting = []string{"Conditions", "Signatures", "Tokens", "PublicAccess", "Versions", "Dispatch", "Names", "Transport", "RefusedOperations", "Retention"}
+var crossCutting = []string{"Conditions", "Signatures", "Tokens", "PublicAccess", "Versions", "BlobVersions", "Dispatch", "Names", "Transport", "RefusedOperations", "Retention"}
 
 func TestEveryOperationHasItsTest(t *testing.T) {
 	rows := map[string]string{} // test → operation

@@ -35,6 +35,7 @@ type Env struct {
 	PublicURL string // the same account where containers may be made public. "": what that needs is left out
 	Immutable string // a container of the account that has immutable storage when it is made. "": what that needs is left out
 	Premium   string // another account with the same keys, of premium storage. "": what that needs is left out
+	Versioned string // another one, of premium storage, with versioning and Immutable. "": what that needs is left out
 	Key       string // the account's first key, base64
 
 	// TokenURL is an address of the same account where bearer tokens are taken, such as Token returns: signed by the issuer
@@ -66,6 +67,8 @@ type Env struct {
 	album  album
 	serial int
 	out    []string // names of the parts that were left out
+
+	versioning bool // the account has versioning
 }
 
 // setUp fills the defaults. Every way into an Env passes here.
@@ -162,6 +165,7 @@ var Tests = []Test{
 	{"DeleteImmutabilityPolicy", deleteImmutabilityPolicy},
 	{"SetLegalHold", setLegalHold},
 	{"UndeleteBlob", undeleteBlob},
+	{"BlobVersions", blobVersions},
 	{"PutPage", putPage},
 	{"ClearPages", clearPages},
 	{"PutPageFromURL", putPageFromURL},

@@ -52,6 +52,7 @@ func TestConform(t *testing.T) {
 const (
 	testImmutable = "conform-immutable"
 	testPremium   = "conformpremium"
+	testVersioned = "conformversioned"
 )
 
 // containerDays is for how many days the server of these tests keeps deleted containers.
@@ -75,7 +76,8 @@ func startServer(t *testing.T) *Env {
 
 		Accounts: []blobstore.AccountOptions{
 			{Name: testAccount, Keys: [][]byte{key(testKey), key(testSecondKey)}, Immutable: blobstore.ImmutableStorage{Containers: []string{testImmutable}}},
-			{Name: testPremium, Keys: [][]byte{key(testKey), key(testSecondKey)}, Premium: true}},
+			{Name: testPremium, Keys: [][]byte{key(testKey), key(testSecondKey)}, Premium: true},
+			{Name: testVersioned, Keys: [][]byte{key(testKey), key(testSecondKey)}, Premium: true, Versioning: true, Immutable: blobstore.ImmutableStorage{Containers: []string{testImmutable}}}},
 		Store: func(string) (pagestore.Options, error) {
 			fs := vfs.NewMem()
 			return pagestore.Options{FS: fs, Dir: "index", MasterKey: pagestore.MasterKey{1}, Members: []replication.Member{
@@ -131,7 +133,7 @@ func startServer(t *testing.T) *Env {
 	defer lender.Close()
 	pool := x509.NewCertPool()
 	pool.AddCert(lender.Certificate())
-	env := &Env{URL: serve(false, nil), PublicURL: serve(true, nil), Account: testAccount, Immutable: testImmutable, Premium: testPremium, Key: testKey, SecondKey: testSecondKey, Clock: c,
+	env := &Env{URL: serve(false, nil), PublicURL: serve(true, nil), Account: testAccount, Immutable: testImmutable, Premium: testPremium, Versioned: testVersioned, Key: testKey, SecondKey: testSecondKey, Clock: c,
 		Advance: func(d time.Duration) { c.Advance(d) }, ContainerDays: containerDays, Seed: testkit.Seed(t),
 		TokenURL: serve(false, &tls.Config{Certificates: lender.TLS.Certificates, MinVersion: tls.VersionTLS12}), TokenTLS: &tls.Config{RootCAs: pool},
 		Token: issuer.Token}

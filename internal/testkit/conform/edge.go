@@ -240,6 +240,7 @@ func (w *wire) raw(whole []byte, methods ...string) (replies []*reply, err error
 			return replies, err
 		}
 		checkReply(w.T, r)
+		w.env.checkVersions(w.T, r)
 		replies = append(replies, r)
 	}
 	return replies, nil

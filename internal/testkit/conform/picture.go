@@ -53,12 +53,12 @@ func pictureContainer(w *wire, c ref) string {
 	}
 	looked := 0
 	for marker := ""; ; {
-		r := w.get(c, "restype=container&comp=list&include=snapshots%2Cmetadata%2Ctags").q("marker", marker).ok(200)
+		r := w.get(c, "restype=container&comp=list&include=snapshots%2Cversions%2Cdeletedwithversions%2Cmetadata%2Ctags").q("marker", marker).ok(200)
 		root := w.xml(r)
 		for _, n := range root.child("Blobs").children {
 			fmt.Fprintf(&b, "%s\n", flat(n))
 			if looked++; looked <= pictureBlobs {
-				pictureBlob(w, c.blob(listedName(n)), n.value("Snapshot"), &b)
+				pictureBlob(w, c.blob(listedName(n)), n, &b)
 			}
 		}
 		if marker = root.value("NextMarker"); marker == "" {
@@ -67,18 +67,28 @@ func pictureContainer(w *wire, c ref) string {
 	}
 }
 
-// pictureBlob adds the valid pages of a blob or snapshot and a digest of what is in them.
-func pictureBlob(w *wire, blob ref, snapshot string, b *strings.Builder) {
+// pictureBlob adds the valid pages of a blob, snapshot or version and a digest of what is in them.
+func pictureBlob(w *wire, blob ref, n *node, b *strings.Builder) {
+	snapshot, version := n.value("Snapshot"), n.value("VersionId")
+	if n.value("IsCurrentVersion") == "true" {
+		version = ""
+	}
+	if n.value("HasVersionsOnly") == "true" {
+		return
+	}
 	query := func(method, comp string) *call {
 		c := w.do(method, blob, comp)
 		if snapshot != "" {
 			c.q("snapshot", snapshot)
 		}
+		if version != "" {
+			c.q("versionid", version)
+		}
 		return c
 	}
 	properties := query("HEAD", "").ok(200)
 	fmt.Fprintf(b, "  %s", settled(properties))
-	if snapshot == "" && properties.has("x-ms-incremental-copy") {
+	if snapshot+version == "" && properties.has("x-ms-incremental-copy") {
 		return // only its snapshots can be read
 	}
 	ranges, _ := pageRanges(w, query("GET", "comp=pagelist").ok(200))

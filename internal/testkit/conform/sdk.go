@@ -130,6 +130,7 @@ func (c *checkedTransport) Do(req *http.Request) (*http.Response, error) {
 		r.fields = append(r.fields, field{"Transfer-Encoding", resp.TransferEncoding[0]})
 	}
 	checkReply(c.t, r)
+	c.env.checkVersions(c.t, r)
 	return resp, nil
 }
 

@@ -87,6 +87,9 @@ func (t *token) query(r ref) string {
 		if t.fields["sr"] == "bs" {
 			moment = t.fields["snapshot"]
 		}
+		if t.fields["sr"] == "bv" {
+			moment = t.fields["versionid"]
+		}
 		lines = append(f("sp", "st", "se"), "/blob/"+t.w.env.Account+path)
 		lines = append(lines, f("si", "sip", "spr", "sv", "sr")...)
 		lines = append(append(lines, moment), f("ses", "rscc", "rscd", "rsce", "rscl", "rsct")...)

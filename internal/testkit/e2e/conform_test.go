@@ -29,6 +29,7 @@ var afterExpiry = []string{"409 ImmutabilityPolicyDeleteOnLockedPolicy", "412 Le
 const (
 	conformImmutable = "conform-immutable"
 	conformPremium   = "conformpremium"
+	conformVersioned = "conformversioned"
 	conformDays      = 5
 )
 
@@ -44,12 +45,14 @@ func TestConform(t *testing.T) {
 	server := testkit.StartServer(t, testkit.ServerOptions{
 		Args: []string{"--account", testkit.Account + ":" + testkit.AccountKey + ":" + secondKey,
 			"--account", conformPremium + ":" + testkit.AccountKey + ":" + secondKey, "--premium", conformPremium,
+			"--account", conformVersioned + ":" + testkit.AccountKey + ":" + secondKey, "--premium", conformVersioned, "--versioning", conformVersioned,
+			"--immutable-storage", conformVersioned + "/" + conformImmutable,
 			"--immutable-storage", testkit.Account + "/" + conformImmutable, "--container-delete-retention", strconv.Itoa(conformDays),
 			"--oidc-issuer", issuer.URL, "--roles", roles, "--oauth-over-http"},
 		Env: []string{"SSL_CERT_FILE=" + issuer.CAFile(t)}})
 	url := strings.TrimSuffix(server.URL(), "/"+testkit.Account)
 	env := &conform.Env{URL: url, TokenURL: url, Token: issuer.Token, Account: testkit.Account, Key: testkit.AccountKey,
-		Immutable: conformImmutable, Premium: conformPremium, ContainerDays: conformDays,
+		Immutable: conformImmutable, Premium: conformPremium, Versioned: conformVersioned, ContainerDays: conformDays,
 		SecondKey: secondKey, NoWait: os.Getenv(conformWaitEnv) == "", Seed: testkit.Seed(t)}
 	start := time.Now()
 	var said bytes.Buffer
