@@ -2,18 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,11 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pagevault/bench"
-	"pagevault/internal/digest"
 )
-
-// memoryRoundBytes bounds the new data of a round for a server that keeps three copies of everything in memory.
-const memoryRoundBytes = 64 << 20
 
 // benchFlags are the flags of `pagevault bench`, as given.
 type benchFlags struct {
@@ -170,162 +160,4 @@ func progress(w io.Writer) *bench.Events {
 			fmt.Fprintf(w, clear+"round %d of %d: %s × %d, %s: %.0f MB/s", e.Round, e.Rounds, e.Workload, e.Connections, e.Target, e.BytesPerSecond/1e6)
 		},
 	}
-}
-
-// Names of what --peers can add to a run, in the order of the report.
-var peerNames = []string{"pagevault", "memory", "null", "disk"}
-
-// benchPeers are the servers and directories of a run, to be stopped and removed.
-type benchPeers struct {
-	servers []*bench.Peer
-	dir     string // made on the first use
-}
-
-func (p *benchPeers) close() error {
-	var err error
-	for _, s := range p.servers {
-		err = errors.Join(err, s.Stop())
-	}
-	if p.dir != "" {
-		err = errors.Join(err, os.RemoveAll(p.dir))
-	}
-	return err
-}
-
-// open returns the targets of the run and starts those that are our own.
-func (f *benchFlags) open(ctx context.Context, p *benchPeers) ([]bench.Target, error) {
-	name, key, err := parseBenchAccount(f.account)
-	if err != nil {
-		return nil, err
-	}
-	peers := f.peers
-	if peers == nil {
-		peers = peerNames
-		if f.targets != nil {
-			peers = []string{"null"}
-		}
-	}
-	for _, n := range peers {
-		if !slices.Contains(peerNames, n) {
-			return nil, usagef("--peers: no peer %q: there are %s", n, strings.Join(peerNames, ", "))
-		}
-	}
-	var targets []bench.Target
-	for _, text := range f.targets {
-		label := text
-		if u, err := url.Parse(text); err == nil && u.Host != "" {
-			label = u.Host
-		}
-		t, err := bench.NewWire(bench.WireOptions{Name: label, URL: text, Account: name, Key: key})
-		if err != nil {
-			return nil, usagef("--target: %w", err)
-		}
-		targets = append(targets, t)
-	}
-	for _, n := range peerNames {
-		if slices.Contains(peers, n) {
-			t, err := f.openPeer(ctx, n, p)
-			if err != nil {
-				return nil, err
-			}
-			targets = append(targets, t)
-		}
-	}
-	return targets, nil
-}
-
-// parseBenchAccount reads NAME:KEY.
-func parseBenchAccount(text string) (name string, key []byte, err error) {
-	name, encoded, ok := strings.Cut(text, ":")
-	if key, err = base64.StdEncoding.DecodeString(encoded); !ok || err != nil || name == "" || len(key) == 0 {
-		return "", nil, usagef("--account must be NAME:KEY with the key in base64, as in a connection string")
-	}
-	return name, key, nil
-}
-
-// openPeer starts one of our own servers on a free port.
-func (f *benchFlags) openPeer(ctx context.Context, name string, p *benchPeers) (bench.Target, error) {
-	if name == "disk" {
-		return bench.NewDisk(f.dir), nil
-	}
-	serve := []string{"serve", "--listen", "127.0.0.1:0", "--admin", "", "--account", wellKnownAccount + ":" + wellKnownKey}
-	o := bench.PeerOptions{Name: name, Ready: findEndpoint}
-	w := bench.WireOptions{Name: name}
-	switch name {
-	case "pagevault":
-		if p.dir == "" {
-			dir, err := os.MkdirTemp(f.dir, "pagevault-bench-")
-			if err != nil {
-				return nil, err
-			}
-			p.dir = dir
-		}
-		o.Args = append(serve, "--data", filepath.Join(p.dir, "data"))
-	case "memory":
-		o.Args = append(serve, "--memory")
-		w.Name, w.RoundBytes = "pagevault --memory", memoryRoundBytes
-	case "null":
-		o.Args = []string{"bench", "null-server"}
-		w.Name, w.Baseline, w.Unchecked = "null server", true, true
-	}
-	var err error
-	if o.Path, err = os.Executable(); err != nil {
-		return nil, err
-	}
-	server, err := bench.StartPeer(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	p.servers = append(p.servers, server)
-	w.URL, w.PID = server.Address(), server.PID()
-	if w.Account, w.Key, err = parseBenchAccount(wellKnownAccount + ":" + wellKnownKey); err != nil {
-		return nil, err
-	}
-	return bench.NewWire(w)
-}
-
-// endpointPattern finds the address in the connection string that a server prints.
-var endpointPattern = regexp.MustCompile(`BlobEndpoint=([^;\s]+)`)
-
-func findEndpoint(line string) (string, bool) {
-	m := endpointPattern.FindStringSubmatch(line)
-	if m == nil {
-		return "", false
-	}
-	return m[1], true
-}
-
-// nullServerCommand is the process that `pagevault bench` starts as its baseline.
-func nullServerCommand() *cobra.Command {
-	var listen string
-	c := &cobra.Command{
-		Use:    "null-server",
-		Short:  "Serve the baseline: read, hash, answer, store nothing",
-		Hidden: true,
-		Args:   noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return runNullServer(ctx, listen, c.OutOrStdout())
-		},
-	}
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to listen on; port 0 picks a free one")
-	return c
-}
-
-// runNullServer serves until ctx is done. What it hashes with is what a store names its content with.
-func runNullServer(ctx context.Context, listen string, out io.Writer) error {
-	ln, err := net.Listen("tcp", listen)
-	if err != nil {
-		return err
-	}
-	hasher := digest.NewHasher(digest.Key{})
-	s := bench.NewNullServer(func(p []byte) {
-		var d digest.Digest
-		hasher.Sum(&d, p)
-	})
-	stop := context.AfterFunc(ctx, func() { s.Shutdown() })
-	defer stop()
-	fmt.Fprintf(out, "null server: BlobEndpoint=http://%s/%s;\n", ln.Addr(), wellKnownAccount)
-	return s.Serve(ln)
 }
