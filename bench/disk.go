@@ -54,7 +54,7 @@ func (t *Disk) close(context.Context) error {
 }
 
 func (t *Disk) session(_ context.Context, w Workload) (session, error) {
-	if w.Op != PutPage || w.Data != New {
+	if w.Op != PutPage || w.Data != New { // what is repeated has to be written here as well
 		return nil, errNotApplicable
 	}
 	return &diskSession{target: t, workload: w}, nil

@@ -23,7 +23,13 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for _, t := range r.Targets {
 		fmt.Fprintf(&b, "%s: %s\n", t.Name, t.Where)
 	}
-	for _, l := range workloads {
+	if r.Mix != nil {
+		fmt.Fprintf(&b, "data: %s\n", r.Mix)
+	}
+	for _, l := range r.Refused {
+		fmt.Fprintf(&b, "%s does not do %s: %s\n", l.Target, l.Workload, l.Answer)
+	}
+	for _, l := range r.workloads() {
 		r.writeWorkload(&b, l)
 	}
 	r.writeSecondCopies(&b)
@@ -32,8 +38,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 }
 
 // writeWorkload writes the block of one workload, if it has rows.
-func (r *Report) writeWorkload(b *strings.Builder, w Workload) {
-	head := []string{"conns", "target", "MB/s", "ops/s", "p50", "p90", "p99", "spread", "server", "RSS MiB", "client"}
+func (r *Report) writeWorkload(b *strings.Builder, w WorkloadInfo) {
+	head := []string{"conns", "target", "MB/s", "ops/s", "p50", "p90", "p99", "p99.9", "spread", "server", "RSS MiB", "client"}
 	for _, t := range r.Targets {
 		if t.Baseline {
 			head = append(head, "× "+t.Name)
@@ -50,16 +56,28 @@ func (r *Report) writeWorkload(b *strings.Builder, w Workload) {
 	}
 	fmt.Fprintf(b, "\n%s: %s\n", w.Name, w.About)
 	writeAligned(b, lines)
+	for _, row := range r.Rows {
+		if row.Workload == w.Name && row.Busy > 0 {
+			fmt.Fprintf(b, "  %s, %s: %s of 503, after which requests were repeated\n", row.Target,
+				plural(row.Connections, "connection"), plural(int(row.Busy), "answer"))
+		}
+	}
 }
 
 func (r *Report) cellsOf(row *Row) []string {
 	cells := []string{strconv.Itoa(row.Connections), row.Target, figure(row.BytesPerSecond / 1e6), figure(row.OpsPerSecond),
-		millis(row.P50Nanos), millis(row.P90Nanos), millis(row.P99Nanos), percent(row.Spread),
+		millis(row.P50Nanos), millis(row.P90Nanos), millis(row.P99Nanos), unknown, percent(row.Spread),
 		percent(row.ServerCores), unknown, percent(row.ClientCores)}
+	if row.BytesPerSecond == 0 {
+		cells[2] = unknown
+	}
+	if row.P999Nanos > 0 {
+		cells[7] = millis(row.P999Nanos)
+	}
 	if row.ServerRSSBytes > 0 {
-		cells[9] = strconv.FormatInt(row.ServerRSSBytes>>20, 10)
+		cells[10] = strconv.FormatInt(row.ServerRSSBytes>>20, 10)
 	} else {
-		cells[8] = unknown
+		cells[9] = unknown
 	}
 	for _, t := range r.Targets {
 		if !t.Baseline {

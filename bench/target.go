@@ -26,6 +26,7 @@ type Target interface {
 type TargetInfo struct {
 	Name     string `json:"name"`
 	Where    string `json:"where"`              // URL or directory
+	Server   string `json:"server,omitempty"`   // what it calls itself in its answers
 	Baseline bool   `json:"baseline,omitempty"` // what the others are set in relation to
 	// RoundBytes is the most new data that a round writes to the target, besides the bound of the run. 0: no such bound.
 	RoundBytes int64 `json:"roundBytes,omitempty"`

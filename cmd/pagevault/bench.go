@@ -23,6 +23,10 @@ type benchFlags struct {
 	account     string
 	peers       []string
 	workloads   []string
+	all, list   bool
+	blockSizes  []string
+	reads       int
+	mix         bench.Mix
 	connections []int
 	rounds      int
 	duration    time.Duration
@@ -38,27 +42,32 @@ func newBench() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench [--target URL --account NAME:KEY]",
 		Short: "Measure Blob endpoints beside a null server and the raw disk",
-		Long: "Measures Put Page and Get Blob on several targets in one run, round-robin, and prints what each does and the ratios.\n" +
+		Long: "Measures page blobs on several targets in one run, round-robin, and prints what each does and the ratios.\n" +
 			"Without --target it starts servers of its own: pagevault on disk and in memory, and a null server that only reads,\n" +
-			"hashes and answers; and it writes to three files on the disk itself.",
+			"hashes and answers; and it writes to three files on the disk itself. --list shows what can be measured.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if f.list {
+				return listWorkloads(c.OutOrStdout())
+			}
 			return f.run(ctx, c)
 		},
 	}
-	var names []string
-	for _, w := range bench.Workloads() {
-		names = append(names, w.Name)
-	}
 	p := c.Flags()
 	p.SortFlags = false
-	p.StringArrayVar(&f.targets, "target", nil, "URL of a Blob endpoint to measure, such as http://127.0.0.1:10000/devstoreaccount1; may be repeated")
+	p.StringArrayVar(&f.targets, "target", nil, "URL of a Blob endpoint to measure, such as http://127.0.0.1:10000/devstoreaccount1, or with a SAS of the account or a container; may be repeated")
 	p.StringVar(&f.account, "account", wellKnownAccount+":"+wellKnownKey, "account and base64 key of the targets, NAME:KEY")
 	p.StringSliceVar(&f.peers, "peers", nil, "what to measure besides: "+strings.Join(peerNames, ", ")+" (default: all; with --target: null)")
-	p.StringSliceVar(&f.workloads, "workload", names, "what to measure")
-	p.IntSliceVar(&f.connections, "connections", []int{1, 16}, "numbers of connections to measure at")
+	p.StringSliceVar(&f.workloads, "workload", nil, "what to measure: names and patterns of --list (default: the first few of it)")
+	p.BoolVar(&f.all, "all", false, "measure all workloads")
+	p.BoolVar(&f.list, "list", false, "list the workloads")
+	p.StringSliceVar(&f.blockSizes, "block-size", nil, "`sizes` of requests, instead of those in the workloads' names: 512, 4k, 64k, … 4m")
+	p.IntVar(&f.reads, "reads", 70, "`percent` of the requests of mixed workloads that read")
+	p.IntVar(&f.mix.Duplicate, "duplicate", 0, "`percent` of the new data that is stored already (in pieces of 4 KiB)")
+	p.Float64Var(&f.mix.Compress, "compressible", 1, "`ratio` by which all data can be compressed, about")
+	p.IntSliceVar(&f.connections, "connections", []int{1, 16}, "numbers of connections to measure at, up to 1024")
 	p.IntVar(&f.rounds, "rounds", 5, "rounds of each measurement")
 	p.DurationVar(&f.duration, "duration", time.Second, "length of a round; a quarter of it is added to warm up")
 	p.DurationVar(&f.limit, "limit", 0, "stop after this time with the rounds that are finished (default none)")
@@ -89,10 +98,11 @@ func (f *benchFlags) options(changed func(flag string) bool) (bench.Options, err
 		return o, usagef("--rounds, --duration and --connections must be positive")
 	}
 	var err error
-	if o.Workloads, err = bench.WorkloadsNamed(f.workloads); err != nil {
-		return o, usagef("--workload: %w", err)
+	o.Workloads, err = f.chosen(changed)
+	if o.Mix = f.mix; o.Mix.Compress == 1 {
+		o.Mix.Compress = 0
 	}
-	return o, nil
+	return o, err
 }
 
 // run measures and prints.
@@ -102,7 +112,8 @@ func (f *benchFlags) run(ctx context.Context, c *cobra.Command) (err error) {
 		return err
 	}
 	o.Build = fmt.Sprintf("pagevault %s%s %s", version, revision(), runtime.Version())
-	o.Events = progress(c.ErrOrStderr())
+	o.Command = commandLine(c)
+	o.Events = benchProgress(c.ErrOrStderr())
 	var peers benchPeers
 	defer func() { err = errors.Join(err, peers.close()) }()
 	if o.Targets, err = f.open(ctx, &peers); err != nil {
@@ -133,31 +144,4 @@ func (f *benchFlags) write(r *bench.Report, out io.Writer) error {
 		return err
 	}
 	return errors.Join(r.WriteJSON(file), file.Close())
-}
-
-// progress tells on a terminal what is going on, on one line; elsewhere, when a round begins.
-func progress(w io.Writer) *bench.Events {
-	file, _ := w.(*os.File)
-	terminal := false
-	if file != nil {
-		if info, err := file.Stat(); err == nil {
-			terminal = info.Mode()&os.ModeCharDevice != 0
-		}
-	}
-	if !terminal {
-		round := 0
-		return &bench.Events{Round: func(e bench.RoundEvent) {
-			if e.Round != round {
-				round = e.Round
-				fmt.Fprintf(w, "round %d of %d\n", e.Round, e.Rounds)
-			}
-		}}
-	}
-	const clear = "\r\x1b[K"
-	return &bench.Events{
-		Preparing: func(target, workload string) { fmt.Fprintf(w, clear+"preparing %s %s", target, workload) },
-		Round: func(e bench.RoundEvent) {
-			fmt.Fprintf(w, clear+"round %d of %d: %s × %d, %s: %.0f MB/s", e.Round, e.Rounds, e.Workload, e.Connections, e.Target, e.BytesPerSecond/1e6)
-		},
-	}
 }
