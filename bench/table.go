@@ -39,29 +39,34 @@ func (r *Report) WriteTable(w io.Writer) error {
 
 // writeWorkload writes the block of one workload, if it has rows.
 func (r *Report) writeWorkload(b *strings.Builder, w WorkloadInfo) {
-	head := []string{"conns", "target", "MB/s", "ops/s", "p50", "p90", "p99", "p99.9", "spread", "server", "RSS MiB", "client"}
-	for _, t := range r.Targets {
-		if t.Baseline {
-			head = append(head, "× "+t.Name)
-		}
-	}
-	lines := [][]string{head}
-	for _, row := range r.Rows {
-		if row.Workload == w.Name {
-			lines = append(lines, r.cellsOf(&row))
-		}
-	}
-	if len(lines) == 1 {
+	head, lines := r.tableOf(w.Name)
+	if len(lines) == 0 {
 		return
 	}
 	fmt.Fprintf(b, "\n%s: %s\n", w.Name, w.About)
-	writeAligned(b, lines)
+	writeAligned(b, append([][]string{head}, lines...))
 	for _, row := range r.Rows {
 		if row.Workload == w.Name && row.Busy > 0 {
 			fmt.Fprintf(b, "  %s, %s: %s of 503, after which requests were repeated\n", row.Target,
 				plural(row.Connections, "connection"), plural(int(row.Busy), "answer"))
 		}
 	}
+}
+
+// tableOf returns the head and the lines of a workload's table.
+func (r *Report) tableOf(workload string) (head []string, lines [][]string) {
+	head = []string{"conns", "target", "MB/s", "ops/s", "p50", "p90", "p99", "p99.9", "spread", "server", "RSS MiB", "client"}
+	for _, t := range r.Targets {
+		if t.Baseline {
+			head = append(head, "× "+t.Name)
+		}
+	}
+	for _, row := range r.Rows {
+		if row.Workload == workload {
+			lines = append(lines, r.cellsOf(&row))
+		}
+	}
+	return head, lines
 }
 
 func (r *Report) cellsOf(row *Row) []string {

@@ -34,6 +34,8 @@ type benchFlags struct {
 	quick       bool
 	dir         string
 	json        string
+	csv         string
+	html        string
 	seed        uint64
 }
 
@@ -74,6 +76,8 @@ func newBench() *cobra.Command {
 	p.BoolVar(&f.quick, "quick", false, "less than a minute: 3 rounds of 250 ms, less data")
 	p.StringVar(&f.dir, "dir", ".", "directory on the disk to measure; what is made there is removed")
 	p.StringVar(&f.json, "json", "", "write the report as JSON to this `file` too; - prints it instead of the table")
+	p.StringVar(&f.csv, "csv", "", "write a line for each measurement to this `file` too; - prints them instead of the table")
+	p.StringVar(&f.html, "html", "", "write a page with plots to this `file` too")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the data (default random)")
 	c.AddCommand(newBenchSpace(), nullServerCommand(), synthesizeCommand())
 	return c
@@ -93,6 +97,9 @@ func (f *benchFlags) options(changed func(flag string) bool) (bench.Options, err
 		if !changed("limit") {
 			o.Limit = 50 * time.Second // and some seconds to start and to clear away
 		}
+	}
+	if f.html == "-" || f.json == "-" && f.csv == "-" {
+		return o, usagef("- prints one of --json and --csv")
 	}
 	if o.Rounds < 1 || o.Duration <= 0 || len(o.Connections) == 0 {
 		return o, usagef("--rounds, --duration and --connections must be positive")
@@ -131,17 +138,29 @@ func (f *benchFlags) run(ctx context.Context, c *cobra.Command) (err error) {
 	return runErr
 }
 
-// write prints the table, or the JSON where that was asked for.
+// write prints the table, or what is asked for instead, and writes the files.
 func (f *benchFlags) write(r *bench.Report, out io.Writer) error {
-	if f.json == "-" {
-		return r.WriteJSON(out)
+	print := r.WriteTable
+	var err error
+	for _, o := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{{f.json, r.WriteJSON}, {f.csv, r.WriteCSV}, {f.html, r.WriteHTML}} {
+		switch o.name {
+		case "":
+		case "-":
+			print = o.write
+		default:
+			err = errors.Join(err, writeFile(o.name, o.write))
+		}
 	}
-	if err := r.WriteTable(out); err != nil || f.json == "" {
-		return err
-	}
-	file, err := os.Create(f.json)
+	return errors.Join(print(out), err)
+}
+
+func writeFile(name string, write func(io.Writer) error) error {
+	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.WriteJSON(file), file.Close())
+	return errors.Join(write(file), file.Close())
 }

@@ -61,13 +61,13 @@ func runBench(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// TestBenchTargets measures a target and the disk, as a table with a JSON file and as JSON only.
+// TestBenchTargets measures a target and the disk, as a table with files of JSON, CSV and HTML, and as JSON only.
 func TestBenchTargets(t *testing.T) {
 	url, dir := serveNull(t), t.TempDir()
 	file := filepath.Join(t.TempDir(), "report.json")
 	args := []string{"--target", url, "--peers", "disk", "--dir", dir, "--quick", "--rounds", "1", "--duration", "10ms",
 		"--workload", "put-4k-random,put-4m-dup", "--connections", "2"}
-	out, progress, err := runBench(t, append(args, "--json", file)...)
+	out, progress, err := runBench(t, append(args, "--json", file, "--csv", file+".csv", "--html", file+".html")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +80,11 @@ func TestBenchTargets(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for ending, want := range map[string]string{".csv": ",put-4m-dup,2,", ".html": `<section id="put-4m-dup">`} {
+		if text, err := os.ReadFile(file + ending); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: no %s, %v", ending, want, err)
+		}
 	}
 	only, _, err := runBench(t, append(args, "--json", "-")...)
 	if err != nil {
@@ -115,6 +120,7 @@ func TestBenchErrors(t *testing.T) {
 	f("101 % of duplicates", "--duplicate", "101", "--peers", "disk", "--dir", t.TempDir())
 	f("1/99", "--compressible", "99", "--peers", "disk", "--dir", t.TempDir())
 	f(`no peer "s3"`, "--peers", "s3")
+	f("- prints one of --json and --csv", "--json", "-", "--csv", "-")
 	f("must be positive", "--rounds", "0")
 	f("must be positive", "--duration", "-1s")
 	f("0 connections", "--connections", "0", "--peers", "disk", "--dir", t.TempDir())
