@@ -24,6 +24,7 @@ type fake struct {
 	sas     string                          // the sig that requests must have, instead of signatures. Empty: those
 	hides   string                          // names that end so are not listed. Empty: none
 	busy    atomic.Int64                    // answers of 503 that come first
+	whole   bool                            // differences are all that was ever written, as Azurite's are
 	refuses string                          // a comp that is answered 501. Empty: none
 	closing bool                            // hang up after each answer, as proxies do now and then
 	mu      struct {

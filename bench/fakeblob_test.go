@@ -40,7 +40,7 @@ func (b *fakeBlob) answer(f *fake, w http.Header, r *http.Request, body []byte) 
 		b.snapshots, b.writes = append(b.snapshots, s), nil
 		w.Set("x-ms-snapshot", s.name)
 	case "pagelist":
-		return http.StatusOK, b.difference(q.Get("prevsnapshot"), q.Get("snapshot"))
+		return http.StatusOK, b.difference(q.Get("prevsnapshot"), q.Get("snapshot"), f.whole)
 	case "":
 		p, data := make([]byte, last-off+1), b.data
 		if name := q.Get("snapshot"); name != "" {
@@ -76,9 +76,13 @@ func (b *fakeBlob) number(snapshot string) int {
 }
 
 // difference lists what was written after snapshot from until to, not joined and in any order but Azure's.
-func (b *fakeBlob) difference(from, to string) []byte {
+func (b *fakeBlob) difference(from, to string, all bool) []byte {
 	text := `<?xml version="1.0" encoding="utf-8"?><PageList>`
-	for _, s := range b.snapshots[b.number(from)+1 : b.number(to)+1] {
+	first := b.number(from) + 1
+	if all {
+		first = 0
+	}
+	for _, s := range b.snapshots[first : b.number(to)+1] {
 		for i, w := range s.writes {
 			if i == 0 && b.hide {
 				continue

@@ -161,8 +161,5 @@ func prepareDiff(s *wireSession, c *conn) error {
 		}
 		return 0, err
 	}
-	into := s.target.env.source.readBuffer()
-	defer s.target.env.source.returnReadBuffer(into)
-	_, err := c.rangesDiff(k.path, k.snapshots[0], k.snapshots[1], into)
-	return asRefused(err)
+	return s.tryDiff(c, k.path, k.snapshots[0], k.snapshots[1], int64(changes(k.size))*changeBytes)
 }

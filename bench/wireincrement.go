@@ -91,11 +91,25 @@ func prepareIncrement(s *wireSession, c *conn) error {
 	if err != nil {
 		return err
 	}
+	err = s.tryDiff(c, i.path, i.last, last, 0)
+	i.last = last
+	return err
+}
+
+// tryDiff sees whether the target tells two snapshots apart, between which no more than most bytes were written. Azurite
+// answers with all pages of the later one.
+func (s *wireSession) tryDiff(c *conn, path, from, to string, most int64) error {
 	into := s.target.env.source.readBuffer()
 	defer s.target.env.source.returnReadBuffer(into)
-	_, err = c.rangesDiff(i.path, i.last, last, into)
-	i.last = last
-	return asRefused(err)
+	body, err := c.rangesDiff(path, from, to, into)
+	if err != nil {
+		return asRefused(err)
+	}
+	changed, err := parseRanges(body)
+	if n := length(changed); err == nil && n > most {
+		return &refusedError{fmt.Errorf("its page ranges say that %d bytes changed where at most %d were written", n, most)}
+	}
+	return err
 }
 
 // increment is one incremental backup: what was written must be what is said to have changed, and what is read.

@@ -86,6 +86,19 @@ func TestRefusedWorkload(t *testing.T) {
 	}
 }
 
+// TestWholeDifferences: whoever answers with all pages where differences are asked for is not measured doing that.
+func TestWholeDifferences(t *testing.T) {
+	o := tiny(newWire(t, WireOptions{Name: "fake", URL: startFake(t, &fake{whole: true})}))
+	o.Workloads, o.Connections = named(t, "incremental", "diff", "put-4k-random"), []int{1}
+	rep, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rep.Rows) != 1 || len(rep.Refused) != 2 || !strings.Contains(rep.Refused[1].Answer, "bytes changed where at most 32768 were written") {
+		t.Errorf("%+v", rep.Refused)
+	}
+}
+
 // TestWrongSnapshotsAreErrors: differences that leave out something, and snapshots that are not what was there, are
 // noticed.
 func TestWrongSnapshotsAreErrors(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 type benchFlags struct {
 	targets     []string
 	account     string
-	peers       []string
+	compare     []string
 	workloads   []string
 	all, list   bool
 	blockSizes  []string
@@ -42,7 +42,7 @@ type benchFlags struct {
 func newBench() *cobra.Command {
 	var f benchFlags
 	c := &cobra.Command{
-		Use:   "bench [--target URL --account NAME:KEY]",
+		Use:   "bench [--compare TARGETS] [--workload NAMES] [--target URL --account NAME:KEY]",
 		Short: "Measure Blob endpoints beside a null server and the raw disk",
 		Long: "Measures page blobs on several targets in one run, round-robin, and prints what each does and the ratios.\n" +
 			"Without --target it starts servers of its own: pagevault on disk and in memory, and a null server that only reads,\n" +
@@ -61,7 +61,10 @@ func newBench() *cobra.Command {
 	p.SortFlags = false
 	p.StringArrayVar(&f.targets, "target", nil, "URL of a Blob endpoint to measure, such as http://127.0.0.1:10000/devstoreaccount1, or with a SAS of the account or a container; may be repeated")
 	p.StringVar(&f.account, "account", wellKnownAccount+":"+wellKnownKey, "account and base64 key of the targets, NAME:KEY")
-	p.StringSliceVar(&f.peers, "peers", nil, "what to measure besides: "+strings.Join(peerNames, ", ")+" (default: all; with --target: null)")
+	p.StringSliceVar(&f.compare, "compare", nil, "what to measure in turns: "+strings.Join(peerNames, ", ")+", URLs (default: pagevault,memory,null,disk; with --target: null)")
+	peers := *p.Lookup("compare") // its name when it had no URLs
+	peers.Name, peers.Hidden = "peers", true
+	p.AddFlag(&peers)
 	p.StringSliceVar(&f.workloads, "workload", nil, "what to measure: names and patterns of --list (default: the first few of it)")
 	p.BoolVar(&f.all, "all", false, "measure all workloads")
 	p.BoolVar(&f.list, "list", false, "list the workloads")
