@@ -85,7 +85,7 @@ type diskFile struct {
 	done     chan error
 }
 
-func (s *diskSession) begin() error {
+func (s *diskSession) begin(context.Context) error {
 	for i := range diskFiles {
 		f, err := os.Create(filepath.Join(s.target.own, fmt.Sprintf("%s.%d", s.workload.Name, i+1)))
 		if err != nil {

@@ -247,7 +247,7 @@ func (r *runner) rounds(ctx context.Context) error {
 
 // round runs one round of a cell: connect, warm up, measure. A round that ctx interrupts is not counted.
 func (r *runner) round(ctx context.Context, c *cell) (err error) {
-	if err := c.session.begin(); err != nil {
+	if err := c.session.begin(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.session.end()) }()
@@ -264,14 +264,16 @@ func (r *runner) round(ctx context.Context, c *cell) (err error) {
 		}
 		workers = append(workers, w)
 	}
-	limit := r.roundBytes(c)
-	if _, _, err := measure(ctx, workers, r.o.WarmUp, limit/4); err != nil {
+	limit, duration := r.roundBytes(c), r.o.Duration
+	if c.workload.once() {
+		duration = 1 << 62
+	} else if _, _, err := measure(ctx, workers, r.o.WarmUp, limit/4); err != nil {
 		return err
 	}
 	before, known := c.target.usage()
 	busy := busies(workers)
 	own, _ := ProcessUsage(os.Getpid())
-	done, latencies, err := measure(ctx, workers, r.o.Duration, limit)
+	done, latencies, err := measure(ctx, workers, duration, limit)
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -310,7 +312,7 @@ func (r *runner) roundBytes(c *cell) int64 {
 }
 
 // measure lets all workers make requests for d, or until limit bytes are on their way, or ctx is done, and waits for the
-// last answer. Each makes one request at least, and every request counts. If one fails, the others finish what they are at
+// last answer. Each makes one request at least if there is one, and every request counts. If one fails, the others finish what they are at
 // and the first error is returned; it is nil if ctx is done, since then requests are cut off.
 func measure(ctx context.Context, workers []worker, d time.Duration, limit int64) (Round, *Histogram, error) {
 	var (
@@ -331,6 +333,9 @@ func measure(ctx context.Context, workers []worker, d time.Duration, limit int64
 					return
 				}
 				n, err := w.do()
+				if err == errEnd {
+					return
+				}
 				if err != nil {
 					failed.CompareAndSwap(nil, &err)
 					return

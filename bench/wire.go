@@ -16,8 +16,9 @@ const (
 
 // Streams of data besides streamFresh.
 const (
-	streamSeen uint16 = iota + 1 // stored in advance, then written again
-	streamRead                   // stored in advance, then read
+	streamSeen  uint16 = iota + 1 // stored in advance, then written again
+	streamRead                    // stored in advance, then read
+	streamTrace                   // named by a trace
 )
 
 // WireOptions say where a Blob endpoint is.
@@ -170,7 +171,7 @@ func (t *Wire) session(ctx context.Context, w Workload) (session, error) {
 var preparations = map[Op]func(*wireSession, *conn) error{
 	PutPage: preparePut, GetBlob: prepareGet, Mixed: prepareMixed,
 	SnapChain: prepareCycles, Increment: prepareIncrement, DiffRanges: prepareDiff, Restore: prepareRestore,
-	ListBlobs: prepareList, ManySmall: prepareSmall,
+	ListBlobs: prepareList, ManySmall: prepareSmall, Replay: prepareReplay,
 }
 
 // unknownToNull are the operations of which the null server does nothing comparable.

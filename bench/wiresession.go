@@ -15,14 +15,24 @@ type wireSession struct {
 	span     int64                            // requests are placed in [0, span)
 	next     atomic.Uint64                    // number of the next request, for sequential places and repeated data
 	request  func(w *wireWorker) (int, error) // makes one request and returns how much page data it moved
+	starting func(c *conn) error              // makes what each round needs anew. nil: nothing
 	mu       struct {
 		sync.Mutex
 		images map[int]*image // by connection, for workloads in which each has a blob of its own
 	}
 }
 
-func (s *wireSession) begin() error { return nil }
-func (s *wireSession) end() error   { return nil }
+func (s *wireSession) begin(ctx context.Context) error {
+	if s.starting == nil {
+		return nil
+	}
+	if err := s.target.connect(ctx, s.starting); err != nil {
+		return s.target.wrap("prepare "+s.workload.Name, err)
+	}
+	return nil
+}
+
+func (s *wireSession) end() error { return nil }
 
 func (s *wireSession) worker(ctx context.Context, index int) (worker, error) {
 	t := s.target
@@ -53,7 +63,7 @@ type wireWorker struct {
 
 func (w *wireWorker) do() (int, error) {
 	n, err := w.request(w)
-	if err != nil {
+	if err != nil && err != errEnd {
 		err = w.target.wrap(w.workload.Name, err)
 	}
 	return n, err

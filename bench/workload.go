@@ -19,6 +19,7 @@ const (
 	Restore              // Get Blob of a snapshot
 	ListBlobs            // List Blobs
 	ManySmall            // Put Blob of a page blob, then Put Page
+	Replay               // what a trace says
 )
 
 // Data is where the bytes of a workload come from.
@@ -51,6 +52,7 @@ type Workload struct {
 	Folders bool // ListBlobs: by delimiter; else flat
 	More    bool // not among those that a run does when nobody chooses
 	family  *family
+	trace   *Trace
 }
 
 // grows reports whether the target has more to keep after each request, so that rounds have to be bounded.
@@ -63,6 +65,9 @@ func (w *Workload) grows() bool {
 	}
 	return false
 }
+
+// once reports whether a round goes through something that ends, without a warm-up and however long it takes.
+func (w *Workload) once() bool { return w.Op == Replay }
 
 // family is the workloads that differ in the size of their requests only.
 type family struct {

@@ -27,6 +27,7 @@ type benchFlags struct {
 	blockSizes  []string
 	reads       int
 	mix         bench.Mix
+	trace       string
 	connections []int
 	rounds      int
 	duration    time.Duration
@@ -72,6 +73,7 @@ func newBench() *cobra.Command {
 	p.IntVar(&f.reads, "reads", 70, "`percent` of the requests of mixed workloads that read")
 	p.IntVar(&f.mix.Duplicate, "duplicate", 0, "`percent` of the new data that is stored already (in pieces of 4 KiB)")
 	p.Float64Var(&f.mix.Compress, "compressible", 1, "`ratio` by which all data can be compressed, about")
+	p.StringVar(&f.trace, "trace", "", "replay this `file`: lines of OFFSET LENGTH r|w|d [FINGERPRINT], the output of blkparse, or an iolog of fio")
 	p.IntSliceVar(&f.connections, "connections", []int{1, 16}, "numbers of connections to measure at, up to 1024")
 	p.IntVar(&f.rounds, "rounds", 5, "rounds of each measurement")
 	p.DurationVar(&f.duration, "duration", time.Second, "length of a round; a quarter of it is added to warm up")

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -34,9 +36,41 @@ func (f *benchFlags) chosen(changed func(flag string) bool) ([]bench.Workload, e
 			list[i] = list[i].WithReads(f.reads)
 		}
 	}
-	if f.blockSizes == nil {
+	if f.blockSizes != nil {
+		sizes, err := f.sizes()
+		if err != nil {
+			return nil, err
+		}
+		list = bench.WithBlockSizes(list, sizes)
+	}
+	if f.trace == "" {
 		return list, nil
 	}
+	trace, err := readTrace(f.trace)
+	if err != nil {
+		return nil, usagef("--trace: %w", err)
+	}
+	if f.workloads == nil && !f.all {
+		list = nil // nothing else was asked for
+	}
+	return append(list, bench.TraceWorkload(filepath.Base(f.trace), trace)), nil
+}
+
+func readTrace(name string) (*bench.Trace, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	t, err := bench.ParseTrace(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return t, nil
+}
+
+// sizes returns those of --block-size.
+func (f *benchFlags) sizes() ([]int, error) {
 	var sizes []int
 	for _, text := range f.blockSizes {
 		n, err := bench.ParseBlockSize(text)
@@ -45,7 +79,7 @@ func (f *benchFlags) chosen(changed func(flag string) bool) ([]bench.Workload, e
 		}
 		sizes = append(sizes, n)
 	}
-	return bench.WithBlockSizes(list, sizes), nil
+	return sizes, nil
 }
 
 // listWorkloads prints a line for each workload.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -61,5 +63,31 @@ func TestBenchProgressLine(t *testing.T) {
 		BytesPerSecond: 421e6, Done: 25, Total: 100, Elapsed: 20 * time.Second})
 	if want := " 25 % 1m0s left | round 2 of 5 | get-4m × 16 | pagevault: 421 MB/s 100 ops/s"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// TestBenchTrace replays a file, alone and beside others; an error names the file and the line.
+func TestBenchTrace(t *testing.T) {
+	url, file := serveNull(t), filepath.Join(t.TempDir(), "vm.trace")
+	if err := os.WriteFile(file, []byte("0 4096 w a\n4096 8192 r\n0 512 d\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--compare", url, "--rounds", "1", "--duration", "5ms", "--connections", "1", "--trace", file}
+	out, _, err := runBench(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out, "\ntrace: replay of vm.trace: 1 read, 1 write and 1 discard, 0.01 MB, on a disk of 0.01 MB\n") || strings.Contains(out, "put-") {
+		t.Errorf("table\n%s", out)
+	}
+	out, _, err = runBench(t, append(args, "--workload", "put-4k-random")...)
+	if err != nil || !strings.Contains(out, "\ntrace: ") || !strings.Contains(out, "\nput-4k-random: ") {
+		t.Errorf("%v, table\n%s", err, out)
+	}
+	if err := os.WriteFile(file, []byte("0 4096 w\n0 4096 write\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = runBench(t, args...); err == nil || !strings.Contains(err.Error(), `vm.trace: line 2: operation "write"`) {
+		t.Errorf("error %v", err)
 	}
 }
