@@ -37,7 +37,7 @@ func (c *conn) snapshot(path string) (string, error) {
 	}
 	name := string(c.resp.Header.Peek("x-ms-snapshot"))
 	if name == "" {
-		return "", errors.New("Snapshot Blob answered without x-ms-snapshot")
+		return "", errors.New("a snapshot was made, but the answer has no x-ms-snapshot")
 	}
 	return name, nil
 }

@@ -78,8 +78,7 @@ func TestMix(t *testing.T) {
 		for range 4 << 20 / size {
 			p := src.next(buf, size)
 			for off := 0; off+stampEvery <= size; off += stampEvery {
-				piece := string(p[off : off+stampEvery])
-				if pieces++; seen[piece] {
+				if pieces++; seen[string(p[off:off+stampEvery])] {
 					repeated++
 				}
 			}

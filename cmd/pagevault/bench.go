@@ -78,7 +78,7 @@ func newBench() *cobra.Command {
 	p.IntVar(&f.rounds, "rounds", 5, "rounds of each measurement")
 	p.DurationVar(&f.duration, "duration", time.Second, "length of a round; a quarter of it is added to warm up")
 	p.DurationVar(&f.limit, "limit", 0, "stop after this time with the rounds that are finished (default none)")
-	p.BoolVar(&f.quick, "quick", false, "less than a minute: 3 rounds of 250 ms, less data")
+	p.BoolVar(&f.quick, "quick", false, "less than a minute for the default workloads: 3 rounds of 250 ms, less data")
 	p.StringVar(&f.dir, "dir", ".", "directory on the disk to measure; what is made there is removed")
 	p.StringVar(&f.json, "json", "", "write the report as JSON to this `file` too; - prints it instead of the table")
 	p.StringVar(&f.csv, "csv", "", "write a line for each measurement to this `file` too; - prints them instead of the table")
@@ -99,7 +99,7 @@ func (f *benchFlags) options(changed func(flag string) bool) (bench.Options, err
 		if !changed("duration") {
 			o.Duration = 250 * time.Millisecond
 		}
-		if !changed("limit") {
+		if !changed("limit") && !f.all && f.workloads == nil && f.trace == "" {
 			o.Limit = 50 * time.Second // and some seconds to start and to clear away
 		}
 	}

@@ -197,6 +197,10 @@ func TestBenchQuickFits(t *testing.T) {
 	if err != nil || o.Limit <= 0 || o.Limit >= time.Minute || o.Rounds != 3 || o.Duration >= time.Second {
 		t.Errorf("%+v, %v", o, err)
 	}
+	f.all = true
+	if o, err = f.options(func(string) bool { return false }); err != nil || o.Limit != 0 || o.Rounds != 3 {
+		t.Errorf("--all is cut off: %+v, %v", o, err)
+	}
 	f.rounds, f.duration, f.limit = 9, time.Hour, 2*time.Hour
 	o, err = f.options(func(string) bool { return true })
 	if err != nil || o.Rounds != 9 || o.Duration != time.Hour || o.Limit != 2*time.Hour {
