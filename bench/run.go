@@ -209,9 +209,12 @@ func (r *runner) preparing(t Target, workload string) {
 	}
 }
 
+// closeMax bounds how long targets may take to remove what a run has left, where it has to be removed one by one.
+const closeMax = 5 * time.Minute
+
 // close closes the targets, also when ctx is done.
 func (r *runner) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMax)
 	defer cancel()
 	var err error
 	for _, t := range r.opened {

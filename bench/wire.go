@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 )
 
 const (
@@ -91,8 +92,7 @@ func (t *Wire) open(ctx context.Context, env *environment) error {
 	t.env = env
 	name := fmt.Sprintf("pagevault-bench-%016x", env.source.nonce)
 	if t.endpoint.container != "" {
-		t.container, t.below = t.endpoint.container, name+"/"
-		return nil
+		return t.openGiven(ctx, name+"/")
 	}
 	path := t.endpoint.prefix + "/" + name
 	err := t.connect(ctx, func(c *conn) error {
@@ -107,9 +107,30 @@ func (t *Wire) open(ctx context.Context, env *environment) error {
 	return nil
 }
 
+// openGiven takes the container that we are let into, if it is there.
+func (t *Wire) openGiven(ctx context.Context, below string) error {
+	err := t.connect(ctx, func(c *conn) error {
+		buf := t.env.source.readBuffer()
+		defer t.env.source.returnReadBuffer(buf)
+		_, err := c.listBlobs(t.endpoint.container, below, "", "", 1, buf)
+		t.server = string(c.resp.Header.Server())
+		return err
+	})
+	if err != nil {
+		return t.wrap("list the container "+t.endpoint.container, err)
+	}
+	t.container, t.below = t.endpoint.container, below
+	return nil
+}
+
 func (t *Wire) close(ctx context.Context) error {
 	if t.container == "" {
 		return nil
+	}
+	if t.below == "" { // one request: whoever does not answer it soon never will
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
 	}
 	what, remove := "delete the container "+t.container, func(c *conn) error {
 		return c.container(http.MethodDelete, t.container, http.StatusAccepted)

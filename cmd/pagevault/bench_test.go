@@ -131,6 +131,7 @@ func TestBenchErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close() // nobody is here now
+	f("connection refused", "--compare", "http://"+ln.Addr().String()+"/acc?srt=sco&sig=secret")
 	f("connection refused", "--target", "http://"+ln.Addr().String(), "--peers", "disk", "--dir", t.TempDir())
 }
 

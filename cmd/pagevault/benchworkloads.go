@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -107,7 +108,7 @@ func commandLine(c *cobra.Command) string {
 	c.Flags().Visit(func(f *pflag.Flag) {
 		values := []string{strings.Trim(f.Value.String(), "[]")}
 		if s, ok := f.Value.(pflag.SliceValue); ok {
-			values = s.GetSlice()
+			values = slices.Clone(s.GetSlice()) // it may be the flag's own
 		}
 		for i, v := range values {
 			if url, _, ok := strings.Cut(v, "?"); ok && strings.Contains(url, "://") {
