@@ -42,7 +42,7 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	}
 	return page.Execute(w, map[string]any{
 		"Report": r, "Sections": sections, "Legends": r.legends(""), "Seed": strconv.FormatUint(r.Seed, 10),
-		"Started": r.Started.UTC().Format("2006-01-02 15:04 MST"), "Round": time.Duration(r.RoundNanos).String(),
+		"Started": r.Started.UTC().Format("2006-01-02 15:04 MST"), "Rounds": plural(r.Rounds, "round"), "Round": time.Duration(r.RoundNanos).String(),
 	})
 }
 

@@ -54,7 +54,7 @@ func unitOf(groups [][]*Row) (name string, one float64) {
 			}
 		}
 	}
-	return "requests/s", 1
+	return "ops/s", 1
 }
 
 // plotThroughput draws a bar for each row, and from the slowest to the fastest round a line across its end.

@@ -15,8 +15,8 @@ import (
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n%s\n", r.Build, r.Machine)
-	fmt.Fprintf(&b, "%s, %d rounds of %v, interleaved; medians; MB = 10^6 bytes; latencies in ms\n",
-		r.Started.UTC().Format("2006-01-02 15:04 MST"), r.Rounds, time.Duration(r.RoundNanos))
+	fmt.Fprintf(&b, "%s, %s of %v, interleaved; medians; MB = 10^6 bytes; latencies in ms\n",
+		r.Started.UTC().Format("2006-01-02 15:04 MST"), plural(r.Rounds, "round"), time.Duration(r.RoundNanos))
 	if r.Stopped != "" {
 		fmt.Fprintf(&b, "%s: not all rounds were run\n", r.Stopped)
 	}
