@@ -33,7 +33,7 @@ func TestParseEndpoint(t *testing.T) {
 	f("https://acc.blob.core.windows.net/?sv=1&srt=sco&sig=a%2B", endpoint{tls: true, addr: "acc.blob.core.windows.net:443", host: "acc.blob.core.windows.net", sas: "sv=1&srt=sco&sig=a%2B"})
 	f("http://127.0.0.1:7/acc/disks?sr=c&sig=a", endpoint{addr: "127.0.0.1:7", host: "127.0.0.1:7", prefix: "/acc", container: "/acc/disks", sas: "sr=c&sig=a"})
 	f("http://acc.example.org:7/disks?sr=c&sig=a", endpoint{addr: "acc.example.org:7", host: "acc.example.org:7", container: "/disks", sas: "sr=c&sig=a"})
-	for _, url := range []string{"http://h/acc?sr=b&sig=secret", "http://h/acc?sr=c", "http://h/acc?sig=secret%", "http://u:secret@h/acc", "h\x00/?sig=secret"} {
+	for _, url := range []string{"http://h/acc?sr=c&sig=secret", "http://h?sr=c&sig=secret", "https://a.b/?sr=c&sig=secret", "http://h/acc?sr=b&sig=secret", "http://h/acc?sr=c", "http://h/acc?sig=secret%", "http://u:secret@h/acc", "h\x00/?sig=secret"} {
 		if _, err := parseEndpoint(url, "acc"); err == nil || strings.Contains(err.Error(), "secret") && !strings.Contains(url, "u:") {
 			t.Errorf("%q: error %v, want one without the secret", url, err)
 		}

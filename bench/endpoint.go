@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"path"
 	"strings"
 )
 
@@ -39,11 +38,17 @@ func parseEndpoint(text, account string) (endpoint, error) {
 			return endpoint{}, fmt.Errorf("%q: %w", withoutQuery(text), err)
 		}
 	}
-	if e.prefix == "" && (net.ParseIP(u.Hostname()) != nil || !strings.Contains(u.Hostname(), ".")) {
+	inPath := net.ParseIP(u.Hostname()) != nil || !strings.Contains(u.Hostname(), ".")
+	if e.container != "" && inPath && e.prefix == "" {
+		return endpoint{}, fmt.Errorf("%q: %w", withoutQuery(text), errNoContainer)
+	}
+	if e.prefix == "" && inPath {
 		e.prefix = "/" + account
 	}
 	return e, nil
 }
+
+var errNoContainer = errors.New("the shared access signature is of a container, but the URL names none")
 
 // readSAS takes the signature, and what it is for.
 func (e *endpoint) readSAS(u *url.URL) error {
@@ -56,8 +61,11 @@ func (e *endpoint) readSAS(u *url.URL) error {
 	case q.Get("srt") != "": // of the account
 		return nil
 	case q.Get("sr") == "c":
-		e.container = e.prefix
-		e.prefix = strings.TrimRight(path.Dir(e.prefix), "/.")
+		if e.prefix == "" {
+			return errNoContainer
+		}
+		i := strings.LastIndexByte(e.prefix, '/')
+		e.container, e.prefix = e.prefix, strings.TrimRight(e.prefix[:i], "/")
 		return nil
 	}
 	return errors.New("the shared access signature is neither of the account nor of a container")
