@@ -114,7 +114,7 @@ func (r *Report) plotLatency(workload string) template.HTML {
 		}
 	}
 	s, bottom := newRowPlot(groups)
-	x := logarithmic(least, most, plotLeft+6, plotWidth-plotRight-6)
+	x := logarithmic(least, most, plotLeft+6, plotWidth-plotRight-16)
 	s.gridX(x, bottom, "ms")
 	eachRow(s, groups, func(row *Row, y float64) {
 		color, end := r.colorOf(row.Target), row.P50Nanos
