@@ -21,10 +21,10 @@ DIR ?= $(BUILD)/corpus
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench corpus space scale cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench bench-azurite bench-regress corpus space scale cover generate rewrite clean
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build/pagevault, the one binary
 	$(GO) build -trimpath -o $(BINARY) ./cmd/pagevault
@@ -105,6 +105,17 @@ rewrite: ## write transcripts and goldens anew from what the code does; read the
 
 bench: build ## speed beside a null server and the raw disk in one run (docs/benchmarks.md); ARGS="--quick" and the like are passed on
 	$(BINARY) bench --dir $(BUILD) $(ARGS)
+
+# exactly this one, so that figures of different days are of the same
+AZURITE ?= azurite@3.37.0
+
+bench-azurite: build ## the same with Azurite beside, which npm installs into build/azurite; needs node and npm
+	@test -e $(BUILD)/azurite/node_modules/.bin/azurite-blob || \
+		npm --prefix $(BUILD)/azurite install $(AZURITE) --ignore-scripts --no-audit --no-fund
+	$(BINARY) bench --dir $(BUILD) --compare pagevault,memory,azurite,null $(ARGS)
+
+bench-regress: ## benchmarks of hash, index, commit and read at OLD=commit beside NEW=commit (HEAD), in turns, by benchstat; COUNT, BENCHTIME, ONLY
+	@DIR=$(abspath $(BUILD))/regress bench/regress $(OLD) $(NEW)
 
 corpus: ## five disk images in DIR (build/corpus) to measure space on; needs root, 4 GiB, two minutes
 	@bench/make-corpus $(DIR)

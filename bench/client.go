@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +27,8 @@ const (
 	answerMax = 60 * time.Second
 	// dialMax is how long connecting may take.
 	dialMax = 10 * time.Second
+	// busyMax is how long a request is repeated while the server says that it is busy.
+	busyMax = 60 * time.Second
 	// Bodies up to this size are copied behind the request's head, to go out in one write.
 	copyMax = 16 << 10
 	// errorBodyMax bounds what is read of an answer that is not the expected one.
@@ -53,34 +54,6 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// endpoint is where an account's blobs are.
-type endpoint struct {
-	tls    bool
-	addr   string // host:port to dial
-	host   string // for the Host header
-	prefix string // of every path: "/account" when the account is in the path, else empty
-}
-
-// parseEndpoint reads the URL of a Blob service, as it stands in a connection string. Where the account belongs into the
-// path (an IP address or a name without dots) and is missing there, it is added.
-func parseEndpoint(text, account string) (endpoint, error) {
-	u, err := url.Parse(text)
-	if err != nil {
-		return endpoint{}, fmt.Errorf("%q is not a URL", text)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return endpoint{}, fmt.Errorf("%q is not the URL of a Blob endpoint, such as http://127.0.0.1:10000/%s", text, account)
-	}
-	e := endpoint{tls: u.Scheme == "https", host: u.Host, addr: u.Host, prefix: strings.TrimRight(u.EscapedPath(), "/")}
-	if u.Port() == "" {
-		e.addr = net.JoinHostPort(u.Hostname(), map[bool]string{false: "80", true: "443"}[e.tls])
-	}
-	if e.prefix == "" && (net.ParseIP(u.Hostname()) != nil || !strings.Contains(u.Hostname(), ".")) {
-		e.prefix = "/" + account
-	}
-	return e, nil
-}
-
 // conn is one connection and everything that is reused from one request on it to the next. It is not safe for concurrent
 // use.
 type conn struct {
@@ -92,13 +65,15 @@ type conn struct {
 	resp     fasthttp.Response // of the last request; its body only where it is chunked or not the wanted one
 	last     bool              // the server closes the connection after the answer that was read last
 	redial   func() error      // replaces the connection
+	done     <-chan struct{}   // closed when nothing more is wanted
+	busy     int64             // answers of 503 so far
 	release  func() bool       // stops watching the context
 
 	head    []byte // request line, headers and small bodies
 	vectors [2][]byte
 	out     net.Buffers
 	fields  [6]field
-	query   [2]field
+	query   [7]field
 	span    []byte // value of x-ms-range
 	date    []byte // value of x-ms-date at dateAt
 	dateAt  int64
@@ -107,7 +82,7 @@ type conn struct {
 
 // dial connects. When ctx is done the connection is closed, which ends a request that is under way.
 func dial(ctx context.Context, e endpoint, s *signer, c clock.Clock) (*conn, error) {
-	k := &conn{endpoint: e, clock: c, signer: s, version: []byte(serviceVersion)}
+	k := &conn{endpoint: e, clock: c, signer: s, version: []byte(serviceVersion), done: ctx.Done()}
 	k.redial = func() error { return k.connect(ctx) }
 	if err := k.redial(); err != nil {
 		return nil, err
@@ -198,17 +173,50 @@ func (c *conn) putPage(path string, off int64, p []byte) error {
 
 // getRange reads len(into) bytes at off into into. A short answer is an error.
 func (c *conn) getRange(path string, off int64, into []byte) error {
-	xms := append(c.fields[:0], field{"x-ms-date", c.now()}, field{"x-ms-range", c.rangeOf(off, len(into))}, field{"x-ms-version", c.version})
-	n, err := c.do(&request{method: http.MethodGet, path: path, xms: xms}, http.StatusPartialContent, into)
-	if err == nil && n != len(into) {
-		err = fmt.Errorf("answered %d bytes of %d", n, len(into))
-	}
-	return err
+	return c.getQueryRange(path, nil, off, into)
 }
 
-// do sends r and reads the answer. An answer with a status other than want is a *StatusError; the body of the wanted one
+// do sends r and reads the answer, and does so again after the wait that a busy server asks for, as Azure's clients do.
+// An answer with a status other than want is a *StatusError; the body of the wanted one
 // is read into into, and its length returned. After any error but a *StatusError the connection is of no use.
 func (c *conn) do(r *request, want int, into []byte) (int, error) {
+	for waited := time.Duration(0); ; {
+		n, err := c.once(r, want, into)
+		var status *StatusError
+		if !errors.As(err, &status) || status.Status != http.StatusServiceUnavailable || waited >= busyMax {
+			return n, err
+		}
+		c.busy++
+		waited += c.retryAfter()
+		if !c.wait(c.retryAfter()) {
+			return 0, err
+		}
+	}
+}
+
+// retryAfter returns how long a busy server wants to be left alone.
+func (c *conn) retryAfter() time.Duration {
+	seconds, err := strconv.Atoi(string(c.resp.Header.Peek("Retry-After")))
+	if err != nil || seconds < 1 {
+		return time.Second
+	}
+	return min(time.Duration(seconds)*time.Second, busyMax)
+}
+
+// wait returns after d, or false as soon as the connection's context is done.
+func (c *conn) wait(d time.Duration) bool {
+	t := c.clock.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C():
+		return true
+	case <-c.done:
+		return false
+	}
+}
+
+// once sends r and reads the answer.
+func (c *conn) once(r *request, want int, into []byte) (int, error) {
 	if c.last { // proxies do this after some number of requests
 		c.Close()
 		if err := c.redial(); err != nil {
@@ -221,6 +229,7 @@ func (c *conn) do(r *request, want int, into []byte) (int, error) {
 	if err := c.send(r); err != nil {
 		// A server that refuses before it has read the body answers and hangs up: the answer says more.
 		if c.resp.Header.Read(c.br) == nil && c.resp.Header.StatusCode() != want {
+			c.last = true
 			return 0, c.refusal()
 		}
 		return 0, err
@@ -278,7 +287,11 @@ func (c *conn) appendHead(dst []byte, r *request) []byte {
 		dst = append(dst, "?&"[min(i, 1)])
 		dst = append(dst, f.name...)
 		dst = append(dst, '=')
-		dst = append(dst, f.value...)
+		dst = appendEscaped(dst, f.value)
+	}
+	if c.endpoint.sas != "" {
+		dst = append(dst, "?&"[min(len(r.query), 1)])
+		dst = append(dst, c.endpoint.sas...)
 	}
 	dst = append(dst, " HTTP/1.1\r\nHost: "...)
 	dst = append(dst, c.endpoint.host...)
@@ -296,9 +309,24 @@ func (c *conn) appendHead(dst []byte, r *request) []byte {
 		dst = append(dst, "\r\nContent-Length: "...)
 		dst = strconv.AppendInt(dst, int64(len(r.body)), 10)
 	}
-	dst = append(dst, "\r\nAuthorization: "...)
-	dst = c.signer.append(dst, r)
+	if c.endpoint.sas == "" {
+		dst = append(dst, "\r\nAuthorization: "...)
+		dst = c.signer.append(dst, r)
+	}
 	return append(dst, "\r\n\r\n"...)
+}
+
+// appendEscaped appends a value of a query, percent-encoded where a character means something there.
+func appendEscaped(dst, value []byte) []byte {
+	for _, b := range value {
+		switch {
+		case 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z', '0' <= b && b <= '9', strings.IndexByte("-._~/:", b) >= 0:
+			dst = append(dst, b)
+		default:
+			dst = append(dst, '%', "0123456789ABCDEF"[b>>4], "0123456789ABCDEF"[b&15])
+		}
+	}
+	return dst
 }
 
 // refusal reads the rest of an answer that was not wanted and returns it as an error.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"pagevault/internal/clock"
 )
@@ -27,6 +28,16 @@ func TestParseEndpoint(t *testing.T) {
 	f("http://[::1]:7", endpoint{addr: "[::1]:7", host: "[::1]:7", prefix: "/acc"})
 	f("https://acc.blob.core.windows.net", endpoint{tls: true, addr: "acc.blob.core.windows.net:443", host: "acc.blob.core.windows.net"})
 	f("https://acc.blob.core.windows.net/", endpoint{tls: true, addr: "acc.blob.core.windows.net:443", host: "acc.blob.core.windows.net"})
+
+	// Shared access signatures, of an account and of a container.
+	f("https://acc.blob.core.windows.net/?sv=1&srt=sco&sig=a%2B", endpoint{tls: true, addr: "acc.blob.core.windows.net:443", host: "acc.blob.core.windows.net", sas: "sv=1&srt=sco&sig=a%2B"})
+	f("http://127.0.0.1:7/acc/disks?sr=c&sig=a", endpoint{addr: "127.0.0.1:7", host: "127.0.0.1:7", prefix: "/acc", container: "/acc/disks", sas: "sr=c&sig=a"})
+	f("http://acc.example.org:7/disks?sr=c&sig=a", endpoint{addr: "acc.example.org:7", host: "acc.example.org:7", container: "/disks", sas: "sr=c&sig=a"})
+	for _, url := range []string{"http://h/acc?sr=c&sig=secret", "http://h?sr=c&sig=secret", "https://a.b/?sr=c&sig=secret", "http://h/acc?sr=b&sig=secret", "http://h/acc?sr=c", "http://h/acc?sig=secret%", "http://u:secret@h/acc", "h\x00/?sig=secret"} {
+		if _, err := parseEndpoint(url, "acc"); err == nil || strings.Contains(err.Error(), "secret") && !strings.Contains(url, "u:") {
+			t.Errorf("%q: error %v, want one without the secret", url, err)
+		}
+	}
 
 	for _, url := range []string{"", "127.0.0.1:10000", "localhost:10000/acc", "ftp://x/acc", "http://", "http://\x00/"} {
 		if _, err := parseEndpoint(url, "acc"); err == nil || strings.Contains(err.Error(), "\n") {
@@ -63,7 +74,7 @@ func TestClientRoundTrip(t *testing.T) {
 		if err := c.createPageBlob(path, 16<<20); err != nil {
 			t.Fatal(err)
 		}
-		src := newSource(6)
+		src := newSource(6, Mix{}, 0)
 		buf := src.writeBuffer()
 		for _, size := range []int{512, 4096, copyMax, 2 * copyMax, requestMax} {
 			p := buf[:size]
@@ -177,6 +188,43 @@ func TestClientStopsWhenContextIsDone(t *testing.T) {
 		t.Error("a request that was never answered succeeded")
 	}
 }
+
+// TestClientWaitsForBusy: a busy server is asked again after the time it wants, until that is too long or nobody waits any
+// more.
+func TestClientWaitsForBusy(t *testing.T) {
+	f := &fake{}
+	url := startFake(t, f)
+	e, err := parseEndpoint(url, "devstoreaccount1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	c, err := dial(ctx, e, newSigner("devstoreaccount1", emulatorKey(t)), jumping{clock.System})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	f.busy.Store(3)
+	if err := c.createPageBlob("/devstoreaccount1/c/b", 512); err != nil || c.busy != 3 {
+		t.Errorf("%v after %d times of 503", err, c.busy)
+	}
+	f.busy.Store(1000)
+	var status *StatusError
+	if err := c.createPageBlob("/devstoreaccount1/c/b", 512); !errors.As(err, &status) || status.Code != "ServerBusy" || c.busy != 3+60 {
+		t.Errorf("%v after %d times of 503", err, c.busy)
+	}
+	c.clock = clock.NewManual(time.Now()) // stands still
+	f.busy.Store(1)
+	f.stall = func(*http.Request) { cancel() }
+	if err := c.createPageBlob("/devstoreaccount1/c/b", 512); err == nil {
+		t.Error("a request that was given up succeeded")
+	}
+}
+
+// jumping is a clock on which no timer takes any time.
+type jumping struct{ clock.Clock }
+
+func (j jumping) NewTimer(time.Duration) clock.Timer { return j.Clock.NewTimer(0) }
 
 func BenchmarkPut4KiBNull(b *testing.B) {
 	t := newNullTarget(b)

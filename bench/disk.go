@@ -54,7 +54,7 @@ func (t *Disk) close(context.Context) error {
 }
 
 func (t *Disk) session(_ context.Context, w Workload) (session, error) {
-	if w.Op != PutPage || w.Data != New {
+	if w.Op != PutPage || w.Data != New { // what is repeated has to be written here as well
 		return nil, errNotApplicable
 	}
 	return &diskSession{target: t, workload: w}, nil
@@ -85,7 +85,7 @@ type diskFile struct {
 	done     chan error
 }
 
-func (s *diskSession) begin() error {
+func (s *diskSession) begin(context.Context) error {
 	for i := range diskFiles {
 		f, err := os.Create(filepath.Join(s.target.own, fmt.Sprintf("%s.%d", s.workload.Name, i+1)))
 		if err != nil {

@@ -1,13 +1,14 @@
 package bench
 
 import (
-	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -20,10 +21,15 @@ type fake struct {
 	spoil   func(r *http.Request, p []byte) // changes what a read returns. nil: nothing
 	stall   func(r *http.Request)           // called at the start of a request. nil: nothing
 	chunked bool                            // answer without a length, as Azurite does
+	sas     string                          // the sig that requests must have, instead of signatures. Empty: those
+	hides   string                          // names that end so are not listed. Empty: none
+	busy    atomic.Int64                    // answers of 503 that come first
+	whole   bool                            // differences are all that was ever written, as Azurite's are
+	refuses string                          // a comp that is answered 501. Empty: none
 	closing bool                            // hang up after each answer, as proxies do now and then
 	mu      struct {
 		sync.Mutex
-		blobs map[string][]byte
+		blobs map[string]*fakeBlob
 		log   []string
 	}
 }
@@ -32,7 +38,7 @@ type fake struct {
 func startFake(t testing.TB, f *fake) string {
 	t.Helper()
 	f.t, f.account, f.key = t, "devstoreaccount1", emulatorKey(t)
-	f.mu.blobs = make(map[string][]byte)
+	f.mu.blobs = make(map[string]*fakeBlob)
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	return s.URL + "/" + f.account
@@ -62,7 +68,13 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "<?xml version=\"1.0\"?><Error><Code>AuthenticationFailed</Code><Message>Server failed to authenticate the request.\nRequestId:1</Message></Error>")
 		return
 	}
-	status, answer := f.answer(r, body)
+	if f.busy.Add(-1) >= 0 {
+		w.Header().Set("Retry-After", "1")
+		w.Header().Set("x-ms-error-code", "ServerBusy")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	status, answer := f.answer(w.Header(), r, body)
 	if f.closing {
 		w.Header().Set("Connection", "close")
 	}
@@ -73,49 +85,50 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(answer)
 }
 
-// authentic recomputes the signature from the request as it arrived.
+// authentic recomputes the signature from the request as it arrived, or compares the one of the SAS.
 func (f *fake) authentic(r *http.Request, body []byte) bool {
+	if f.sas != "" {
+		return r.URL.Query().Get("sig") == f.sas && r.Header.Get("Authorization") == ""
+	}
 	q := &request{method: r.Method, path: r.URL.EscapedPath(), body: body}
-	for _, name := range []string{"x-ms-blob-content-length", "x-ms-blob-type", "x-ms-date", "x-ms-page-write", "x-ms-range", "x-ms-version"} {
-		if v := r.Header.Get(name); v != "" {
-			q.xms = append(q.xms, field{name, []byte(v)})
+	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-ms-") {
+			q.xms = append(q.xms, field{lower, []byte(r.Header.Get(name))})
 		}
 	}
-	for _, name := range []string{"comp", "restype"} {
-		if v := r.URL.Query().Get(name); v != "" {
-			q.query = append(q.query, field{name, []byte(v)})
-		}
+	for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+		q.query = append(q.query, field{name, []byte(r.URL.Query().Get(name))})
 	}
 	return r.Header.Get("Authorization") == string(newSigner(f.account, f.key).append(nil, q))
 }
 
-func (f *fake) answer(r *http.Request, body []byte) (int, []byte) {
+// answer does the request. fakeblob_test.go has what blobs do.
+func (f *fake) answer(w http.Header, r *http.Request, body []byte) (int, []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	path := r.URL.Path
-	var off, last int64
-	fmt.Sscanf(r.Header.Get("x-ms-range"), "bytes=%d-%d", &off, &last)
+	path, q := r.URL.Path, r.URL.Query()
 	switch {
+	case q.Get("restype") == "container" && q.Get("comp") == "list":
+		return f.list(path, q)
+	case q.Get("restype") == "container":
+		if r.Method == http.MethodDelete {
+			return http.StatusAccepted, nil
+		}
+		return http.StatusCreated, nil
 	case r.Method == http.MethodDelete:
+		delete(f.mu.blobs, path)
 		return http.StatusAccepted, nil
-	case r.Method == http.MethodGet:
-		p := make([]byte, last-off+1)
-		if blob := f.mu.blobs[path]; off < int64(len(blob)) {
-			copy(p, blob[off:])
-		}
-		if f.spoil != nil {
-			f.spoil(r, p)
-		}
-		return http.StatusPartialContent, p
-	case r.URL.Query().Get("comp") == "page":
-		const keep = 16 << 20 // enough for what is read back
-		if blob := f.mu.blobs[path]; last < keep {
-			if last >= int64(len(blob)) {
-				blob = append(blob, make([]byte, last+1-int64(len(blob)))...)
-				f.mu.blobs[path] = blob
-			}
-			copy(blob[off:], body)
-		}
+	case r.Method == http.MethodPut && q.Get("comp") == "":
+		f.mu.blobs[path] = &fakeBlob{}
+		return http.StatusCreated, nil
 	}
-	return http.StatusCreated, nil
+	b := f.mu.blobs[path]
+	if b == nil {
+		return http.StatusNotFound, nil
+	}
+	if q.Get("comp") == f.refuses && f.refuses != "" {
+		w.Set("x-ms-error-code", "APINotImplemented")
+		return http.StatusNotImplemented, nil
+	}
+	return b.answer(f, w, r, body)
 }

@@ -48,6 +48,7 @@ func (s *NullServer) handle(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.Set("x-ms-request-id", "00000000-0000-0000-0000-000000000000")
 	h.Set("x-ms-version", serviceVersion)
+	h.Set("x-ms-snapshot", "2024-01-01T00:00:00.0000000Z")
 	switch {
 	case ctx.IsGet():
 		s.read(ctx)

@@ -17,7 +17,7 @@ import (
 // Options configures a run. Targets must be given; the zero value of every other field is a sound default.
 type Options struct {
 	Targets     []Target
-	Workloads   []Workload    // nil: all
+	Workloads   []Workload    // nil: DefaultWorkloads
 	Connections []int         // each workload runs at each of these. nil: 1 and 16
 	Rounds      int           // of each cell. 0: 5
 	Duration    time.Duration // of a round. 0: 1 s
@@ -25,9 +25,11 @@ type Options struct {
 	Limit       time.Duration // of the whole run; rounds that do not fit are left out. 0: none
 	RoundBytes  int64         // a round ends early when it has written so much new data. 0: 512 MiB, so that disks do not fill
 	SetBytes    int64         // size of the data stored in advance for reads and repeats, rounded up to 4 MiB. 0: 256 MiB
+	Mix         Mix           // what new data is like
 	Seed        uint64        // determines the data; with the same seed, a store that kept an earlier run has seen it. 0: random
 	Clock       clock.Clock   // nil: the system's
 	Build       string        // what is measured, for the report: version and commit
+	Command     string        // how it was asked for, for the report
 	Events      *Events       // nil: none
 }
 
@@ -35,6 +37,7 @@ type Options struct {
 type Events struct {
 	Preparing func(target, workload string) // untimed work begins; workload is empty when the target is opened
 	Round     func(RoundEvent)
+	Done      func() // all that can be measured was
 }
 
 // RoundEvent tells of a round that was just finished.
@@ -44,6 +47,8 @@ type RoundEvent struct {
 	Connections      int
 	OpsPerSecond     float64
 	BytesPerSecond   float64
+	Done, Total      int           // rounds of all cells
+	Elapsed          time.Duration // since the first of them began
 }
 
 // The reasons why a run can end early, as Report.Stopped.
@@ -64,7 +69,7 @@ func (o *Options) fill() error {
 		}
 	}
 	if o.Workloads == nil {
-		o.Workloads = Workloads()
+		o.Workloads = DefaultWorkloads()
 	}
 	if o.Connections == nil {
 		o.Connections = []int{1, 16}
@@ -73,6 +78,9 @@ func (o *Options) fill() error {
 		if n < 1 || n > queueMax {
 			return fmt.Errorf("bench: %d connections: must be from 1 to %d", n, queueMax)
 		}
+	}
+	if err := o.Mix.check(); err != nil {
+		return err
 	}
 	if o.Rounds == 0 {
 		o.Rounds = 5
@@ -117,7 +125,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	r := &runner{o: o, env: &environment{source: newSource(o.Seed), clock: o.Clock, seed: o.Seed, setBytes: o.SetBytes}}
+	r := &runner{o: o, env: &environment{source: newSource(o.Seed, o.Mix, o.SetBytes), clock: o.Clock, seed: o.Seed, setBytes: o.SetBytes}}
 	started := o.Clock.Now()
 	if o.Limit > 0 {
 		var cancel context.CancelFunc
@@ -152,6 +160,8 @@ type runner struct {
 	env    *environment
 	opened []Target
 	cells  []*cell
+	// refused has what targets do not do.
+	refused []Refusal
 }
 
 // prepare opens all targets before anything is stored on one of them, then makes the cells in the order they will run.
@@ -169,6 +179,10 @@ func (r *runner) prepare(ctx context.Context) error {
 			r.preparing(t, w.Name)
 			s, err := t.session(ctx, w)
 			if errors.Is(err, errNotApplicable) {
+				continue
+			}
+			if refused := (*refusedError)(nil); errors.As(err, &refused) {
+				r.refused = append(r.refused, Refusal{Target: t.Info().Name, Workload: w.Name, Answer: refused.Error()})
 				continue
 			}
 			if err != nil {
@@ -195,9 +209,12 @@ func (r *runner) preparing(t Target, workload string) {
 	}
 }
 
+// closeMax bounds how long targets may take to remove what a run has left, where it has to be removed one by one.
+const closeMax = 5 * time.Minute
+
 // close closes the targets, also when ctx is done.
 func (r *runner) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeMax)
 	defer cancel()
 	var err error
 	for _, t := range r.opened {
@@ -208,8 +225,12 @@ func (r *runner) close(ctx context.Context) error {
 
 // rounds runs all rounds of all cells.
 func (r *runner) rounds(ctx context.Context) error {
+	watch := startStopwatch()
+	if fn := r.o.Events.Done; fn != nil {
+		defer fn()
+	}
 	for i := range r.o.Rounds {
-		for _, c := range r.cells {
+		for j, c := range r.cells {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -219,7 +240,8 @@ func (r *runner) rounds(ctx context.Context) error {
 			if fn := r.o.Events.Round; fn != nil && ctx.Err() == nil {
 				last := c.rounds[len(c.rounds)-1]
 				fn(RoundEvent{Round: i + 1, Rounds: r.o.Rounds, Target: c.target.Info().Name, Workload: c.workload.Name,
-					Connections: c.connections, OpsPerSecond: last.opsPerSecond(), BytesPerSecond: last.bytesPerSecond()})
+					Connections: c.connections, OpsPerSecond: last.opsPerSecond(), BytesPerSecond: last.bytesPerSecond(),
+					Done: i*len(r.cells) + j + 1, Total: r.o.Rounds * len(r.cells), Elapsed: watch.elapsed()})
 			}
 		}
 	}
@@ -228,7 +250,7 @@ func (r *runner) rounds(ctx context.Context) error {
 
 // round runs one round of a cell: connect, warm up, measure. A round that ctx interrupts is not counted.
 func (r *runner) round(ctx context.Context, c *cell) (err error) {
-	if err := c.session.begin(); err != nil {
+	if err := c.session.begin(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.session.end()) }()
@@ -245,13 +267,16 @@ func (r *runner) round(ctx context.Context, c *cell) (err error) {
 		}
 		workers = append(workers, w)
 	}
-	limit := r.roundBytes(c)
-	if _, _, err := measure(ctx, workers, r.o.WarmUp, limit/4); err != nil {
+	limit, duration := r.roundBytes(c), r.o.Duration
+	if c.workload.once() {
+		duration = 1 << 62
+	} else if _, _, err := measure(ctx, workers, r.o.WarmUp, limit/4); err != nil {
 		return err
 	}
 	before, known := c.target.usage()
+	busy := busies(workers)
 	own, _ := ProcessUsage(os.Getpid())
-	done, latencies, err := measure(ctx, workers, r.o.Duration, limit)
+	done, latencies, err := measure(ctx, workers, duration, limit)
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -261,14 +286,26 @@ func (r *runner) round(ctx context.Context, c *cell) (err error) {
 	if after, ok := ProcessUsage(os.Getpid()); ok {
 		done.ClientCPUSeconds = (after.CPU - own.CPU).Seconds()
 	}
+	done.Busy = busies(workers) - busy
 	c.rounds = append(c.rounds, done)
 	c.latencies.Merge(latencies)
 	return nil
 }
 
+// busies returns how often workers were told that the target is too busy.
+func busies(workers []worker) int64 {
+	var n int64
+	for _, w := range workers {
+		if w, ok := w.(interface{ busies() int64 }); ok {
+			n += w.busies()
+		}
+	}
+	return n
+}
+
 // roundBytes returns how much a round of c may move. Only new data is bounded, since only that takes room.
 func (r *runner) roundBytes(c *cell) int64 {
-	if c.workload.Op != PutPage || c.workload.Data != New {
+	if !c.workload.grows() {
 		return 1 << 62
 	}
 	if n := c.target.Info().RoundBytes; n > 0 {
@@ -278,8 +315,8 @@ func (r *runner) roundBytes(c *cell) int64 {
 }
 
 // measure lets all workers make requests for d, or until limit bytes are on their way, or ctx is done, and waits for the
-// last answer. Each makes one request at least, and every request counts. If one fails, the others finish what they are at and the first error is returned;
-// it is nil if ctx is done, since then requests are cut off.
+// last answer. Each makes one request at least if there is one, and every request counts. If one fails, the others finish what they are at
+// and the first error is returned; it is nil if ctx is done, since then requests are cut off.
 func measure(ctx context.Context, workers []worker, d time.Duration, limit int64) (Round, *Histogram, error) {
 	var (
 		wg     sync.WaitGroup
@@ -299,6 +336,9 @@ func measure(ctx context.Context, workers []worker, d time.Duration, limit int64
 					return
 				}
 				n, err := w.do()
+				if err == errEnd {
+					return
+				}
 				if err != nil {
 					failed.CompareAndSwap(nil, &err)
 					return

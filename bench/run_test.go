@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -188,11 +189,21 @@ func TestWrongDataIsAnError(t *testing.T) {
 		}}
 		o := tiny(newWire(t, WireOptions{Name: "peer", URL: startFake(t, f)}))
 		o.Connections = []int{1}
-		o.Workloads = workloads[3:]
+		o.Workloads = named(t, "get-4m", "get-4k-random")
 		if _, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), "what was written") && !strings.Contains(err.Error(), "that was written") {
 			t.Errorf("spoiled from read %d on: error %v", late, err)
 		}
 	}
+}
+
+// named returns the workloads of these names.
+func named(t testing.TB, names ...string) []Workload {
+	t.Helper()
+	list, err := WorkloadsNamed(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 func TestOptionsAreChecked(t *testing.T) {
@@ -207,16 +218,9 @@ func TestOptionsAreChecked(t *testing.T) {
 	f(Options{Targets: disk, Connections: []int{0}}, "0 connections")
 	f(Options{Targets: disk, Connections: []int{5000}}, "5000 connections")
 	f(Options{Targets: disk, Rounds: -1}, "negative")
-}
-
-func TestWorkloadsNamed(t *testing.T) {
-	list, err := WorkloadsNamed([]string{"get-4m", "put-4m-new", "get-4m"})
-	if err != nil || len(list) != 2 || list[0].Name != "put-4m-new" || list[1].Name != "get-4m" {
-		t.Errorf("%v, %v", list, err)
-	}
-	if _, err := WorkloadsNamed([]string{"get-4m", "put-5m"}); err == nil || !strings.Contains(err.Error(), `"put-5m"`) || !strings.Contains(err.Error(), "get-4k-random") {
-		t.Errorf("error %v, want the unknown name and the known ones", err)
-	}
+	f(Options{Targets: disk, Mix: Mix{Duplicate: 101}}, "101 % of duplicates")
+	f(Options{Targets: disk, Mix: Mix{Compress: 0.5}}, "1/0.5")
+	f(Options{Targets: disk, Mix: Mix{Compress: math.NaN()}}, "1/NaN")
 }
 
 // TestMeasureCountsAll: requests that are under way when the time is up count, with the time they take.

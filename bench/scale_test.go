@@ -43,7 +43,7 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, w := range Workloads() {
+	for _, w := range DefaultWorkloads() {
 		a, b := rep.Row(w.Name, 1, "full"), rep.Row(w.Name, 1, "empty")
 		ratio := float64(a.P50Nanos) / float64(b.P50Nanos)
 		t.Logf("%-14s p50 %9v  empty %9v  × %.2f  RSS %4d MiB, empty %4d MiB", w.Name, time.Duration(a.P50Nanos).Round(time.Microsecond),

@@ -18,7 +18,7 @@ type field struct {
 type request struct {
 	method      string
 	path        string  // as on the wire: percent-encoded, with the leading slash
-	query       []field // sorted by name, lower-case; values that need no percent-encoding
+	query       []field // sorted by name, lower-case; values are not percent-encoded
 	xms         []field // every x-ms-* header, sorted by name, lower-case
 	contentType string
 	body        []byte

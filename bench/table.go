@@ -15,15 +15,21 @@ import (
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\n%s\n", r.Build, r.Machine)
-	fmt.Fprintf(&b, "%s, %d rounds of %v, interleaved; medians; MB = 10^6 bytes; latencies in ms\n",
-		r.Started.UTC().Format("2006-01-02 15:04 MST"), r.Rounds, time.Duration(r.RoundNanos))
+	fmt.Fprintf(&b, "%s, %s of %v, interleaved; medians; MB = 10^6 bytes; latencies in ms\n",
+		r.Started.UTC().Format("2006-01-02 15:04 MST"), plural(r.Rounds, "round"), time.Duration(r.RoundNanos))
 	if r.Stopped != "" {
 		fmt.Fprintf(&b, "%s: not all rounds were run\n", r.Stopped)
 	}
 	for _, t := range r.Targets {
 		fmt.Fprintf(&b, "%s: %s\n", t.Name, t.Where)
 	}
-	for _, l := range workloads {
+	if r.Mix != nil {
+		fmt.Fprintf(&b, "data: %s\n", r.Mix)
+	}
+	for _, l := range r.Refused {
+		fmt.Fprintf(&b, "%s does not do %s: %s\n", l.Target, l.Workload, l.Answer)
+	}
+	for _, l := range r.workloads() {
 		r.writeWorkload(&b, l)
 	}
 	r.writeSecondCopies(&b)
@@ -32,34 +38,51 @@ func (r *Report) WriteTable(w io.Writer) error {
 }
 
 // writeWorkload writes the block of one workload, if it has rows.
-func (r *Report) writeWorkload(b *strings.Builder, w Workload) {
-	head := []string{"conns", "target", "MB/s", "ops/s", "p50", "p90", "p99", "spread", "server", "RSS MiB", "client"}
+func (r *Report) writeWorkload(b *strings.Builder, w WorkloadInfo) {
+	head, lines := r.tableOf(w.Name)
+	if len(lines) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "\n%s: %s\n", w.Name, w.About)
+	writeAligned(b, append([][]string{head}, lines...))
+	for _, row := range r.Rows {
+		if row.Workload == w.Name && row.Busy > 0 {
+			fmt.Fprintf(b, "  %s, %s: %s of 503, after which requests were repeated\n", row.Target,
+				plural(row.Connections, "connection"), plural(int(row.Busy), "answer"))
+		}
+	}
+}
+
+// tableOf returns the head and the lines of a workload's table.
+func (r *Report) tableOf(workload string) (head []string, lines [][]string) {
+	head = []string{"conns", "target", "MB/s", "ops/s", "p50", "p90", "p99", "p99.9", "spread", "server", "RSS MiB", "client"}
 	for _, t := range r.Targets {
 		if t.Baseline {
 			head = append(head, "× "+t.Name)
 		}
 	}
-	lines := [][]string{head}
 	for _, row := range r.Rows {
-		if row.Workload == w.Name {
+		if row.Workload == workload {
 			lines = append(lines, r.cellsOf(&row))
 		}
 	}
-	if len(lines) == 1 {
-		return
-	}
-	fmt.Fprintf(b, "\n%s: %s\n", w.Name, w.About)
-	writeAligned(b, lines)
+	return head, lines
 }
 
 func (r *Report) cellsOf(row *Row) []string {
 	cells := []string{strconv.Itoa(row.Connections), row.Target, figure(row.BytesPerSecond / 1e6), figure(row.OpsPerSecond),
-		millis(row.P50Nanos), millis(row.P90Nanos), millis(row.P99Nanos), percent(row.Spread),
+		millis(row.P50Nanos), millis(row.P90Nanos), millis(row.P99Nanos), unknown, percent(row.Spread),
 		percent(row.ServerCores), unknown, percent(row.ClientCores)}
+	if row.BytesPerSecond == 0 {
+		cells[2] = unknown
+	}
+	if row.P999Nanos > 0 {
+		cells[7] = millis(row.P999Nanos)
+	}
 	if row.ServerRSSBytes > 0 {
-		cells[9] = strconv.FormatInt(row.ServerRSSBytes>>20, 10)
+		cells[10] = strconv.FormatInt(row.ServerRSSBytes>>20, 10)
 	} else {
-		cells[8] = unknown
+		cells[9] = unknown
 	}
 	for _, t := range r.Targets {
 		if !t.Baseline {

@@ -26,6 +26,7 @@ type Target interface {
 type TargetInfo struct {
 	Name     string `json:"name"`
 	Where    string `json:"where"`              // URL or directory
+	Server   string `json:"server,omitempty"`   // what it calls itself in its answers
 	Baseline bool   `json:"baseline,omitempty"` // what the others are set in relation to
 	// RoundBytes is the most new data that a round writes to the target, besides the bound of the run. 0: no such bound.
 	RoundBytes int64 `json:"roundBytes,omitempty"`
@@ -41,15 +42,18 @@ type environment struct {
 
 // session is a workload on a target, for as long as the run lasts.
 type session interface {
-	begin() error                                          // before each round
+	begin(ctx context.Context) error                       // before each round
 	worker(ctx context.Context, index int) (worker, error) // one connection's; when ctx is done, its requests end
 	end() error                                            // after each round, when all its workers are closed
 }
 
-// worker makes one request after another.
+// worker makes one request after another. errEnd: there are no more in this round.
 type worker interface {
 	do() (bytes int, err error)
 	close() error
 }
 
-var errNotApplicable = errors.New("the workload has no meaning on this target")
+var (
+	errNotApplicable = errors.New("the workload has no meaning on this target")
+	errEnd           = errors.New("no more requests in this round")
+)

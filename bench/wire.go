@@ -1,14 +1,11 @@
 package bench
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"sync/atomic"
+	"time"
 )
 
 const (
@@ -20,16 +17,17 @@ const (
 
 // Streams of data besides streamFresh.
 const (
-	streamSeen uint16 = iota + 1 // stored in advance, then written again
-	streamRead                   // stored in advance, then read
+	streamSeen  uint16 = iota + 1 // stored in advance, then written again
+	streamRead                    // stored in advance, then read
+	streamTrace                   // named by a trace
 )
 
 // WireOptions say where a Blob endpoint is.
 type WireOptions struct {
 	Name    string // in the report
-	URL     string // of the Blob service, as in a connection string: http://127.0.0.1:10000/devstoreaccount1
-	Account string
-	Key     []byte // decoded
+	URL     string // of the Blob service, as in a connection string: http://127.0.0.1:10000/devstoreaccount1, or with a SAS
+	Account string // of no use with a SAS
+	Key     []byte // decoded; of no use with a SAS
 	// Baseline marks a target that others are compared with.
 	Baseline bool
 	// Unchecked: what is read is not compared with what was written, because the target does not keep it.
@@ -40,13 +38,18 @@ type WireOptions struct {
 	PID int
 }
 
-// Wire is a Blob endpoint reached through the protocol. All it stores is in one container, which it deletes in the end.
+// Wire is a Blob endpoint reached through the protocol. All it stores is in one container, which it deletes in the end, or,
+// where it was let into one container only, below one name in that, which it clears.
 type Wire struct {
 	o         WireOptions
 	env       *environment
 	endpoint  endpoint
-	container string // path of the container; empty until it is created
-	readBlob  string // path of the blob that all reads share; empty until it is filled
+	server    string            // what it calls itself
+	container string            // path of the container; empty until it is created
+	below     string            // what the names of all blobs begin with, where the container is not ours; empty or with a slash
+	filled    map[uint16]string // path of the blob that holds a stream, by stream
+	chain     *chain            // that restores and diffs share; nil until it is made
+	listed    bool              // the blobs that are listed were made
 }
 
 // NewWire returns the target described by o. The URL is checked here, whether anybody answers there when a run begins.
@@ -55,12 +58,12 @@ func NewWire(o WireOptions) (*Wire, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Wire{o: o, endpoint: e}, nil
+	return &Wire{o: o, endpoint: e, filled: make(map[uint16]string)}, nil
 }
 
 // Info returns the target's name and URL.
 func (t *Wire) Info() TargetInfo {
-	return TargetInfo{Name: t.o.Name, Where: t.o.URL, Baseline: t.o.Baseline, RoundBytes: t.o.RoundBytes}
+	return TargetInfo{Name: t.o.Name, Where: withoutQuery(t.o.URL), Server: t.server, Baseline: t.o.Baseline, RoundBytes: t.o.RoundBytes}
 }
 
 func (t *Wire) usage() (Usage, bool) { return ProcessUsage(t.o.PID) }
@@ -68,10 +71,10 @@ func (t *Wire) usage() (Usage, bool) { return ProcessUsage(t.o.PID) }
 // wrap names the target and what was tried.
 func (t *Wire) wrap(what string, err error) error {
 	var status *StatusError
-	if errors.As(err, &status) && status.Status == http.StatusForbidden {
-		return fmt.Errorf("%s at %s: %s: %w (is this the key of account %s?)", t.o.Name, t.o.URL, what, err, t.o.Account)
+	if errors.As(err, &status) && status.Status == http.StatusForbidden && t.endpoint.sas == "" {
+		return fmt.Errorf("%s at %s: %s: %w (is this the key of account %s?)", t.o.Name, withoutQuery(t.o.URL), what, err, t.o.Account)
 	}
-	return fmt.Errorf("%s at %s: %s: %w", t.o.Name, t.o.URL, what, err)
+	return fmt.Errorf("%s at %s: %s: %w", t.o.Name, withoutQuery(t.o.URL), what, err)
 }
 
 // connect calls fn with a connection of its own.
@@ -87,8 +90,16 @@ func (t *Wire) connect(ctx context.Context, fn func(c *conn) error) error {
 // open creates the container, which shows at once whether address and key are right.
 func (t *Wire) open(ctx context.Context, env *environment) error {
 	t.env = env
-	path := fmt.Sprintf("%s/pagevault-bench-%016x", t.endpoint.prefix, env.source.nonce)
-	err := t.connect(ctx, func(c *conn) error { return c.container(http.MethodPut, path, http.StatusCreated) })
+	name := fmt.Sprintf("pagevault-bench-%016x", env.source.nonce)
+	if t.endpoint.container != "" {
+		return t.openGiven(ctx, name+"/")
+	}
+	path := t.endpoint.prefix + "/" + name
+	err := t.connect(ctx, func(c *conn) error {
+		err := c.container(http.MethodPut, path, http.StatusCreated)
+		t.server = string(c.resp.Header.Server())
+		return err
+	})
 	if err != nil {
 		return t.wrap("create a container", err)
 	}
@@ -96,163 +107,93 @@ func (t *Wire) open(ctx context.Context, env *environment) error {
 	return nil
 }
 
+// openGiven takes the container that we are let into, if it is there.
+func (t *Wire) openGiven(ctx context.Context, below string) error {
+	err := t.connect(ctx, func(c *conn) error {
+		buf := t.env.source.readBuffer()
+		defer t.env.source.returnReadBuffer(buf)
+		_, err := c.listBlobs(t.endpoint.container, below, "", "", 1, buf)
+		t.server = string(c.resp.Header.Server())
+		return err
+	})
+	if err != nil {
+		return t.wrap("list the container "+t.endpoint.container, err)
+	}
+	t.container, t.below = t.endpoint.container, below
+	return nil
+}
+
 func (t *Wire) close(ctx context.Context) error {
 	if t.container == "" {
 		return nil
 	}
-	err := t.connect(ctx, func(c *conn) error { return c.container(http.MethodDelete, t.container, http.StatusAccepted) })
-	if err != nil {
-		return t.wrap("delete the container "+t.container, err)
+	if t.below == "" { // one request: whoever does not answer it soon never will
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 10*time.Second)
+		defer cancel()
+	}
+	what, remove := "delete the container "+t.container, func(c *conn) error {
+		return c.container(http.MethodDelete, t.container, http.StatusAccepted)
+	}
+	if t.below != "" {
+		what, remove = "delete the blobs below "+t.blob(""), t.clear
+	}
+	if err := t.connect(ctx, remove); err != nil {
+		return t.wrap(what, err)
 	}
 	t.container = ""
 	return nil
 }
 
-// session creates the workload's blob, and stores what it reads or repeats.
-func (t *Wire) session(ctx context.Context, w Workload) (session, error) {
-	s := &wireSession{target: t, workload: w, path: t.container + "/" + w.Name, span: sequentialSpan}
-	if w.Random {
-		s.span = randomSpan
-	}
-	err := t.connect(ctx, func(c *conn) error {
-		if w.Op == GetBlob {
-			s.span = t.env.setBytes
-			return t.fillReadBlob(c, s)
+// clear deletes all blobs that we have made in a container that is not ours.
+func (t *Wire) clear(c *conn) error {
+	buf := t.env.source.readBuffer()
+	defer t.env.source.returnReadBuffer(buf)
+	for {
+		l, err := c.listBlobs(t.container, t.below, "", "", listMost, buf)
+		if err != nil {
+			return err
 		}
-		if w.Data == Seen {
-			if err := t.fill(c, s.path+".first", streamSeen); err != nil {
+		names := l.names()
+		for _, name := range names {
+			if err := c.deleteBlob(t.container + "/" + name); err != nil {
 				return err
 			}
 		}
-		return c.createPageBlob(s.path, s.span)
+		if len(names) == 0 {
+			return nil
+		}
+	}
+}
+
+// blob returns the path of one of our blobs. Its name needs no percent-encoding.
+func (t *Wire) blob(name string) string { return t.container + "/" + t.below + name }
+
+// session makes what the workload needs.
+func (t *Wire) session(ctx context.Context, w Workload) (session, error) {
+	s := &wireSession{target: t, workload: w, path: t.blob(w.Name)}
+	err := t.connect(ctx, func(c *conn) error {
+		prepare, ok := preparations[w.Op]
+		if !ok || t.o.Unchecked && unknownToNull[w.Op] {
+			return errNotApplicable
+		}
+		return prepare(s, c)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errNotApplicable):
+		return nil, err
+	case err != nil:
 		return nil, t.wrap("prepare "+w.Name, err)
 	}
 	return s, nil
 }
 
-// fill creates a blob with all data of a stream.
-func (t *Wire) fill(c *conn, path string, stream uint16) error {
-	if err := c.createPageBlob(path, t.env.setBytes); err != nil {
-		return err
-	}
-	buf := t.env.source.writeBuffer()
-	defer t.env.source.returnWriteBuffer(buf)
-	for off := int64(0); off < t.env.setBytes; off += requestMax {
-		if err := c.putPage(path, off, t.env.source.stamp(buf, stream, uint64(off/requestMax), requestMax)); err != nil {
-			return err
-		}
-	}
-	return nil
+// preparations make what a session needs before its first round, and set what it does for one request.
+var preparations = map[Op]func(*wireSession, *conn) error{
+	PutPage: preparePut, GetBlob: prepareGet, Mixed: prepareMixed,
+	SnapChain: prepareCycles, Increment: prepareIncrement, DiffRanges: prepareDiff, Restore: prepareRestore,
+	ListBlobs: prepareList, ManySmall: prepareSmall, Replay: prepareReplay,
 }
 
-// fillReadBlob makes the blob that all reads share, once, and reads it back: what follows is worth measuring only if
-// every byte of it is right.
-func (t *Wire) fillReadBlob(c *conn, s *wireSession) error {
-	s.path = t.container + "/read"
-	if t.readBlob != "" {
-		return nil
-	}
-	if err := t.fill(c, s.path, streamRead); err != nil {
-		return err
-	}
-	t.readBlob = s.path
-	if t.o.Unchecked {
-		return nil
-	}
-	want, got := t.env.source.writeBuffer(), t.env.source.readBuffer()
-	defer t.env.source.returnWriteBuffer(want)
-	defer t.env.source.returnReadBuffer(got)
-	for off := int64(0); off < s.span; off += requestMax {
-		if err := c.getRange(s.path, off, got); err != nil {
-			return err
-		}
-		if !bytes.Equal(got, t.env.source.stamp(want, streamRead, uint64(off/requestMax), requestMax)) {
-			return fmt.Errorf("bytes [%d, %d) are not what was written", off, off+requestMax)
-		}
-	}
-	return nil
-}
-
-type wireSession struct {
-	target   *Wire
-	workload Workload
-	path     string
-	span     int64         // requests are placed in [0, span)
-	next     atomic.Uint64 // number of the next request, for sequential places and repeated data
-}
-
-func (s *wireSession) begin() error { return nil }
-func (s *wireSession) end() error   { return nil }
-
-func (s *wireSession) worker(ctx context.Context, index int) (worker, error) {
-	t := s.target
-	c, err := dial(ctx, t.endpoint, newSigner(t.o.Account, t.o.Key), t.env.clock)
-	if err != nil {
-		return nil, t.wrap("connect", err)
-	}
-	w := &wireWorker{wireSession: s, conn: c}
-	w.random = rand.New(rand.NewPCG(t.env.seed, s.next.Load()<<16+uint64(index)))
-	if s.workload.Op == PutPage {
-		w.buf = t.env.source.writeBuffer()
-	} else {
-		w.buf = t.env.source.readBuffer()
-	}
-	return w, nil
-}
-
-type wireWorker struct {
-	*wireSession
-	conn   *conn
-	random *rand.Rand
-	buf    []byte
-}
-
-func (w *wireWorker) do() (int, error) {
-	size := w.workload.Bytes
-	n := w.next.Add(1) - 1
-	off := int64(n) * int64(size) % w.span
-	if w.workload.Random {
-		off = w.random.Int64N(w.span/int64(size)) * int64(size)
-	}
-	var err error
-	if w.workload.Op == GetBlob {
-		err = w.get(off, w.buf[:size])
-	} else {
-		err = w.conn.putPage(w.path, off, w.data(n, size))
-	}
-	if err != nil {
-		return 0, w.target.wrap(fmt.Sprintf("%s at offset %d", w.workload.Name, off), err)
-	}
-	return size, nil
-}
-
-// data returns what request n writes.
-func (w *wireWorker) data(n uint64, size int) []byte {
-	if w.workload.Data == New {
-		return w.target.env.source.next(w.buf, size)
-	}
-	requests := uint64(w.target.env.setBytes) / uint64(size)
-	return w.target.env.source.stamp(w.buf, streamSeen, n%requests, size)
-}
-
-// get reads p and looks at its first stamp, which is cheap and notices an answer from the wrong place.
-func (w *wireWorker) get(off int64, p []byte) error {
-	if err := w.conn.getRange(w.path, off, p); err != nil {
-		return err
-	}
-	if !w.target.o.Unchecked && !w.target.env.source.stamped(p, streamRead, uint64(off/stampEvery)) {
-		return fmt.Errorf("not the data that was written: begins with %x", binary.BigEndian.Uint64(p))
-	}
-	return nil
-}
-
-func (w *wireWorker) close() error {
-	if w.workload.Op == PutPage {
-		w.target.env.source.returnWriteBuffer(w.buf)
-	} else {
-		w.target.env.source.returnReadBuffer(w.buf)
-	}
-	return w.conn.Close()
-}
+// unknownToNull are the operations of which the null server does nothing comparable.
+var unknownToNull = map[Op]bool{Increment: true, DiffRanges: true, ListBlobs: true}

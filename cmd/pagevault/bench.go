@@ -2,18 +2,12 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"regexp"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,18 +15,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"pagevault/bench"
-	"pagevault/internal/digest"
 )
-
-// memoryRoundBytes bounds the new data of a round for a server that keeps three copies of everything in memory.
-const memoryRoundBytes = 64 << 20
 
 // benchFlags are the flags of `pagevault bench`, as given.
 type benchFlags struct {
 	targets     []string
 	account     string
-	peers       []string
+	compare     []string
 	workloads   []string
+	all, list   bool
+	blockSizes  []string
+	reads       int
+	mix         bench.Mix
+	trace       string
 	connections []int
 	rounds      int
 	duration    time.Duration
@@ -40,41 +35,54 @@ type benchFlags struct {
 	quick       bool
 	dir         string
 	json        string
+	csv         string
+	html        string
 	seed        uint64
 }
 
 func newBench() *cobra.Command {
 	var f benchFlags
 	c := &cobra.Command{
-		Use:   "bench [--target URL --account NAME:KEY]",
+		Use:   "bench [--compare TARGETS] [--workload NAMES] [--target URL --account NAME:KEY]",
 		Short: "Measure Blob endpoints beside a null server and the raw disk",
-		Long: "Measures Put Page and Get Blob on several targets in one run, round-robin, and prints what each does and the ratios.\n" +
+		Long: "Measures page blobs on several targets in one run, round-robin, and prints what each does and the ratios.\n" +
 			"Without --target it starts servers of its own: pagevault on disk and in memory, and a null server that only reads,\n" +
-			"hashes and answers; and it writes to three files on the disk itself.",
+			"hashes and answers; and it writes to three files on the disk itself. --list shows what can be measured.",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if f.list {
+				return listWorkloads(c.OutOrStdout())
+			}
 			return f.run(ctx, c)
 		},
 	}
-	var names []string
-	for _, w := range bench.Workloads() {
-		names = append(names, w.Name)
-	}
 	p := c.Flags()
 	p.SortFlags = false
-	p.StringArrayVar(&f.targets, "target", nil, "URL of a Blob endpoint to measure, such as http://127.0.0.1:10000/devstoreaccount1; may be repeated")
+	p.StringArrayVar(&f.targets, "target", nil, "URL of a Blob endpoint to measure, such as http://127.0.0.1:10000/devstoreaccount1, or with a SAS of the account or a container; may be repeated")
 	p.StringVar(&f.account, "account", wellKnownAccount+":"+wellKnownKey, "account and base64 key of the targets, NAME:KEY")
-	p.StringSliceVar(&f.peers, "peers", nil, "what to measure besides: "+strings.Join(peerNames, ", ")+" (default: all; with --target: null)")
-	p.StringSliceVar(&f.workloads, "workload", names, "what to measure")
-	p.IntSliceVar(&f.connections, "connections", []int{1, 16}, "numbers of connections to measure at")
+	p.StringSliceVar(&f.compare, "compare", nil, "what to measure in turns: "+strings.Join(peerNames, ", ")+", URLs (default: pagevault,memory,null,disk; with --target: null)")
+	peers := *p.Lookup("compare") // its name when it had no URLs
+	peers.Name, peers.Hidden = "peers", true
+	p.AddFlag(&peers)
+	p.StringSliceVar(&f.workloads, "workload", nil, "what to measure: names and patterns of --list (default: the first few of it)")
+	p.BoolVar(&f.all, "all", false, "measure all workloads")
+	p.BoolVar(&f.list, "list", false, "list the workloads")
+	p.StringSliceVar(&f.blockSizes, "block-size", nil, "`sizes` of requests, instead of those in the workloads' names: 512, 4k, 64k, … 4m")
+	p.IntVar(&f.reads, "reads", 70, "`percent` of the requests of mixed workloads that read")
+	p.IntVar(&f.mix.Duplicate, "duplicate", 0, "`percent` of the new data that is stored already (in pieces of 4 KiB)")
+	p.Float64Var(&f.mix.Compress, "compressible", 1, "`ratio` by which all data can be compressed, about")
+	p.StringVar(&f.trace, "trace", "", "replay this `file`: lines of OFFSET LENGTH r|w|d [FINGERPRINT], the output of blkparse, or an iolog of fio")
+	p.IntSliceVar(&f.connections, "connections", []int{1, 16}, "numbers of connections to measure at, up to 1024")
 	p.IntVar(&f.rounds, "rounds", 5, "rounds of each measurement")
 	p.DurationVar(&f.duration, "duration", time.Second, "length of a round; a quarter of it is added to warm up")
 	p.DurationVar(&f.limit, "limit", 0, "stop after this time with the rounds that are finished (default none)")
-	p.BoolVar(&f.quick, "quick", false, "less than a minute: 3 rounds of 250 ms, less data")
+	p.BoolVar(&f.quick, "quick", false, "less than a minute for the default workloads: 3 rounds of 250 ms, less data")
 	p.StringVar(&f.dir, "dir", ".", "directory on the disk to measure; what is made there is removed")
 	p.StringVar(&f.json, "json", "", "write the report as JSON to this `file` too; - prints it instead of the table")
+	p.StringVar(&f.csv, "csv", "", "write a line for each measurement to this `file` too; - prints them instead of the table")
+	p.StringVar(&f.html, "html", "", "write a page with plots to this `file` too")
 	p.Uint64Var(&f.seed, "seed", 0, "seed of the data (default random)")
 	c.AddCommand(newBenchSpace(), nullServerCommand(), synthesizeCommand())
 	return c
@@ -91,18 +99,22 @@ func (f *benchFlags) options(changed func(flag string) bool) (bench.Options, err
 		if !changed("duration") {
 			o.Duration = 250 * time.Millisecond
 		}
-		if !changed("limit") {
+		if !changed("limit") && !f.all && f.workloads == nil && f.trace == "" {
 			o.Limit = 50 * time.Second // and some seconds to start and to clear away
 		}
+	}
+	if f.html == "-" || f.json == "-" && f.csv == "-" {
+		return o, usagef("- prints one of --json and --csv")
 	}
 	if o.Rounds < 1 || o.Duration <= 0 || len(o.Connections) == 0 {
 		return o, usagef("--rounds, --duration and --connections must be positive")
 	}
 	var err error
-	if o.Workloads, err = bench.WorkloadsNamed(f.workloads); err != nil {
-		return o, usagef("--workload: %w", err)
+	o.Workloads, err = f.chosen(changed)
+	if o.Mix = f.mix; o.Mix.Compress == 1 {
+		o.Mix.Compress = 0
 	}
-	return o, nil
+	return o, err
 }
 
 // run measures and prints.
@@ -112,7 +124,8 @@ func (f *benchFlags) run(ctx context.Context, c *cobra.Command) (err error) {
 		return err
 	}
 	o.Build = fmt.Sprintf("pagevault %s%s %s", version, revision(), runtime.Version())
-	o.Events = progress(c.ErrOrStderr())
+	o.Command = commandLine(c)
+	o.Events = benchProgress(c.ErrOrStderr())
 	var peers benchPeers
 	defer func() { err = errors.Join(err, peers.close()) }()
 	if o.Targets, err = f.open(ctx, &peers); err != nil {
@@ -130,202 +143,29 @@ func (f *benchFlags) run(ctx context.Context, c *cobra.Command) (err error) {
 	return runErr
 }
 
-// write prints the table, or the JSON where that was asked for.
+// write prints the table, or what is asked for instead, and writes the files.
 func (f *benchFlags) write(r *bench.Report, out io.Writer) error {
-	if f.json == "-" {
-		return r.WriteJSON(out)
-	}
-	if err := r.WriteTable(out); err != nil || f.json == "" {
-		return err
-	}
-	file, err := os.Create(f.json)
-	if err != nil {
-		return err
-	}
-	return errors.Join(r.WriteJSON(file), file.Close())
-}
-
-// progress tells on a terminal what is going on, on one line; elsewhere, when a round begins.
-func progress(w io.Writer) *bench.Events {
-	file, _ := w.(*os.File)
-	terminal := false
-	if file != nil {
-		if info, err := file.Stat(); err == nil {
-			terminal = info.Mode()&os.ModeCharDevice != 0
-		}
-	}
-	if !terminal {
-		round := 0
-		return &bench.Events{Round: func(e bench.RoundEvent) {
-			if e.Round != round {
-				round = e.Round
-				fmt.Fprintf(w, "round %d of %d\n", e.Round, e.Rounds)
-			}
-		}}
-	}
-	const clear = "\r\x1b[K"
-	return &bench.Events{
-		Preparing: func(target, workload string) { fmt.Fprintf(w, clear+"preparing %s %s", target, workload) },
-		Round: func(e bench.RoundEvent) {
-			fmt.Fprintf(w, clear+"round %d of %d: %s × %d, %s: %.0f MB/s", e.Round, e.Rounds, e.Workload, e.Connections, e.Target, e.BytesPerSecond/1e6)
-		},
-	}
-}
-
-// Names of what --peers can add to a run, in the order of the report.
-var peerNames = []string{"pagevault", "memory", "null", "disk"}
-
-// benchPeers are the servers and directories of a run, to be stopped and removed.
-type benchPeers struct {
-	servers []*bench.Peer
-	dir     string // made on the first use
-}
-
-func (p *benchPeers) close() error {
+	print := r.WriteTable
 	var err error
-	for _, s := range p.servers {
-		err = errors.Join(err, s.Stop())
-	}
-	if p.dir != "" {
-		err = errors.Join(err, os.RemoveAll(p.dir))
-	}
-	return err
-}
-
-// open returns the targets of the run and starts those that are our own.
-func (f *benchFlags) open(ctx context.Context, p *benchPeers) ([]bench.Target, error) {
-	name, key, err := parseBenchAccount(f.account)
-	if err != nil {
-		return nil, err
-	}
-	peers := f.peers
-	if peers == nil {
-		peers = peerNames
-		if f.targets != nil {
-			peers = []string{"null"}
+	for _, o := range []struct {
+		name  string
+		write func(io.Writer) error
+	}{{f.json, r.WriteJSON}, {f.csv, r.WriteCSV}, {f.html, r.WriteHTML}} {
+		switch o.name {
+		case "":
+		case "-":
+			print = o.write
+		default:
+			err = errors.Join(err, writeFile(o.name, o.write))
 		}
 	}
-	for _, n := range peers {
-		if !slices.Contains(peerNames, n) {
-			return nil, usagef("--peers: no peer %q: there are %s", n, strings.Join(peerNames, ", "))
-		}
-	}
-	var targets []bench.Target
-	for _, text := range f.targets {
-		label := text
-		if u, err := url.Parse(text); err == nil && u.Host != "" {
-			label = u.Host
-		}
-		t, err := bench.NewWire(bench.WireOptions{Name: label, URL: text, Account: name, Key: key})
-		if err != nil {
-			return nil, usagef("--target: %w", err)
-		}
-		targets = append(targets, t)
-	}
-	for _, n := range peerNames {
-		if slices.Contains(peers, n) {
-			t, err := f.openPeer(ctx, n, p)
-			if err != nil {
-				return nil, err
-			}
-			targets = append(targets, t)
-		}
-	}
-	return targets, nil
+	return errors.Join(print(out), err)
 }
 
-// parseBenchAccount reads NAME:KEY.
-func parseBenchAccount(text string) (name string, key []byte, err error) {
-	name, encoded, ok := strings.Cut(text, ":")
-	if key, err = base64.StdEncoding.DecodeString(encoded); !ok || err != nil || name == "" || len(key) == 0 {
-		return "", nil, usagef("--account must be NAME:KEY with the key in base64, as in a connection string")
-	}
-	return name, key, nil
-}
-
-// openPeer starts one of our own servers on a free port.
-func (f *benchFlags) openPeer(ctx context.Context, name string, p *benchPeers) (bench.Target, error) {
-	if name == "disk" {
-		return bench.NewDisk(f.dir), nil
-	}
-	serve := []string{"serve", "--listen", "127.0.0.1:0", "--admin", "", "--account", wellKnownAccount + ":" + wellKnownKey}
-	o := bench.PeerOptions{Name: name, Ready: findEndpoint}
-	w := bench.WireOptions{Name: name}
-	switch name {
-	case "pagevault":
-		if p.dir == "" {
-			dir, err := os.MkdirTemp(f.dir, "pagevault-bench-")
-			if err != nil {
-				return nil, err
-			}
-			p.dir = dir
-		}
-		o.Args = append(serve, "--data", filepath.Join(p.dir, "data"))
-	case "memory":
-		o.Args = append(serve, "--memory")
-		w.Name, w.RoundBytes = "pagevault --memory", memoryRoundBytes
-	case "null":
-		o.Args = []string{"bench", "null-server"}
-		w.Name, w.Baseline, w.Unchecked = "null server", true, true
-	}
-	var err error
-	if o.Path, err = os.Executable(); err != nil {
-		return nil, err
-	}
-	server, err := bench.StartPeer(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	p.servers = append(p.servers, server)
-	w.URL, w.PID = server.Address(), server.PID()
-	if w.Account, w.Key, err = parseBenchAccount(wellKnownAccount + ":" + wellKnownKey); err != nil {
-		return nil, err
-	}
-	return bench.NewWire(w)
-}
-
-// endpointPattern finds the address in the connection string that a server prints.
-var endpointPattern = regexp.MustCompile(`BlobEndpoint=([^;\s]+)`)
-
-func findEndpoint(line string) (string, bool) {
-	m := endpointPattern.FindStringSubmatch(line)
-	if m == nil {
-		return "", false
-	}
-	return m[1], true
-}
-
-// nullServerCommand is the process that `pagevault bench` starts as its baseline.
-func nullServerCommand() *cobra.Command {
-	var listen string
-	c := &cobra.Command{
-		Use:    "null-server",
-		Short:  "Serve the baseline: read, hash, answer, store nothing",
-		Hidden: true,
-		Args:   noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			return runNullServer(ctx, listen, c.OutOrStdout())
-		},
-	}
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to listen on; port 0 picks a free one")
-	return c
-}
-
-// runNullServer serves until ctx is done. What it hashes with is what a store names its content with.
-func runNullServer(ctx context.Context, listen string, out io.Writer) error {
-	ln, err := net.Listen("tcp", listen)
+func writeFile(name string, write func(io.Writer) error) error {
+	file, err := os.Create(name)
 	if err != nil {
 		return err
 	}
-	hasher := digest.NewHasher(digest.Key{})
-	s := bench.NewNullServer(func(p []byte) {
-		var d digest.Digest
-		hasher.Sum(&d, p)
-	})
-	stop := context.AfterFunc(ctx, func() { s.Shutdown() })
-	defer stop()
-	fmt.Fprintf(out, "null server: BlobEndpoint=http://%s/%s;\n", ln.Addr(), wellKnownAccount)
-	return s.Serve(ln)
+	return errors.Join(write(file), file.Close())
 }

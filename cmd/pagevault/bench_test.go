@@ -61,13 +61,13 @@ func runBench(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	return out.String(), errs.String(), err
 }
 
-// TestBenchTargets measures a target and the disk, as a table with a JSON file and as JSON only.
+// TestBenchTargets measures a target and the disk, as a table with files of JSON, CSV and HTML, and as JSON only.
 func TestBenchTargets(t *testing.T) {
 	url, dir := serveNull(t), t.TempDir()
 	file := filepath.Join(t.TempDir(), "report.json")
 	args := []string{"--target", url, "--peers", "disk", "--dir", dir, "--quick", "--rounds", "1", "--duration", "10ms",
 		"--workload", "put-4k-random,put-4m-dup", "--connections", "2"}
-	out, progress, err := runBench(t, append(args, "--json", file)...)
+	out, progress, err := runBench(t, append(args, "--json", file, "--csv", file+".csv", "--html", file+".html")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +80,11 @@ func TestBenchTargets(t *testing.T) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for ending, want := range map[string]string{".csv": ",put-4m-dup,2,", ".html": `<section id="put-4m-dup">`} {
+		if text, err := os.ReadFile(file + ending); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: no %s, %v", ending, want, err)
+		}
 	}
 	only, _, err := runBench(t, append(args, "--json", "-")...)
 	if err != nil {
@@ -108,8 +113,15 @@ func TestBenchErrors(t *testing.T) {
 	f(`--target: "nonsense" is not the URL of a Blob endpoint`, "--target", "nonsense")
 	f("--account must be NAME:KEY", "--target", "http://127.0.0.1:1", "--account", "name")
 	f("--account must be NAME:KEY", "--target", "http://127.0.0.1:1", "--account", "name:not base64")
-	f(`no workload "put-5m"`, "--workload", "put-5m")
-	f(`no peer "s3"`, "--peers", "s3")
+	f(`no workload "put-5m": did you mean get-4m, put-4m-new, put-4m-dup?`, "--workload", "put-5m")
+	f("--all and --workload exclude each other", "--all", "--workload", "get-4m")
+	f(`--block-size: "3k" is no size of a request: a power of two from 512 to 4m`, "--block-size", "4k,3k")
+	f("--reads must be from 0 to 100", "--reads", "101")
+	f("101 % of duplicates", "--duplicate", "101", "--peers", "disk", "--dir", t.TempDir())
+	f("1/99", "--compressible", "99", "--peers", "disk", "--dir", t.TempDir())
+	f(`--compare: no target "azurit": did you mean azurite?`, "--compare", "null,azurit")
+	f(`--compare: no target "s3"`, "--peers", "s3")
+	f("- prints one of --json and --csv", "--json", "-", "--csv", "-")
 	f("must be positive", "--rounds", "0")
 	f("must be positive", "--duration", "-1s")
 	f("0 connections", "--connections", "0", "--peers", "disk", "--dir", t.TempDir())
@@ -119,6 +131,7 @@ func TestBenchErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close() // nobody is here now
+	f("connection refused", "--compare", "http://"+ln.Addr().String()+"/acc?srt=sco&sig=secret")
 	f("connection refused", "--target", "http://"+ln.Addr().String(), "--peers", "disk", "--dir", t.TempDir())
 }
 
@@ -184,6 +197,10 @@ func TestBenchQuickFits(t *testing.T) {
 	o, err := f.options(func(string) bool { return false })
 	if err != nil || o.Limit <= 0 || o.Limit >= time.Minute || o.Rounds != 3 || o.Duration >= time.Second {
 		t.Errorf("%+v, %v", o, err)
+	}
+	f.all = true
+	if o, err = f.options(func(string) bool { return false }); err != nil || o.Limit != 0 || o.Rounds != 3 {
+		t.Errorf("--all is cut off: %+v, %v", o, err)
 	}
 	f.rounds, f.duration, f.limit = 9, time.Hour, 2*time.Hour
 	o, err = f.options(func(string) bool { return true })
