@@ -63,7 +63,7 @@ const authentication = `
 | SharedKey, by either key of the account | done | as Azure |
 | SharedKeyLite, by either key of the account | done | as Azure |
 | account SAS, of every version | done | as Azure |
-| service SAS for a container, blob or snapshot, of every version, with or without a stored access policy | done | as Azure |
+| service SAS for a container, blob, snapshot or version of a blob, of every version of the protocol, with or without a stored access policy | done | as Azure |
 | service SAS for a directory (sr=d) | refused | 403 AuthenticationFailed, with a detail that says why |
 | user delegation SAS | partial | as Azure, but that suoid and sduoid are 403 AuthenticationFailed |
 | a SAS with an encryption scope (ses) | refused | 400 UnsupportedQueryParameter |
