@@ -41,7 +41,7 @@ type Options struct {
 
 	// Tests vary these.
 	limits           limits                            // of a store that is created
-	keepRows         int64                             // how many are asked for before the first is kept in memory. 0: rowCacheAfter; below: none
+	keepRows         int64                             // rows that are asked for in one picture before one is kept in memory. 0: rowCacheAfter; -1: the first is kept
 	framePages       int                               // most pages of a frame, 8 to 128. 0: 128
 	copyWork         int                               // entries that one record of a copy writes at most. 0: copyWork
 	replayBatchBytes int                               // of rows at which a replay commits its batch

@@ -25,9 +25,11 @@ type rowCache struct {
 }
 
 type rowShard struct {
-	sync.RWMutex
-	rows  map[string][]byte // nil: there is no such row
-	bytes int
+	mu struct {
+		sync.RWMutex
+		rows  map[string][]byte // nil: there is no such row
+		bytes int
+	}
 }
 
 const (
@@ -41,7 +43,7 @@ var rowSeed = maphash.MakeSeed()
 
 // find returns the row of a key, nil if there is none, and whether that is known.
 func (c *rowCache) find(key []byte) (value []byte, known bool) {
-	s := &c.shards[maphash.Bytes(rowSeed, key)%rowCacheShards]
+	s := &c.shards[maphash.Bytes(rowSeed, key)%rowCacheShards].mu
 	s.RLock()
 	value, known = s.rows[string(key)]
 	s.RUnlock()
@@ -53,7 +55,7 @@ func (c *rowCache) keep(key, value []byte) {
 	if c.missed.Add(1) <= c.after {
 		return
 	}
-	s := &c.shards[maphash.Bytes(rowSeed, key)%rowCacheShards]
+	s := &c.shards[maphash.Bytes(rowSeed, key)%rowCacheShards].mu
 	s.Lock()
 	defer s.Unlock()
 	if _, known := s.rows[string(key)]; known || c.over.Load() {
@@ -79,7 +81,7 @@ func (c *rowCache) drop() {
 		return // whoever adds to that finds that it is over
 	}
 	for i := range c.shards {
-		s := &c.shards[i]
+		s := &c.shards[i].mu
 		s.Lock()
 		s.rows = nil
 		s.Unlock()

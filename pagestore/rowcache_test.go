@@ -90,6 +90,47 @@ func wantOneNumber(t *testing.T, v *View, vol VolumeID, pages int, rng *rand.Ran
 	}
 }
 
+// TestRowCacheGenerations reads one region at the head and at two frozen generations, in one view and again and again: each
+// shows what it did the first time, and after that no row is looked for in the index.
+func TestRowCacheGenerations(t *testing.T) {
+	s := openTest(t, testOptions(vfs.NewMem(), 1))
+	vol := newVolume(t, s)
+	var gens []Gen
+	for n := byte(1); n <= 3; n++ {
+		write(t, s, vol, PageNo(n), bytes.Repeat([]byte{n}, 2*PageSize)) // over the second half of the one before
+		update(t, s, func(tx *Tx) error {
+			g, err := tx.Freeze(vol)
+			gens = append(gens, g)
+			return err
+		})
+	}
+	gens[2] = GenHead
+	want := []string{"01100", "01220", "01233"} // pages 0 to 4 of each
+	withView(t, s, func(v *View) {
+		missed := int64(0)
+		for round := range 3 {
+			for i, g := range gens {
+				got := make([]byte, 5*PageSize)
+				if err := v.Read(vol, g, 0, got); err != nil {
+					t.Fatal(err)
+				}
+				shown := ""
+				for p := range 5 {
+					shown += fmt.Sprint(got[p*PageSize])
+				}
+				if shown != want[i] {
+					t.Errorf("round %d, generation %d: %s, want %s", round, g, shown, want[i])
+				}
+			}
+			if n := v.p.rows.missed.Load(); round == 0 {
+				missed = n
+			} else if n != missed {
+				t.Errorf("round %d: %d rows were looked for in the index", round, n-missed)
+			}
+		}
+	})
+}
+
 // TestRowCacheBound: what is kept does not grow beyond its bound, what was kept is found, and nothing is after drop.
 func TestRowCacheBound(t *testing.T) {
 	c := rowCache{after: -1}
@@ -97,11 +138,11 @@ func TestRowCacheBound(t *testing.T) {
 	bytesKept := func() (n int) {
 		for i := range c.shards {
 			kept := 0
-			for k, v := range c.shards[i].rows {
+			for k, v := range c.shards[i].mu.rows {
 				kept += len(k) + len(v) + rowCacheCost
 			}
-			if kept != c.shards[i].bytes {
-				t.Errorf("a shard of %d bytes counts %d", kept, c.shards[i].bytes)
+			if kept != c.shards[i].mu.bytes {
+				t.Errorf("a shard of %d bytes counts %d", kept, c.shards[i].mu.bytes)
 			}
 			n += kept
 		}
@@ -126,7 +167,7 @@ func TestRowCacheBound(t *testing.T) {
 
 func rowsKept(c *rowCache) (rows int) {
 	for i := range c.shards {
-		rows += len(c.shards[i].rows)
+		rows += len(c.shards[i].mu.rows)
 	}
 	return rows
 }
