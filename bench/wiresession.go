@@ -14,6 +14,7 @@ type wireSession struct {
 	path     string
 	span     int64                            // requests are placed in [0, span)
 	next     atomic.Uint64                    // number of the next request, for sequential places and repeated data
+	opened   atomic.Uint64                    // connections so far, each with random places of its own
 	request  func(w *wireWorker) (int, error) // makes one request and returns how much page data it moved
 	starting func(c *conn) error              // makes what each round needs anew. nil: nothing
 	mu       struct {
@@ -41,7 +42,7 @@ func (s *wireSession) worker(ctx context.Context, index int) (worker, error) {
 		return nil, t.wrap("connect", err)
 	}
 	w := &wireWorker{wireSession: s, conn: c}
-	w.random = rand.New(rand.NewPCG(t.env.seed, s.next.Load()<<16+uint64(index)))
+	w.random = rand.New(rand.NewPCG(t.env.seed, s.opened.Add(1)))
 	if s.workload.Op == SnapChain || s.workload.Op == Increment {
 		if w.image, err = s.imageOf(index, c); err != nil {
 			w.close()

@@ -498,7 +498,8 @@ func TestMemberErrors(t *testing.T) {
 		c.kill(5)
 		c.kill(4)
 		refused("one of those that are needed", c.l.Retire(ctx, 0), ErrMembers, "4 current", "3 would be left")
-		if err := c.l.Replace(ctx, 0, full, true); !errors.Is(err, ErrNeeded) {
+		// What it holds may have been brought to others meanwhile; then it is needed for writing only.
+		if err := c.l.Replace(ctx, 0, full, true); !errors.Is(err, ErrNeeded) && (err == nil || !strings.Contains(err.Error(), "cannot be done without just now")) {
 			t.Errorf("one that cannot be done without: %v", err)
 		}
 		if err := c.l.Replace(ctx, 5, full, true); err != nil {

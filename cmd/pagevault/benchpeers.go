@@ -44,6 +44,9 @@ func (f *benchFlags) open(ctx context.Context, p *benchPeers) ([]bench.Target, e
 	if err != nil {
 		return nil, err
 	}
+	if _, _, err := parseBenchAccount(f.account); err != nil { // a typo is one whatever is measured
+		return nil, err
+	}
 	var targets []bench.Target
 	for _, n := range names {
 		var t bench.Target
