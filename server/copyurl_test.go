@@ -582,7 +582,7 @@ func FuzzPageList(f *testing.F) {
 	f.Add([]byte(`<PageList><ClearRange><Start>512</Start><End>8191</End></ClearRange><PageRange><Start>0</Start><End>511</End></PageRange></PageList>`), int64(4096))
 	f.Fuzz(func(t *testing.T, p []byte, size int64) {
 		for _, differences := range []bool{false, true} {
-			entries, _, err := parsePageList(bytes.NewReader(p), size, differences)
+			entries, _, err := parsePageList(p, size, differences)
 			last := int64(0)
 			for _, e := range entries {
 				if err != nil || e.Start < last || e.End <= e.Start || e.End > size && !e.Clear || e.End > 8<<40 || e.Start%512 != 0 || e.End%512 != 0 || e.Clear && !differences {

@@ -176,7 +176,10 @@ func TestIncrementalFromServerFails(t *testing.T) {
 		"its list is of another": {"GET diff", otherETag, "412"},
 		"it is busy":             {"GET", says(503, "ServerBusy"), "503"},
 		"too few bytes":          {"GET", cutOff, "ended before its time"},
-		"half a list":            {"GET diff", cutOff, "list of pages that is none"},
+		"half a list":            {"GET diff", cutOff, "ended before its time"},
+		"a list without end": {"GET diff", func(resp *http.Response) error {
+			return answers("<PageList>" + strings.Repeat(" ", fetchList) + "</PageList>")(resp)
+		}, "list of pages that is none"},
 		"no list":                {"GET diff", answers("<html></html>"), "list of pages that is none"},
 		"no XML":                 {"GET diff", answers("\x00"), "list of pages that is none"},
 		"not aligned":            {"GET diff", list("<PageRange><Start>1</Start><End>511</End></PageRange>", ""), "list of pages that is none"},
@@ -216,6 +219,9 @@ func TestIncrementalFromServerFails(t *testing.T) {
 		if end.Header.Get("x-ms-copy-status") != "failed" || !strings.Contains(d, k.want) || !strings.Contains(d, "CannotVerifyCopySource") {
 			t.Errorf("%s: want a failure with %q:\n%s", what, k.want, end.raw)
 		}
+		if asked := strings.Count(strings.Join(p.between.heard(), ", "), "GET diff"); what == "half a list" && asked != 1+fetchTries {
+			t.Errorf("%s: the list was asked for %d times", what, asked)
+		}
 		p.still(made)
 		if end.Header.Get("x-ms-copy-completion-time") == "" {
 			t.Errorf("%s: no end:\n%s", what, end.raw)
@@ -241,6 +247,20 @@ func TestIncrementalFromServerFails(t *testing.T) {
 		return nil
 	})
 	p.copied("c", "a", id)
+	p.write("a", 9, pages(512, 'y'))
+	id, cut = p.snapshot("a"), 0
+	p.between.spoils(func(_ int, asked string) spoil {
+		if asked == "GET diff" {
+			if cut++; cut == 2 || cut == 3 { // after the question whether there are differences
+				return cutOff
+			}
+		}
+		return nil
+	})
+	p.copied("c", "a", id)
+	if heard := strings.Join(p.between.heard(), ", "); heard != "HEAD, GET never, GET diff, GET diff, GET diff, GET diff, GET" {
+		t.Errorf("with a list that was cut off twice the source was asked %s", heard)
+	}
 }
 
 // TestIncrementalFromServerAborted: a copy that is pending holds the destination, says how far it is, and can be ended.
