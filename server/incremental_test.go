@@ -129,15 +129,26 @@ func answers(text string) spoil {
 	}
 }
 
+const (
+	pairRequests = 8                      // that the second server carries out at a time
+	pairPatience = 100 * time.Millisecond // with which the others wait
+)
+
 // pair are two servers, the second of which copies from the first through somebody between.
 type pair struct {
 	t        *testing.T
 	from, to *testServer
 	between  *middleman
+	audit    *logBuffer // of the second
 }
 
 func newPair(t *testing.T) *pair {
-	p := &pair{t: t, from: start(t, nil), to: start(t, func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })}
+	p := &pair{t: t, from: start(t, nil), audit: &logBuffer{}}
+	p.to = newServer(t, func(o *Options) {
+		o.CopySourceAllow, o.Audit, o.MaxRequests = []string{"127.0.0.1"}, p.audit, pairRequests
+	})
+	p.to.patience = pairPatience
+	p.to.serve(t)
 	p.between = startMiddleman(t, p.from)
 	for _, ts := range []*testServer{p.from, p.to} {
 		ts.do(t, call{method: "PUT", path: "disks?restype=container"}).want(t, 201, "")

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -340,4 +341,37 @@ func TestSnapshotAt(t *testing.T) {
 			t.Errorf("%s: %s", source, id)
 		}
 	}
+}
+
+// TestIncrementalFromServerBusy: a request whose place another has taken while it waited for the source does not go on without.
+func TestIncrementalFromServerBusy(t *testing.T) {
+	p, _, made := following(t)
+	p.clear("a", 0, 1)
+	id := p.snapshot("a")
+	for what, answer := range map[string]spoil{
+		"the source tells differences":       func(*http.Response) error { return nil },
+		"the snapshot copied last is gone":   says(409, "PreviousSnapshotNotFound"), // and the blob was made when it was
+		"the source tells of no differences": says(501, "NotImplemented"),
+	} {
+		p.between.spoils(func(_ int, asked string) spoil {
+			if asked != "GET diff" {
+				return nil
+			}
+			return func(resp *http.Response) error {
+				if !p.to.slots.Acquire(pairRequests, patience) {
+					return errors.New("the places are not to be had")
+				}
+				return answer(resp)
+			}
+		})
+		a := p.start("c", p.source("a", id))
+		if a.StatusCode != 503 || a.Header.Get("x-ms-error-code") != "ServerBusy" {
+			t.Errorf("%s: %s%s", what, a.raw, a.body)
+		}
+		p.to.slots.Release(pairRequests)
+		p.between.spoils(nil)
+		p.to.settled(t, "disks/c")
+		p.still(made)
+	}
+	p.copied("c", "a", id)
 }
