@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -276,26 +278,61 @@ func TestCopySourceTokenUnknown(t *testing.T) {
 	}
 }
 
-// TestCopySourceTokenInClear: no token is sent to another server over plain HTTP, unless the operator has said so.
+// TestCopySourceTokenInClear: a token for another server neither comes nor is sent on over plain HTTP, unless the operator has
+// said that tokens may come so; then it is sent on so to hosts that are allowed by name.
 func TestCopySourceTokenInClear(t *testing.T) {
-	ts := start(t, func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })
-	ts.makeBlob(t, 4096)
 	asked := make(chan string, 10)
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked <- r.Method }))
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusTeapot)
+	}))
 	defer web.Close()
-	for _, c := range from(web.URL+"/a/b/c", "Bearer x") {
-		ts.do(t, c).want(t, 403, "CannotVerifyCopySource")
-	}
-	select {
-	case m := <-asked:
-		t.Errorf("a token was sent over HTTP, with a %s", m)
-	default:
-	}
-	for _, scheme := range []string{"https", "HTTPS"} { // which is tried, and fails
-		for _, c := range from(scheme+strings.TrimPrefix(web.URL, "http")+"/a/b/c", "Bearer x") {
-			ts.do(t, c).want(t, 404, "CannotVerifyCopySource")
+	_, port, _ := strings.Cut(strings.TrimPrefix(web.URL, "http://"), ":")
+	// The source is called with each scheme; a status of 404 says that it was, over https, which it does not speak.
+	f := func(secure, overHTTP bool, allow, host string, http, https int) {
+		t.Helper()
+		ts := start(t, func(o *Options) {
+			o.CopySourceAllow, o.BearerOverHTTP = strings.Fields(allow), overHTTP
+			if secure {
+				o.TLS = borrowedTLS(t)
+			}
+		})
+		do := func(c call) answer {
+			w := ts.dial(t)
+			defer w.Close()
+			if secure {
+				w.Conn = tls.Client(w.Conn, &tls.Config{InsecureSkipVerify: true}) // borrowed, and not for this name
+				w.in = bufio.NewReader(w.Conn)
+			}
+			w.send(c.bytes(t), c.body)
+			return w.recv(c.method)
+		}
+		do(makeContainer).want(t, 201, "")
+		for scheme, status := range map[string]int{"http": http, "HTTP": http, "https": https, "HTTPS": https} {
+			for _, c := range from(scheme+"://"+host+":"+port+"/a/b/c", "Bearer x") {
+				a := do(c)
+				a.want(t, status, "CannotVerifyCopySource")
+				if code := a.Header.Get("x-ms-copy-source-error-code"); (code == "AuthenticationFailed") != (!secure && !overHTTP) {
+					t.Errorf("%s over %s: the source's code is %s", host, scheme, code)
+				}
+				if status == 418 && <-asked != "Bearer x" {
+					t.Errorf("%s over %s: another token was sent", host, scheme)
+				}
+			}
+		}
+		select {
+		case token := <-asked:
+			t.Errorf("TLS %v, over HTTP %v, allowed %s: %s was sent %q", secure, overHTTP, allow, host, token)
+		default:
 		}
 	}
+	f(false, false, "127.0.0.1", "127.0.0.1", 403, 403)
+	f(true, false, "127.0.0.1", "127.0.0.1", 403, 404)
+	f(false, true, "127.0.0.0/8", "127.0.0.1", 403, 404)
+	f(false, true, "127.0.0.1", "127.0.0.1", 418, 404)
+	f(true, true, "127.0.0.1/32", "127.0.0.1", 418, 404)
+	f(true, true, "127.0.0.1", "localhost", 403, 404)
+	f(true, true, "LocalHost", "localHOST", 418, 404)
 }
 
 // TestCopySourceTokenElsewhere: a token for a source on another server is what that is read by.
