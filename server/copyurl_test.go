@@ -300,6 +300,37 @@ func TestCopyFromServer(t *testing.T) {
 	}
 }
 
+// TestCopyFromServerMD5: the MD5 that the source says to have is one of the headers that its copy has.
+func TestCopyFromServerMD5(t *testing.T) {
+	const sum = "AAECAwQFBgcICQoLDA0ODw=="
+	p := newPair(t)
+	p.create("a", 4)
+	p.do(p.from, "PUT", "disks/a?comp=properties", nil, "x-ms-blob-content-md5: "+sum)
+	f := func(says, want string) {
+		t.Helper()
+		p.between.spoils(func(_ int, asked string) spoil {
+			if asked != "HEAD" || says == "" {
+				return nil
+			}
+			return func(resp *http.Response) error {
+				resp.Header.Set("Content-MD5", says)
+				return nil
+			}
+		})
+		id := p.copied("c", "a", p.snapshot("a"))
+		p.do(p.to, "PUT", "disks/whole", nil, "x-ms-copy-source: "+p.source("a", ""))
+		p.to.settled(t, "disks/whole")
+		for _, path := range []string{"disks/c?snapshot=" + id, "disks/whole"} {
+			if got := p.do(p.to, "HEAD", path, nil).Header.Get("Content-MD5"); got != want {
+				t.Errorf("source %q: %s has Content-MD5 %q, want %q", says, path, got, want)
+			}
+		}
+	}
+	f("", sum)
+	f("AAEC", "")
+	f("no base64 at all", "")
+}
+
 // slowSource is a source that a test holds up: it has one MiB of pages at its beginning.
 type slowSource struct {
 	*httptest.Server

@@ -327,6 +327,9 @@ func (f *fetcher) open(ctx context.Context, source remoteSource, conditions map[
 	b.headers = blobstore.HTTPHeaders{ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
 		ContentLanguage: resp.Header.Get("Content-Language"), ContentDisposition: resp.Header.Get("Content-Disposition"),
 		CacheControl: resp.Header.Get("Cache-Control")}
+	if sum, err := header.ParseMD5([]byte(resp.Header.Get("Content-MD5"))); err == nil {
+		b.headers.ContentMD5 = sum[:]
+	}
 	b.metadata, err = remoteMetadata(resp.Header)
 	return b, err
 }
