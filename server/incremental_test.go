@@ -176,10 +176,24 @@ func (p *pair) source(blob, snapshot string) string {
 	return u
 }
 
-// start asks for an incremental copy.
+// start asks for an incremental copy. The answer must not have the source's signature.
 func (p *pair) start(to, source string) answer {
 	p.t.Helper()
-	return p.to.do(p.t, call{method: "PUT", path: "disks/" + to + "?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + source}})
+	a := p.to.do(p.t, call{method: "PUT", path: "disks/" + to + "?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + source}})
+	p.secret("the answer", a.raw+string(a.body), source)
+	return a
+}
+
+// secret fails the test if a text has the signature of a source's URL.
+func (p *pair) secret(what, text, source string) {
+	p.t.Helper()
+	u, err := url.Parse(source)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if sig := u.Query().Get("sig"); sig != "" && (strings.Contains(text, sig) || strings.Contains(text, url.QueryEscape(sig))) {
+		p.t.Errorf("%s has the signature %s:\n%s", what, sig, text)
+	}
 }
 
 // copy makes one and returns what the destination says at the end.
