@@ -502,7 +502,11 @@ func (h *history) overwritten(a, c string) {
 	a2 := h.start(c, h.source(a, id))
 	// That a blob is another one of which nothing is left is known by when it was made, in seconds.
 	if all && a2.StatusCode == 202 {
-		h.to.settled(h.t, "disks/"+c)
+		end := h.to.settled(h.t, "disks/"+c)
+		if end.Header.Get("x-ms-copy-status") != "success" {
+			h.t.Fatalf("the copy: %s", end.raw)
+		}
+		h.check(c, &sourceState{copy: end.Header.Get("x-ms-copy-destination-snapshot"), data: make([]byte, 3*512), valid: make([]bool, 3)})
 	} else {
 		a2.want(h.t, 409, "BlobOverwritten")
 	}
