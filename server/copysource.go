@@ -133,7 +133,7 @@ func (r *request) localSource(url, authority []byte, t *target, token string) (s
 				return src, bad
 			}
 		}
-		src.account = r.account
+		src.account, r.sourceName = r.account, r.account.Name()
 		return src, nil
 	}
 	_, rest, _ := bytes.Cut(url, []byte("://"))
@@ -171,6 +171,9 @@ func (r *request) authorizeSource(path, host []byte, token string) (*blobstore.A
 	err := ctx.Request.Header.Read(bufio.NewReaderSize(bytes.NewReader(text), len(text)))
 	if err == nil {
 		err = read.admitSource()
+	}
+	if r.lender = read.principal(); read.account != nil {
+		r.sourceName = read.account.Name()
 	}
 	if err != nil {
 		return nil, failed(err)
