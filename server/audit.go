@@ -16,6 +16,8 @@ type auditLine struct {
 	Account    string    `json:"account,omitempty"`
 	Authorised string    `json:"authorised"`          // how: SharedKey, SharedKeyLite, Bearer, SAS and its kind, public, or no
 	Principal  string    `json:"principal,omitempty"` // the user of a bearer token, let in or not, or who made a user delegation SAS
+	Source     string    `json:"source,omitempty"`    // the account that a copy reads, if it is one of this server
+	Lender     string    `json:"lender,omitempty"`    // principal for what opens that: whose token it is, let in or not
 	Operation  string    `json:"operation"`
 	Container  string    `json:"container,omitempty"`
 	Blob       string    `json:"blob,omitempty"`
@@ -44,6 +46,7 @@ func (r *request) audit(operation string) {
 		Time: r.start.UTC(), Request: string(r.id[:]), Remote: r.ctx.RemoteAddr().String(), Authorised: byNobody,
 		Operation: operation, Container: string(r.target.container), Blob: string(r.target.blob), Status: r.status,
 		Received: max(r.framing.length, 0), Sent: r.replyBytes(), Principal: r.principal(),
+		Source: r.sourceName, Lender: r.lender,
 	}
 	if r.account != nil {
 		line.Account = r.account.Name()

@@ -52,6 +52,41 @@ func TestAudit(t *testing.T) {
 		Status: 401, Code: "NoAuthenticationInformation"})
 }
 
+// TestAuditCopy shows what the audit log says of the source of a copy.
+func TestAuditCopy(t *testing.T) {
+	ts, issuer, audit := lending(t, "reader oid:R "+secondAccount+"/disks\n", func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })
+	ts.makeBlob(t, 4096)
+	fillDisk(t, ts.containerOf(t, secondAccount, "disks"), "a")
+	later := time.Now().Add(time.Hour)
+	other, own := "http://127.0.0.1/"+secondAccount+"/disks/a", "http://127.0.0.1/"+testAccount+"/disks/b"
+	signed := strings.Replace(tokenFor(t, ts, secondAccount, "disks/a", "r", later), ts.addr, "127.0.0.1", 1)
+	reader, nobody := "Bearer "+lentToken(issuer, "R", later), "Bearer "+lentToken(issuer, "N", later)
+	f := func(c call, status int, source, lender string) {
+		t.Helper()
+		before := len(audit.String())
+		a := ts.do(t, c)
+		var got auditLine
+		if err := json.Unmarshal([]byte(audit.String()[before:]), &got); err != nil {
+			t.Fatal(err)
+		}
+		if a.StatusCode != status || got.Status != status || got.Source != source || got.Lender != lender || got.Account != testAccount || got.Principal != "" {
+			t.Errorf("%s: %d %+v, want %d, a source in %q and a token of %q", c.header, a.StatusCode, got, status, source, lender)
+		}
+		ts.settled(t, "disks/copy")
+	}
+	for i, status := range []int{202, 201} {
+		f(from(other, reader)[i], status, secondAccount, "R")
+		f(from(other, nobody)[i], 403, secondAccount, "N")
+		f(from(other, "Bearer "+lentToken(issuer, "R", later.Add(-2*time.Hour)))[i], 403, secondAccount, "")
+		f(from(other, "")[i], 401, secondAccount, "")
+		f(from(signed, "")[i], status, secondAccount, "")
+		f(from("http://127.0.0.1/none/disks/a", reader)[i], 404, "", "")
+		f(from("http://127.0.0.1:1/a/b/c", reader)[i], 404, "", "")
+	}
+	f(from(own, "")[0], 202, testAccount, "")
+	f(call{method: "GET", path: "disks/copy"}, 200, "", "")
+}
+
 type fullDisk struct{}
 
 func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left") }

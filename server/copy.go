@@ -206,7 +206,8 @@ func (r *request) readSource(src copySource, from header.Range) (body []byte, er
 	return r.body, err
 }
 
-// aside waits for another server without being one of the requests that are carried out.
+// aside waits for another server without being one of the requests that are carried out. An error ends the request: after
+// it r may have no place among them.
 func (r *request) aside(wait func() error) error {
 	r.stepAside()
 	if err := wait(); err != nil {

@@ -36,7 +36,8 @@ func (r *request) sourceToken(rest []byte) (string, error) {
 	return "Bearer " + string(token), nil
 }
 
-// hasParameter reports whether a query has a parameter of that name, in whatever case.
+// hasParameter reports whether a query has a parameter of that name, in whatever case, or one whose name cannot be read and
+// so might be it.
 func hasParameter(query []byte, name string) bool {
 	for p := range bytes.SplitSeq(query, []byte{'&'}) {
 		p, _, _ = bytes.Cut(p, []byte{'='})
@@ -47,13 +48,19 @@ func hasParameter(query []byte, name string) bool {
 	return false
 }
 
-// checkLending refuses to send a token to another server over plain HTTP, where anybody on the way can read it, as this
-// server refuses to take one: unless the operator has said otherwise.
+// checkLending refuses a token for another server that came over plain HTTP, as it is refused for a source on this one, and
+// to send a token on over plain HTTP, where anybody on the way can read it. The first the operator can allow, and then the
+// second too, for hosts named as ones to read from: that requests come through a proxy says nothing of the way to others.
 func (r *request) checkLending(source remoteSource) error {
-	if source.token == "" || source.overTLS() || r.s.o.BearerOverHTTP {
+	switch {
+	case source.token == "":
+		return nil
+	case !r.tls() && !r.s.o.BearerOverHTTP:
+		return r.sourceTokenError(errBearerHTTP)
+	case source.overTLS() || r.s.o.BearerOverHTTP && r.s.fetcher.names(source.host()):
 		return nil
 	}
-	return r.sourceFailed(http.StatusForbidden, "", "A bearer token is sent to a source over https only.", nil)
+	return r.sourceFailed(http.StatusForbidden, "", "A bearer token is not sent to that source over http.", nil)
 }
 
 // sourceTokenError is sourceError for a source on this server that is read by a bearer token. A token that is not taken is

@@ -1,15 +1,25 @@
 package server
 
 import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"pagevault/blobstore"
 	"pagevault/internal/azure/bearer"
 	"pagevault/internal/testkit"
+	"pagevault/pagestore"
+	"pagevault/replication"
 )
 
 // lentToken returns a bearer token of a user that is good until then.
@@ -88,6 +98,7 @@ func TestCopySourceToken(t *testing.T) {
 			if got := a.Header.Get("x-ms-copy-source-error-code"); got != code {
 				t.Errorf("%s: the source's code %s, want %s", c.path, got, code)
 			}
+			untold(t, a.raw+string(a.body), authorization)
 		}
 	}
 	for _, source := range []string{other, own} { // for the second, the key would do, but it is the token that counts
@@ -116,6 +127,7 @@ func TestCopySourceToken(t *testing.T) {
 			if !strings.Contains(string(a.body), "<HeaderName>x-ms-copy-source-authorization</HeaderName>") {
 				t.Errorf("%s", a.body)
 			}
+			untold(t, a.raw+string(a.body), authorization)
 		}
 	}
 	for _, source := range []string{other, own, "http://192.0.2.1/a/b/c"} {
@@ -129,12 +141,105 @@ func TestCopySourceToken(t *testing.T) {
 	a = ts.do(t, call{method: "PUT", path: "disks/inc?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + other + "?snapshot=2020-01-01T00:00:00.0000000Z",
 		"x-ms-copy-source-authorization: Bearer " + token}})
 	a.want(t, 400, "UnsupportedHeader")
+	untold(t, ts.log.String()+audit.String()+a.raw+string(a.body), token)
+}
 
-	for part := range strings.SplitSeq(token, ".") {
-		if log := ts.log.String() + audit.String() + string(a.body); strings.Contains(log, part[:20]) {
-			t.Errorf("%q is told", part[:20])
+// untold fails the test if a text has a part of a bearer token, or something like one.
+func untold(t *testing.T, text, authorization string) {
+	t.Helper()
+	for _, part := range strings.FieldsFunc(authorization, func(c rune) bool { return c == '.' || c == ' ' || c == '\t' }) {
+		if len(part) >= 20 && strings.Contains(text, part[:20]) {
+			t.Errorf("%q is told:\n%s", part[:20], text)
 		}
 	}
+}
+
+// TestCopySecretsAtRest: what opens a source is in no file, while its copy is pending and afterwards.
+func TestCopySecretsAtRest(t *testing.T) {
+	const secret = "c2VjcmV0c2VjcmV0c2VjcmV0"
+	fs := vfs.NewMem()
+	blobs, err := blobstore.Open(blobstore.Options{
+		Accounts: []blobstore.AccountOptions{{Name: testAccount, Keys: [][]byte{mustKey(t)}}},
+		Store: func(string) (pagestore.Options, error) {
+			return pagestore.Options{FS: fs, Dir: "index", MasterKey: pagestore.MasterKey{1}, Members: []replication.Member{{FS: fs, Dir: "replica-1"}}}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := newSlowSource(t)
+	shown := web.URL + "/account/disks/disk"
+	look := func(when string) {
+		t.Helper()
+		// The index is made from what the member has, and compressed: what it has none of the index has not either.
+		if !filesHold(t, fs, "replica-1", shown) {
+			t.Errorf("%s: not even the URL as it is shown is there: this test must find it some other way", when)
+		}
+		for _, dir := range []string{"index", "replica-1"} {
+			if filesHold(t, fs, dir, secret) || filesHold(t, fs, dir, "sig=") {
+				t.Errorf("%s: %s holds what opens the source", when, dir)
+			}
+		}
+	}
+	t.Cleanup(func() {
+		if err := blobs.Close(); err != nil {
+			t.Error(err)
+		}
+		look("when all is closed")
+	})
+	ts := start(t, func(o *Options) {
+		o.Service, o.CopySourceAllow, o.BearerOverHTTP = blobs, []string{"127.0.0.1"}, true
+	})
+	ts.makeBlob(t, 4096)
+	for what, c := range map[string]call{
+		"a token":                    from(shown, "Bearer "+secret)[0],
+		"a signature":                from(shown+"?sv=2021-12-02&sig="+secret, "")[0],
+		"a signature for a snapshot": {method: "PUT", path: "disks/inc?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + shown + "?sig=" + secret + "&snapshot=" + neverTaken}},
+	} {
+		ts.do(t, c).want(t, 202, "")
+		<-web.asked
+		look(what + ", while it is pending")
+		web.give <- http.StatusPartialContent
+		path, _, _ := strings.Cut(c.path, "?")
+		if a := ts.settled(t, path); a.Header.Get("x-ms-copy-status") != "success" {
+			t.Errorf("%s: %s", what, a.raw)
+		}
+		look(what + ", at the end")
+	}
+}
+
+// filesHold reports whether any file below a directory holds a text.
+func filesHold(t *testing.T, fs vfs.FS, dir, text string) bool {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		path := fs.PathJoin(dir, name)
+		info, err := fs.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.IsDir() {
+			if filesHold(t, fs, path, text) {
+				return true
+			}
+			continue
+		}
+		file, err := fs.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := io.ReadAll(file)
+		if err = errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(p, []byte(text)) {
+			return true
+		}
+	}
+	return false
 }
 
 // settled waits until a copy to a blob has ended.
@@ -173,26 +278,61 @@ func TestCopySourceTokenUnknown(t *testing.T) {
 	}
 }
 
-// TestCopySourceTokenInClear: no token is sent to another server over plain HTTP, unless the operator has said so.
+// TestCopySourceTokenInClear: a token for another server neither comes nor is sent on over plain HTTP, unless the operator has
+// said that tokens may come so; then it is sent on so to hosts that are allowed by name.
 func TestCopySourceTokenInClear(t *testing.T) {
-	ts := start(t, func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })
-	ts.makeBlob(t, 4096)
 	asked := make(chan string, 10)
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked <- r.Method }))
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusTeapot)
+	}))
 	defer web.Close()
-	for _, c := range from(web.URL+"/a/b/c", "Bearer x") {
-		ts.do(t, c).want(t, 403, "CannotVerifyCopySource")
-	}
-	select {
-	case m := <-asked:
-		t.Errorf("a token was sent over HTTP, with a %s", m)
-	default:
-	}
-	for _, scheme := range []string{"https", "HTTPS"} { // which is tried, and fails
-		for _, c := range from(scheme+strings.TrimPrefix(web.URL, "http")+"/a/b/c", "Bearer x") {
-			ts.do(t, c).want(t, 404, "CannotVerifyCopySource")
+	_, port, _ := strings.Cut(strings.TrimPrefix(web.URL, "http://"), ":")
+	// The source is called with each scheme; a status of 404 says that it was, over https, which it does not speak.
+	f := func(secure, overHTTP bool, allow, host string, http, https int) {
+		t.Helper()
+		ts := start(t, func(o *Options) {
+			o.CopySourceAllow, o.BearerOverHTTP = strings.Fields(allow), overHTTP
+			if secure {
+				o.TLS = borrowedTLS(t)
+			}
+		})
+		do := func(c call) answer {
+			w := ts.dial(t)
+			defer w.Close()
+			if secure {
+				w.Conn = tls.Client(w.Conn, &tls.Config{InsecureSkipVerify: true}) // borrowed, and not for this name
+				w.in = bufio.NewReader(w.Conn)
+			}
+			w.send(c.bytes(t), c.body)
+			return w.recv(c.method)
+		}
+		do(makeContainer).want(t, 201, "")
+		for scheme, status := range map[string]int{"http": http, "HTTP": http, "https": https, "HTTPS": https} {
+			for _, c := range from(scheme+"://"+host+":"+port+"/a/b/c", "Bearer x") {
+				a := do(c)
+				a.want(t, status, "CannotVerifyCopySource")
+				if code := a.Header.Get("x-ms-copy-source-error-code"); (code == "AuthenticationFailed") != (!secure && !overHTTP) {
+					t.Errorf("%s over %s: the source's code is %s", host, scheme, code)
+				}
+				if status == 418 && <-asked != "Bearer x" {
+					t.Errorf("%s over %s: another token was sent", host, scheme)
+				}
+			}
+		}
+		select {
+		case token := <-asked:
+			t.Errorf("TLS %v, over HTTP %v, allowed %s: %s was sent %q", secure, overHTTP, allow, host, token)
+		default:
 		}
 	}
+	f(false, false, "127.0.0.1", "127.0.0.1", 403, 403)
+	f(true, false, "127.0.0.1", "127.0.0.1", 403, 404)
+	f(false, true, "127.0.0.0/8", "127.0.0.1", 403, 404)
+	f(false, true, "127.0.0.1", "127.0.0.1", 418, 404)
+	f(true, true, "127.0.0.1/32", "127.0.0.1", 418, 404)
+	f(true, true, "127.0.0.1", "localhost", 403, 404)
+	f(true, true, "LocalHost", "localHOST", 418, 404)
 }
 
 // TestCopySourceTokenElsewhere: a token for a source on another server is what that is read by.

@@ -57,10 +57,28 @@ func (r *request) copySource() (src copySource, err error) {
 		return src, err
 	}
 	if !r.here(authority, &t) {
+		if !asksForBlob(t.rawQuery) {
+			return src, bad
+		}
 		src = copySource{remote: remoteSource{url: string(url), token: token}, shown: shownURL(url)}
 		return src, r.checkLending(src.remote)
 	}
 	return r.localSource(url, authority, &t, token)
+}
+
+// asksForBlob reports whether the query of a source elsewhere leads to the blob itself. The server asks for lists of its
+// pages by adding to that query: had it one of these parameters already, the list might be of other pages, or a part of them.
+func asksForBlob(raw []byte) bool {
+	var q query.Set
+	if q.Parse(raw) != nil {
+		return false
+	}
+	for _, name := range [...]string{"comp", "restype", "prevsnapshot", "marker", "maxresults"} {
+		if q.Has(name) {
+			return false
+		}
+	}
+	return true
 }
 
 // badSource is the error of a source that cannot be read as one. What may be secret in it is left out.
@@ -115,7 +133,7 @@ func (r *request) localSource(url, authority []byte, t *target, token string) (s
 				return src, bad
 			}
 		}
-		src.account = r.account
+		src.account, r.sourceName = r.account, r.account.Name()
 		return src, nil
 	}
 	_, rest, _ := bytes.Cut(url, []byte("://"))
@@ -153,6 +171,9 @@ func (r *request) authorizeSource(path, host []byte, token string) (*blobstore.A
 	err := ctx.Request.Header.Read(bufio.NewReaderSize(bytes.NewReader(text), len(text)))
 	if err == nil {
 		err = read.admitSource()
+	}
+	if r.lender = read.principal(); read.account != nil {
+		r.sourceName = read.account.Name()
 	}
 	if err != nil {
 		return nil, failed(err)
@@ -262,7 +283,8 @@ func shownURL(url []byte) string {
 	base, q, _ := strings.Cut(string(url), "?")
 	kept := slices.DeleteFunc(strings.Split(q, "&"), func(p string) bool {
 		name, _, _ := strings.Cut(p, "=")
-		return name != "snapshot" && name != "versionid"
+		name, ok := unescape([]byte(name))
+		return !ok || !strings.EqualFold(name, "snapshot") && !strings.EqualFold(name, "versionid")
 	})
 	if len(kept) == 0 {
 		return base

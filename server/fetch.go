@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,6 +60,15 @@ type remoteSource struct {
 func (s *remoteSource) overTLS() bool {
 	const scheme = "https://"
 	return len(s.url) >= len(scheme) && strings.EqualFold(s.url[:len(scheme)], scheme)
+}
+
+// host returns the host of the source, without its port; "" if there is none.
+func (s *remoteSource) host() string {
+	u, err := url.Parse(s.url)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // with returns the source with more parameters.
@@ -115,6 +125,15 @@ func (f *fetcher) allow(names []string) error {
 		}
 	}
 	return nil
+}
+
+// names reports whether a host is allowed by its name or its address, and not only with the network that it is in.
+func (f *fetcher) names(host string) bool {
+	if f.hosts[strings.ToLower(strings.TrimSuffix(host, "."))] {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && slices.Contains(f.allowed, netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen()))
 }
 
 // hostName reports whether name can be a host's.
@@ -308,6 +327,9 @@ func (f *fetcher) open(ctx context.Context, source remoteSource, conditions map[
 	b.headers = blobstore.HTTPHeaders{ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
 		ContentLanguage: resp.Header.Get("Content-Language"), ContentDisposition: resp.Header.Get("Content-Disposition"),
 		CacheControl: resp.Header.Get("Cache-Control")}
+	if sum, err := header.ParseMD5([]byte(resp.Header.Get("Content-MD5"))); err == nil {
+		b.headers.ContentMD5 = sum[:]
+	}
 	b.metadata, err = remoteMetadata(resp.Header)
 	return b, err
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/xml"
@@ -9,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"pagevault/blobstore"
 )
@@ -39,10 +41,17 @@ func (b *remoteBlob) Pages(ctx context.Context, marker string) (entries []blobst
 			return err
 		}
 		defer resp.Body.Close()
-		entries, next, err = parsePageList(io.LimitReader(resp.Body, fetchList), b.size, p.since != "")
+		body, err := io.ReadAll(io.LimitReader(resp.Body, fetchList+1))
+		switch {
+		case err != nil:
+			return &remoteError{text: "The source ended before its time.", cause: err}
+		case len(body) > fetchList:
+			return errPageList
+		}
+		entries, next, err = parsePageList(body, b.size, p.since != "")
 		return err
 	})
-	if err == nil && !p.goesOn(entries, next, marker) {
+	if err == nil && !p.take(entries, next, marker) {
 		err = errPageList
 	}
 	if err != nil {
@@ -63,8 +72,8 @@ func (p *pageLister) query(limit int, marker string) string {
 	return q
 }
 
-// goesOn reports whether a part follows those before, so that the list comes to an end.
-func (p *pageLister) goesOn(entries []blobstore.PageEntry, next, marker string) bool {
+// take notes a part of the list, and reports whether it follows those before, so that the list comes to an end.
+func (p *pageLister) take(entries []blobstore.PageEntry, next, marker string) bool {
 	if next != "" && next == marker {
 		return false
 	}
@@ -81,42 +90,116 @@ var errPageList = &remoteError{status: http.StatusBadRequest, text: "The source 
 
 // parsePageList reads the list of pages of a blob of that size, and the marker of the next part. If it is one of
 // differences, it has entries of what was cleared as well, in one order with the others or each kind in its own. Whatever
-// is not in order is refused.
-func parsePageList(body io.Reader, size int64, differences bool) (entries []blobstore.PageEntry, next string, err error) {
-	var list struct {
-		XMLName xml.Name `xml:"PageList"`
-		Marker  string   `xml:"NextMarker"`
-		Entries []struct {
-			XMLName    xml.Name
-			Start, End *int64
-		} `xml:",any"`
-	}
-	if err := xml.NewDecoder(body).Decode(&list); err != nil || len(list.Entries) > sourcePagesMax || len(list.Marker) > copySourceMax {
+// is not in order is refused, and no more is kept of a list than it may have.
+func parsePageList(body []byte, size int64, differences bool) (entries []blobstore.PageEntry, next string, err error) {
+	list := pageList{size: size, differences: differences}
+	if bytes.Count(body, []byte{'='}) > copySourceMax { // which attributes have: the decoder keeps all those of an element
 		return nil, "", errPageList
 	}
-	var last [2]int64 // of what was written, of what was cleared
-	for _, r := range list.Entries {
-		kind, end := 0, size
-		switch {
-		case r.Start == nil || r.End == nil:
-			return nil, "", errPageList
-		case r.XMLName.Local == "ClearRange" && differences:
-			kind, end = 1, pageListEnd
-		case r.XMLName.Local != "PageRange":
-			return nil, "", errPageList
-		}
-		e := blobstore.PageEntry{Start: *r.Start, End: *r.End + 1, Clear: kind == 1}
-		if e.Start < last[kind] || e.End <= e.Start || e.End > end || e.Start%blobstore.PageSize != 0 || e.End%blobstore.PageSize != 0 {
-			return nil, "", errPageList
-		}
-		last[kind] = e.End
-		entries = append(entries, e)
+	if err := xml.NewDecoder(bytes.NewReader(body)).Decode(&list); err != nil {
+		return nil, "", errPageList
 	}
+	entries = list.entries
 	slices.SortStableFunc(entries, func(a, b blobstore.PageEntry) int { return cmp.Compare(a.Start, b.Start) })
 	for i := 1; i < len(entries); i++ {
 		if entries[i].Start < entries[i-1].End {
 			return nil, "", errPageList
 		}
 	}
-	return entries, list.Marker, nil
+	return entries, list.marker, nil
+}
+
+// pageList is a list of pages while it is read, element by element: the first that may not be there ends it.
+type pageList struct {
+	size        int64
+	differences bool
+	entries     []blobstore.PageEntry
+	marker      string
+	last        [2]int64 // the end of what was written, and of what was cleared
+}
+
+// UnmarshalXML reads the list. Every error is errPageList to those who asked for it.
+func (l *pageList) UnmarshalXML(d *xml.Decoder, start xml.StartElement) error {
+	if start.Name.Local != "PageList" {
+		return errPageList
+	}
+	return elements(d, func(name string) (err error) {
+		if name == "NextMarker" {
+			l.marker, err = elementText(d)
+			if len(l.marker) > copySourceMax {
+				return errPageList
+			}
+			return err
+		}
+		return l.entry(d, name)
+	})
+}
+
+// entry reads an entry, of that name.
+func (l *pageList) entry(d *xml.Decoder, name string) error {
+	kind, end := 0, l.size
+	switch {
+	case len(l.entries) == sourcePagesMax:
+		return errPageList
+	case name == "ClearRange" && l.differences:
+		kind, end = 1, pageListEnd
+	case name != "PageRange":
+		return errPageList
+	}
+	at := map[string]int64{"Start": -1, "End": -1}
+	err := elements(d, func(name string) error {
+		text, err := elementText(d)
+		if old, known := at[name]; !known || old != -1 || err != nil {
+			return errPageList
+		}
+		at[name], err = strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	e := blobstore.PageEntry{Start: at["Start"], End: at["End"] + 1, Clear: kind == 1}
+	if e.Start < l.last[kind] || e.End <= e.Start || e.End > end || e.Start%blobstore.PageSize != 0 || e.End%blobstore.PageSize != 0 {
+		return errPageList
+	}
+	l.last[kind] = e.End
+	l.entries = append(l.entries, e)
+	return nil
+}
+
+// elements calls do at the beginning of each element within the one that has begun. do must read it to its end.
+func elements(d *xml.Decoder, do func(name string) error) error {
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return err
+		}
+		switch t := t.(type) {
+		case xml.EndElement:
+			return nil
+		case xml.StartElement:
+			if err := do(t.Name.Local); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// elementText reads the text of the element that has begun, to its end. It may have no elements within.
+func elementText(d *xml.Decoder) (string, error) {
+	var text []byte
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return "", err
+		}
+		switch t := t.(type) {
+		case xml.EndElement:
+			return string(text), nil
+		case xml.StartElement:
+			return "", errPageList
+		case xml.CharData:
+			text = append(text, t...)
+		}
+	}
 }

@@ -30,11 +30,15 @@ func (r *request) openSnapshot(source remoteSource) (*blobstore.RemoteSnapshot, 
 		return nil, r.remoteError(err)
 	}
 	since := func(earlier string) (differences blobstore.CopySource, err error) {
-		err = r.aside(func() (err error) {
-			differences, err = b.since(r.s.fetcher.ctx, id, earlier)
-			return err
+		var failed error // which need not end the request: so it waits for its place all the same
+		err = r.aside(func() error {
+			differences, failed = b.since(r.s.fetcher.ctx, id, earlier)
+			return nil
 		})
-		return differences, r.remoteError(err)
+		if err == nil {
+			err = r.remoteError(failed)
+		}
+		return differences, err
 	}
 	return &blobstore.RemoteSnapshot{Name: name, Snapshot: id, HTTPHeaders: b.headers, Metadata: b.metadata, Size: b.size, Sequence: b.sequence,
 		Created: b.created, Pages: b, Since: since}, nil

@@ -129,15 +129,26 @@ func answers(text string) spoil {
 	}
 }
 
+const (
+	pairRequests = 8                      // that the second server carries out at a time
+	pairPatience = 100 * time.Millisecond // with which the others wait
+)
+
 // pair are two servers, the second of which copies from the first through somebody between.
 type pair struct {
 	t        *testing.T
 	from, to *testServer
 	between  *middleman
+	audit    *logBuffer // of the second
 }
 
 func newPair(t *testing.T) *pair {
-	p := &pair{t: t, from: start(t, nil), to: start(t, func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })}
+	p := &pair{t: t, from: start(t, nil), audit: &logBuffer{}}
+	p.to = newServer(t, func(o *Options) {
+		o.CopySourceAllow, o.Audit, o.MaxRequests = []string{"127.0.0.1"}, p.audit, pairRequests
+	})
+	p.to.patience = pairPatience
+	p.to.serve(t)
 	p.between = startMiddleman(t, p.from)
 	for _, ts := range []*testServer{p.from, p.to} {
 		ts.do(t, call{method: "PUT", path: "disks?restype=container"}).want(t, 201, "")
@@ -165,10 +176,24 @@ func (p *pair) source(blob, snapshot string) string {
 	return u
 }
 
-// start asks for an incremental copy.
+// start asks for an incremental copy. The answer must not have the source's signature.
 func (p *pair) start(to, source string) answer {
 	p.t.Helper()
-	return p.to.do(p.t, call{method: "PUT", path: "disks/" + to + "?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + source}})
+	a := p.to.do(p.t, call{method: "PUT", path: "disks/" + to + "?comp=incrementalcopy", header: []string{"x-ms-copy-source: " + source}})
+	p.secret("the answer", a.raw+string(a.body), source)
+	return a
+}
+
+// secret fails the test if a text has the signature of a source's URL.
+func (p *pair) secret(what, text, source string) {
+	p.t.Helper()
+	u, err := url.Parse(source)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if sig := u.Query().Get("sig"); sig != "" && (strings.Contains(text, sig) || strings.Contains(text, url.QueryEscape(sig))) {
+		p.t.Errorf("%s has the signature %s:\n%s", what, sig, text)
+	}
 }
 
 // copy makes one and returns what the destination says at the end.
@@ -477,7 +502,11 @@ func (h *history) overwritten(a, c string) {
 	a2 := h.start(c, h.source(a, id))
 	// That a blob is another one of which nothing is left is known by when it was made, in seconds.
 	if all && a2.StatusCode == 202 {
-		h.to.settled(h.t, "disks/"+c)
+		end := h.to.settled(h.t, "disks/"+c)
+		if end.Header.Get("x-ms-copy-status") != "success" {
+			h.t.Fatalf("the copy: %s", end.raw)
+		}
+		h.check(c, &sourceState{copy: end.Header.Get("x-ms-copy-destination-snapshot"), data: make([]byte, 3*512), valid: make([]bool, 3)})
 	} else {
 		a2.want(h.t, 409, "BlobOverwritten")
 	}

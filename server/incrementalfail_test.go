@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -97,8 +98,12 @@ func TestIncrementalFromServer(t *testing.T) {
 	if got := p.do(p.to, "HEAD", "disks/c", nil).Header.Get("x-ms-copy-destination-snapshot"); got != d2 {
 		t.Errorf("after requests that were refused the last snapshot is %s, want %s", got, d2)
 	}
-	if log := p.to.log.String(); strings.Contains(log, "sig=") && !strings.Contains(log, "sig=...") {
-		t.Errorf("the log:\n%s", log)
+	for what, text := range map[string]string{"the log": p.to.log.String(), "the audit log": p.audit.String(), "the destination": p.do(p.to, "HEAD", "disks/c", nil).raw} {
+		if text == "" {
+			t.Errorf("%s is empty", what)
+		}
+		p.secret(what, text, url)
+		p.secret(what, text, strings.Replace(url, "sig=", "sig=A", 1))
 	}
 	// By another name, as it is told in a URL, it is the same blob.
 	escaped := strings.Replace(p.source("a", p.snapshot("a")), "/disks/a?", "/disks/%61?", 1)
@@ -176,7 +181,10 @@ func TestIncrementalFromServerFails(t *testing.T) {
 		"its list is of another": {"GET diff", otherETag, "412"},
 		"it is busy":             {"GET", says(503, "ServerBusy"), "503"},
 		"too few bytes":          {"GET", cutOff, "ended before its time"},
-		"half a list":            {"GET diff", cutOff, "list of pages that is none"},
+		"half a list":            {"GET diff", cutOff, "ended before its time"},
+		"a list without end": {"GET diff", func(resp *http.Response) error {
+			return answers("<PageList>" + strings.Repeat(" ", fetchList) + "</PageList>")(resp)
+		}, "list of pages that is none"},
 		"no list":                {"GET diff", answers("<html></html>"), "list of pages that is none"},
 		"no XML":                 {"GET diff", answers("\x00"), "list of pages that is none"},
 		"not aligned":            {"GET diff", list("<PageRange><Start>1</Start><End>511</End></PageRange>", ""), "list of pages that is none"},
@@ -216,6 +224,9 @@ func TestIncrementalFromServerFails(t *testing.T) {
 		if end.Header.Get("x-ms-copy-status") != "failed" || !strings.Contains(d, k.want) || !strings.Contains(d, "CannotVerifyCopySource") {
 			t.Errorf("%s: want a failure with %q:\n%s", what, k.want, end.raw)
 		}
+		if asked := strings.Count(strings.Join(p.between.heard(), ", "), "GET diff"); what == "half a list" && asked != 1+fetchTries {
+			t.Errorf("%s: the list was asked for %d times", what, asked)
+		}
 		p.still(made)
 		if end.Header.Get("x-ms-copy-completion-time") == "" {
 			t.Errorf("%s: no end:\n%s", what, end.raw)
@@ -241,6 +252,20 @@ func TestIncrementalFromServerFails(t *testing.T) {
 		return nil
 	})
 	p.copied("c", "a", id)
+	p.write("a", 9, pages(512, 'y'))
+	id, cut = p.snapshot("a"), 0
+	p.between.spoils(func(_ int, asked string) spoil {
+		if asked == "GET diff" {
+			if cut++; cut == 2 || cut == 3 { // after the question whether there are differences
+				return cutOff
+			}
+		}
+		return nil
+	})
+	p.copied("c", "a", id)
+	if heard := strings.Join(p.between.heard(), ", "); heard != "HEAD, GET never, GET diff, GET diff, GET diff, GET diff, GET" {
+		t.Errorf("with a list that was cut off twice the source was asked %s", heard)
+	}
 }
 
 // TestIncrementalFromServerAborted: a copy that is pending holds the destination, says how far it is, and can be ended.
@@ -320,4 +345,37 @@ func TestSnapshotAt(t *testing.T) {
 			t.Errorf("%s: %s", source, id)
 		}
 	}
+}
+
+// TestIncrementalFromServerBusy: a request whose place another has taken while it waited for the source does not go on without.
+func TestIncrementalFromServerBusy(t *testing.T) {
+	p, _, made := following(t)
+	p.clear("a", 0, 1)
+	id := p.snapshot("a")
+	for what, answer := range map[string]spoil{
+		"the source tells differences":       func(*http.Response) error { return nil },
+		"the snapshot copied last is gone":   says(409, "PreviousSnapshotNotFound"), // and the blob was made when it was
+		"the source tells of no differences": says(501, "NotImplemented"),
+	} {
+		p.between.spoils(func(_ int, asked string) spoil {
+			if asked != "GET diff" {
+				return nil
+			}
+			return func(resp *http.Response) error {
+				if !p.to.slots.Acquire(pairRequests, patience) {
+					return errors.New("the places are not to be had")
+				}
+				return answer(resp)
+			}
+		})
+		a := p.start("c", p.source("a", id))
+		if a.StatusCode != 503 || a.Header.Get("x-ms-error-code") != "ServerBusy" {
+			t.Errorf("%s: %s%s", what, a.raw, a.body)
+		}
+		p.to.slots.Release(pairRequests)
+		p.between.spoils(nil)
+		p.to.settled(t, "disks/c")
+		p.still(made)
+	}
+	p.copied("c", "a", id)
 }

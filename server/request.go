@@ -40,6 +40,9 @@ type request struct {
 	entered bool               // it uses the account, which stays there until it leaves
 	source  *blobstore.Account // of a copy, that it uses in the same way; nil: none, or its own
 
+	sourceName string // of the account of that, also if it is not read; "": none of this server
+	lender     string // principal of the read of that
+
 	createOnly bool            // who asks may make a blob and not overwrite one
 	overrides  [5]sas.Override // headers of a read that the token of the request replaces
 	authorised string          // how it was let in
