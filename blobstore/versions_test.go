@@ -495,7 +495,69 @@ func TestVersionsOfIncrementalCopies(t *testing.T) {
 	equal(t, "deleted", f.names(ListBlobsRequest{Prefix: "b", Versions: true, Snapshots: true}), "b~ b~")
 	f.wantClean("deleted")
 	rows := f.rows("b")
-	equal(t, "the last version", f.letters(versionRef("b", rows[1].Version)), "ab")
+	f.wantUnreadable(versionRef("b", rows[1].Version))
+
+	// A copy that was given up leaves a mixture of two states.
+	f.create("c", 1)
+	first := f.incremental("d", snap("a", f.snapshot("a")))
+	equal(t, "a copy", first.Status, CopySuccess)
+	f.wantUnreadable(ref("d"))
+	f.mixture("d", "a")
+	ok(t, f.DeleteBlob(ref("d"), &Access{}, SnapshotsInclude))
+	rows = f.rows("d")
+	equal(t, "status of the version", rows[0].Copy.Status, CopyAborted)
+	f.wantUnreadable(versionRef("d", rows[0].Version))
+	f.wantClean("a mixture")
+	ok(t, f.DeleteBlob(versionRef("d", rows[0].Version), &Access{}, SnapshotsNone))
+	equal(t, "deleted", len(f.rows("d")), 0)
+}
+
+// TestMixtureUndeleted: what an incremental copy that was given up left is not to be read as a snapshot either, which it
+// becomes where deleted blobs are kept and another one has taken its name.
+func TestMixtureUndeleted(t *testing.T) {
+	f := newFixture(t)
+	f.setRetention(1, false)
+	f.create("a", 2)
+	f.put("a", 0, 2, 'a')
+	equal(t, "a copy", f.incremental("d", snap("a", f.snapshot("a"))).Status, CopySuccess)
+	f.mixture("d", "a")
+	ok(t, f.DeleteBlob(ref("d"), &Access{}, SnapshotsInclude))
+	f.create("d", 1)
+	ok(t, f.UndeleteBlob(ref("d")))
+	rows := f.rows("d")
+	equal(t, "states", len(rows), 3)
+	equal(t, "the copy", f.letters(snap("d", rows[0].Snapshot)), "aa")
+	f.wantUnreadable(snap("d", rows[1].Snapshot))
+	equal(t, "the blob", f.letters(ref("d")), ".")
+}
+
+// mixture gives up an incremental copy of a snapshot of from to a blob when half its pages are there.
+func (f *fixture) mixture(to, from string) {
+	f.t.Helper()
+	f.put(from, 0, 2, 'b')
+	s := newHeldSource()
+	id := f.snapshot(from)
+	before := value(f.increments(ptr(ref(to))))(f.t)
+	remote := &RemoteSnapshot{Name: before.source, Snapshot: id, Size: 8 * PageSize, Pages: s,
+		Since: func(string) (CopySource, error) { return s, nil }}
+	got, err := f.StartIncrementalCopy(ref(to), &IncrementalCopy{Remote: remote, SourceURL: "u"})
+	ok(f.t, err)
+	<-s.asked
+	s.give <- nil
+	<-s.asked
+	ok(f.t, f.AbortCopy(ref(to), &Access{}, got.ID))
+	equal(f.t, "given up", f.settled(to).Status, CopyAborted)
+}
+
+// wantUnreadable checks that of a blob, a version or a snapshot only the properties can be read.
+func (f *fixture) wantUnreadable(r BlobRef) {
+	f.t.Helper()
+	want := azerr.OperationNotAllowedOnIncrementalCopyBlob
+	wantCode(f.t, "bytes", value2(f.OpenBlob(r, &Access{})), want)
+	wantCode(f.t, "pages", value2(f.PageRanges(r, &PageRangesRequest{})), want)
+	wantCode(f.t, "tags", value2(f.BlobTags(r, &Access{})), want)
+	wantCode(f.t, "a copy of it", value2(f.CopyBlob(f.t.Context(), ref("copy"), &CopyBlob{Source: r, SourceURL: "u"})), want)
+	wantCode(f.t, "metadata", ptr(value(f.BlobInfo(r, &Access{}))(f.t)).CheckReadable(), want)
 }
 
 // TestFullOfVersions: an account that is full of metadata makes no versions, but for what is deleted.
