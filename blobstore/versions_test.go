@@ -384,7 +384,7 @@ func TestVersionRefs(t *testing.T) {
 	s := f.snapshot("b")
 	next := f.info(ref("b")).Version
 	read := func(r BlobRef) error { return value2(f.BlobInfo(r, &Access{})) }
-	wantCode(t, "snapshot and version", read(BlobRef{Container: "cont", Blob: "b", Snapshot: s, Version: v}), azerr.InvalidQueryParameterValue)
+	wantCode(t, "snapshot and version", read(BlobRef{Container: "cont", Blob: "b", Snapshot: s, Version: v}), azerr.MutuallyExclusiveQueryParameters)
 	wantCode(t, "no id", read(versionRef("b", "yesterday")), azerr.InvalidQueryParameterValue)
 	wantCode(t, "unknown", read(versionRef("b", "2020-01-01T00:00:00.0000000Z")), azerr.BlobNotFound)
 	wantCode(t, "of no blob", read(versionRef("c", v)), azerr.BlobNotFound)

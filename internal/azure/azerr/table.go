@@ -48,6 +48,7 @@ const (
 	MissingRequiredQueryParameter                        // carries QueryParameterName
 	MissingRequiredXmlNode                               // carries XmlNodeName
 	MultipleConditionHeadersNotSupported                 // a combination of conditions a write does not take
+	MutuallyExclusiveQueryParameters                     // snapshot beside versionid
 	NoAuthenticationInformation                          // nobody said who is asking
 	NotImplemented                                       // as APINotImplemented, for a part of an operation
 	NotModified                                          // a read whose If-* header failed: wire code ConditionNotMet, 304
@@ -210,6 +211,7 @@ var table = [codeEnd]struct {
 	MissingRequiredHeader:                {"MissingRequiredHeader", 400, "An HTTP header that's mandatory for this request is not specified."},
 	MissingRequiredQueryParameter:        {"MissingRequiredQueryParameter", 400, "A query parameter that's mandatory for this request is not specified."},
 	MissingRequiredXmlNode:               {"MissingRequiredXmlNode", 400, "A required XML node was not specified in the request body."},
+	MutuallyExclusiveQueryParameters:     {"MutuallyExclusiveQueryParameters", 400, "Query parameters that are mutually exclusive are specified in the request."},
 	MultipleConditionHeadersNotSupported: {"MultipleConditionHeadersNotSupported", 400, "Multiple condition headers are not supported."},
 	NoAuthenticationInformation:          {"NoAuthenticationInformation", 401, "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."},
 	NotImplemented:                       {"NotImplemented", 501, "The requested operation is not implemented by this server."},

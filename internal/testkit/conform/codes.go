@@ -43,6 +43,7 @@ var Codes = []CodeStatus{
 	{"InvalidQueryParameterValue", 400},
 	{"OutOfRangeQueryParameterValue", 400},
 	{"MissingRequiredQueryParameter", 400},
+	{"MutuallyExclusiveQueryParameters", 400}, // snapshot beside versionid
 	{"UnsupportedQueryParameter", 400},
 	{"InvalidUri", 400},
 	{"InvalidHttpVerb", 400},

@@ -301,7 +301,7 @@ func versionsWrong(w *wire) {
 	at := w.snapshot(b)
 	for _, id := range []string{first, w.version(b)} {
 		q := "versionid=" + url.QueryEscape(id)
-		w.get(b, q).q("snapshot", at).fails("InvalidQueryParameterValue", "QueryParameterName", "versionid")
+		w.get(b, q).q("snapshot", at).fails("MutuallyExclusiveQueryParameters") // [S]
 		w.get(b, q+"&"+q).fails("InvalidQueryParameterValue", "QueryParameterName", "versionid")
 		for _, c := range []*call{
 			w.update(b, 0, fill(1, page)), w.clear(b, 0, page), w.create(b, page), w.resize(b, page), w.put(b, "comp=metadata"),
