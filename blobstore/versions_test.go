@@ -192,7 +192,7 @@ func TestVersionsDeleted(t *testing.T) {
 	wantCode(t, "a write", err, azerr.BlobNotFound)
 	wantCode(t, "delete again", del(ref("b"), Access{}), azerr.BlobNotFound)
 	wantCode(t, "undelete", f.UndeleteBlob(ref("b")), azerr.BlobNotFound)
-	wantCode(t, "for good", value2(f.Delete(versionRef("b", first.Version), &DeleteBlob{Permanent: true})), azerr.PermanentDeleteNotPermitted)
+	wantCode(t, "for good", value2(f.Delete(versionRef("b", first.Version), &DeleteBlob{Permanent: true})), azerr.BlobSnapshotNotSoftDeleted)
 
 	f.create("b", 2)
 	f.wantHistory("made anew", "a~ a~ ..!")

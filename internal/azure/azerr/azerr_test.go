@@ -43,8 +43,8 @@ PreviousSnapshotCannotBeNewer PreviousSnapshotNotFound PreviousSnapshotOperation
 SequenceNumberConditionNotMet SequenceNumberIncrementTooLarge SnapshotCountExceeded SnapshotOperationRateExceeded
 SnapshotsPresent SourceConditionNotMet TargetConditionNotMet SystemInUse UnauthorizedBlobOverwrite`
 
-// observed is every code that is in no reference, but in recorded replies of the service.
-const observed = `MutuallyExclusiveQueryParameters`
+// observed is every code that is in no reference, but that others have seen in replies of the service.
+const observed = `BlobSnapshotNotSoftDeleted MutuallyExclusiveQueryParameters`
 
 // ours is every code that the service never says.
 const ours = `AccountCapacityExceeded PermanentDeleteNotPermitted`

@@ -82,6 +82,7 @@ const (
 	BlobNotFound                                                                           // no such blob, snapshot or version
 	BlobOperationNotSupported                                                              // protection where there is no immutable storage
 	BlobOverwritten                                                                        // a diff across Put Blob
+	BlobSnapshotNotSoftDeleted                                                             // deleting it for good before it is deleted
 	BlobTierInadequateForContentLength                                                     // premium: too big for the tier
 	BlobUsesCustomerSpecifiedEncryption                                                    // key missing or another one
 	BlockCountExceedsLimit                                                                 // 50,000 appended or 100,000 uncommitted
@@ -157,8 +158,8 @@ const (
 	// again after any status from 500 on but 501 and 505, and nothing would come of that until something is deleted.
 	AccountCapacityExceeded Code = iota + UnauthorizedBlobOverwrite + 1
 
-	// PermanentDeleteNotPermitted is the answer to deletetype=permanent where nothing can be deleted so. Azure answers 409,
-	// too; which code it has there is not known.
+	// PermanentDeleteNotPermitted is the answer to deletetype=permanent for a blob, and where it is not allowed. Azure answers
+	// 409, too; which code it has there is not known. For what is not deleted it is BlobSnapshotNotSoftDeleted.
 	PermanentDeleteNotPermitted
 	codeEnd
 )
@@ -243,6 +244,7 @@ var table = [codeEnd]struct {
 	BlobNotFound:                                      {"BlobNotFound", 404, "The specified blob does not exist."},
 	BlobOperationNotSupported:                         {"BlobOperationNotSupported", 409, "The operation is not supported in this scenario."},
 	BlobOverwritten:                                   {"BlobOverwritten", 409, "The blob has been recreated since the previous snapshot was taken."},
+	BlobSnapshotNotSoftDeleted:                        {"BlobSnapshotNotSoftDeleted", 409, "Only a snapshot or a version that is soft-deleted can be deleted permanently."},
 	BlobTierInadequateForContentLength:                {"BlobTierInadequateForContentLength", 409, "Specified blob tier size limit cannot be less than content length."},
 	BlobUsesCustomerSpecifiedEncryption:               {"BlobUsesCustomerSpecifiedEncryption", 409, "The blob is encrypted with customer specified encryption, but it was not provided in the request."},
 	BlockCountExceedsLimit:                            {"BlockCountExceedsLimit", 409, "The committed block count cannot exceed the maximum limit of 50,000 blocks. The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."},

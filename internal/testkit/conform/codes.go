@@ -90,6 +90,7 @@ var Codes = []CodeStatus{
 	{"BlobAlreadyExists", 409},
 	{"BlobNotFound", 404},
 	{"SnapshotsPresent", 409},
+	{"BlobSnapshotNotSoftDeleted", 409},  // deletetype=permanent before a deletion
 	{"PermanentDeleteNotPermitted", 409}, // the status is Azure's, the code is ours [?]
 	{"AccessTierNotSupportedForBlobType", 400},
 	{"InvalidBlobTier", 400},

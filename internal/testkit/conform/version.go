@@ -442,7 +442,7 @@ func versionsDeleted(w *wire) {
 	w.delete(b, "").q("versionid", second).fails("OperationNotAllowedOnRootBlob")
 	w.delete(b, "").q("versionid", first).h("x-ms-delete-snapshots", "include").fails("InvalidHeaderValue", "HeaderName", "x-ms-delete-snapshots")
 	w.delete(b, "").q("versionid", first).h("If-Match", `"0x1"`).fails("ConditionNotMet")
-	w.delete(b, "deletetype=permanent").q("versionid", first).fails("PermanentDeleteNotPermitted")
+	w.delete(b, "deletetype=permanent").q("versionid", first).fails("BlobSnapshotNotSoftDeleted")
 	w.acquire(b, leaseA, -1).ok(201)
 	w.delete(b, "").fails("LeaseIdMissing")
 	w.headers(w.delete(b, "").q("versionid", first).ok(202), "x-ms-delete-type-permanent", "true", "x-ms-version-id", "-")
@@ -484,7 +484,7 @@ func versionsKept(w *wire) {
 	w.create(b, page).ok(201)
 	w.undelete(b).ok(200)
 	w.equal("undeleted", versionNames(w.list(b.container(), "&include=versions,deleted")), "blob~ blob~ blob!")
-	w.delete(b, "deletetype=permanent").q("versionid", first).fails("PermanentDeleteNotPermitted") // it is not deleted
+	w.delete(b, "deletetype=permanent").q("versionid", first).fails("BlobSnapshotNotSoftDeleted")
 	w.delete(b, "deletetype=permanent").q("versionid", w.version(b)).fails("OperationNotAllowedOnRootBlob")
 	w.delete(b, "").q("versionid", first).ok(202)
 	w.headers(w.delete(b, "deletetype=permanent").q("versionid", first).ok(202), "x-ms-delete-type-permanent", "true")
