@@ -399,7 +399,9 @@ func versionsListed(w *wire) {
 	}
 	items := w.list(c, "&include=versions,metadata,deletedwithversions&prefix=d").child("Blobs").children
 	for _, n := range items {
-		w.equal("lease of "+flat(n), n.child("Properties").value("LeaseState"), map[bool]string{true: "available"}[n.value("IsCurrentVersion") == "true"])
+		leasable := n.value("IsCurrentVersion")+n.value("HasVersionsOnly") == "true"
+		w.equal("lease of "+flat(n), n.child("Properties").value("LeaseState"), map[bool]string{true: "available"}[leasable])
+		w.equal("lease of "+flat(n), n.child("Properties").value("LeaseStatus"), map[bool]string{true: "unlocked"}[leasable])
 	}
 	if ids := []string{items[0].value("VersionId"), items[1].value("VersionId"), items[2].value("VersionId")}; !slices.IsSorted(ids) {
 		w.Errorf("ids %q", ids)
