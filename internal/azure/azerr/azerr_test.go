@@ -98,6 +98,7 @@ func TestErrors(t *testing.T) {
 		}
 	}
 	f(BlobNotFound, "BlobNotFound: The specified blob does not exist.", BlobNotFound)
+	f(OperationNotAllowedOnRootBlob, "OperationNotAllowedOnRootBlob: This operation is not allowed on root blob.", OperationNotAllowedOnRootBlob)
 	f(InternalError.Because(io.EOF), "InternalError: EOF", InternalError, io.EOF)
 	f(&Error{Code: AccountCapacityExceeded, Text: "Full: 7 of 7.", Cause: io.EOF}, "AccountCapacityExceeded Full: 7 of 7.: EOF", AccountCapacityExceeded, io.EOF)
 	f(BadHeader("Range", "x"), "InvalidHeaderValue HeaderName=Range HeaderValue=x", InvalidHeaderValue)

@@ -295,7 +295,7 @@ var table = [codeEnd]struct {
 	MaxBlobSizeConditionNotMet:                        {"MaxBlobSizeConditionNotMet", 412, "The max blob size condition specified was not met."},
 	NoPendingCopyOperation:                            {"NoPendingCopyOperation", 409, "There is currently no pending copy operation."},
 	OperationNotAllowedOnIncrementalCopyBlob:          {"OperationNotAllowedOnIncrementalCopyBlob", 409, "The specified operation is not allowed on an incremental copy blob."},
-	OperationNotAllowedOnRootBlob:                     {"OperationNotAllowedOnRootBlob", 403, "The specified operation is not allowed on the root blob."},
+	OperationNotAllowedOnRootBlob:                     {"OperationNotAllowedOnRootBlob", 403, "This operation is not allowed on root blob."},
 	PendingCopyOperation:                              {"PendingCopyOperation", 409, "There is currently a pending copy operation."},
 	PreviousSnapshotCannotBeNewer:                     {"PreviousSnapshotCannotBeNewer", 400, "The prevsnapshot query parameter value cannot be newer than snapshot query parameter value."},
 	PreviousSnapshotNotFound:                          {"PreviousSnapshotNotFound", 409, "The previous snapshot is not found."},
