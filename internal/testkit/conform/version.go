@@ -451,14 +451,17 @@ func versionsDeleted(w *wire) {
 	w.get(b, "").q("versionid", first).fails("BlobNotFound")
 	w.snapshot(b)
 	w.delete(b, "").h("x-ms-lease-id", leaseA).fails("SnapshotsPresent")
-	w.delete(b, "").hs("x-ms-lease-id", leaseA, "x-ms-delete-snapshots", "include").ok(202)
+	w.headers(w.delete(b, "").hs("x-ms-lease-id", leaseA, "x-ms-delete-snapshots", "only").ok(202), "x-ms-delete-type-permanent", "true")
+	w.snapshot(b)
+	r := w.delete(b, "").hs("x-ms-lease-id", leaseA, "x-ms-delete-snapshots", "include").ok(202)
+	w.headers(r, "x-ms-delete-type-permanent", "false") // it is a version now
 	w.get(b, "").fails("BlobNotFound")
 	w.delete(b, "").fails("BlobNotFound")
 	w.undelete(b).fails("BlobNotFound")
-	w.equal("listed", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ [blob]")
+	w.equal("listed", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ blob~ [blob]")
 	w.same("the version", w.get(b, "").q("versionid", second).ok(200).body, fill(1, page))
 	w.create(b, page).ok(201)
-	w.equal("made anew", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ blob!")
+	w.equal("made anew", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ blob~ blob!")
 	w.delete(b, "").q("versionid", second).ok(202)
 	w.delete(b, "").q("versionid", second).fails("BlobNotFound")
 
@@ -469,7 +472,7 @@ func versionsDeleted(w *wire) {
 	if parts := w.parts(w.batch("/", w.delete(b, ""))); !strings.Contains(parts, "202") {
 		w.Errorf("batch: %s", parts)
 	}
-	w.equal("listed", versionNames(w.list(b.container(), "&include=versions")), "blob~ blob~")
+	w.equal("listed", versionNames(w.list(b.container(), "&include=versions")), "blob~ blob~ blob~")
 }
 
 func versionsKept(w *wire) {
