@@ -201,6 +201,9 @@ func (a *Account) Name() string { return a.name }
 // Encrypted reports whether what the account stores is encrypted on the disks.
 func (a *Account) Encrypted() bool { return a.store.Encrypted() }
 
+// Versioned reports whether the account makes versions of blobs.
+func (a *Account) Versioned() bool { return a.versioning }
+
 // Store returns the account's store, for metrics and health only: changing it behind the account's back breaks both.
 func (a *Account) Store() *pagestore.Store { return a.store }
 

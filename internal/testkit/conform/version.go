@@ -67,6 +67,13 @@ func versionsOff(w *wire) {
 	w.headers(w.head(b, "").ok(200), "x-ms-version-id", "-", "x-ms-is-current-version", "-")
 	w.get(b, "versionid=2026-01-01T00:00:00.0000000Z").fails("BlobNotFound")
 	w.equal("listed", versionNames(w.list(b.container(), "&include=versions")), "b")
+	w.setTags(b, "k", "off").ok(204)
+	for _, q := range []string{"comp=blobs", "comp=blobs&include=versions"} {
+		found := w.xml(w.get("", q).q("where", "k='off'").ok(200)).child("Blobs").children
+		if len(found) != 1 || found[0].value("Name") != "b" {
+			w.Errorf("%s finds %d", q, len(found))
+		}
+	}
 }
 
 // versionsSDK follows a blob through the SDK: each of its versions is read by its id.
