@@ -146,6 +146,7 @@ func TestCheckKinds(t *testing.T) {
 	f("the next id cannot be read", set(nextIDKey, 9), "blob-row-damaged: account acct: row 6e", "container-id", "container-id")
 	f("a tomb that cannot be read", set(appendTombKey(nil, 77), 9), "blob-row-damaged: account acct: row 74")
 	f("service properties that cannot be read", set(propertiesKey, rowVersion, '<'), "blob-row-damaged: account acct: row 70")
+	f("versioning that cannot be read", set(versioningKey, rowVersion, 1), "blob-row-damaged: account acct: row 67")
 	f("blobs without a container", remove(appendContainerKey(nil, "cont")),
 		"error: container-missing: account acct container #1 blob a: ", "container #1 blob b: ", "container #1 blob empty: ", "totals-wrong")
 	f("a blob that cannot be read", set(blob("empty", 0), 9), "error: blob-row-damaged: account acct container cont blob empty: ", "volume-leaked", "totals-wrong")

@@ -32,6 +32,7 @@ func (c *checker) rows() error {
 		{tableRemoved, c.checkRemoved},
 		{tableTomb, c.checkTomb},
 		{tableProperties, c.checkProperties},
+		{tableVersioning, c.checkVersioning},
 		{tableCopy, c.checkCopy}, // before blobs: it says what is kept for a copy
 		{tableBlob, c.checkBlob},
 		{tablePending, c.checkPending},
@@ -198,6 +199,12 @@ func (c *checker) checkProperties(key, value []byte) {
 	}
 	if err != nil {
 		c.damagedRow(key, err)
+	}
+}
+
+func (c *checker) checkVersioning(key, value []byte) {
+	if err := checkVersioningRow(value); err != nil || len(key) != 1 {
+		c.damagedRow(key, firstError(err, badKey(key)))
 	}
 }
 

@@ -58,6 +58,8 @@ type Events struct {
 	// ReapFailed is called when removing what is deleted stopped; it goes on within the hour, after the next deletion of a
 	// container, or when the service is opened again.
 	ReapFailed func(account string, err error)
+	// VersioningOff is called when an account is opened without versioning that has had it.
+	VersioningOff func(account string)
 }
 
 // Service is the blob service: its accounts, each on a store of its own. It is safe for concurrent use. One goroutine
@@ -148,7 +150,8 @@ type Account struct {
 
 	immutable     ImmutableStorage
 	versioning    bool
-	containerDays int // for which deleted containers are kept
+	versionedOnce bool // versioning is on, or has been: versions may be there
+	containerDays int  // for which deleted containers are kept
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
 	// pagestore.Store.Update, whose functions run one at a time.
@@ -191,6 +194,9 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 	if err := a.startTotals(); err != nil {
 		return nil, errors.Join(fmt.Errorf("counting what is there: %w", err), store.Close())
 	}
+	if err := a.startVersioning(); err != nil {
+		return nil, errors.Join(fmt.Errorf("remembering that there is versioning: %w", err), store.Close())
+	}
 	a.startReaper()
 	return a, nil
 }
@@ -200,9 +206,6 @@ func (a *Account) Name() string { return a.name }
 
 // Encrypted reports whether what the account stores is encrypted on the disks.
 func (a *Account) Encrypted() bool { return a.store.Encrypted() }
-
-// Versioned reports whether the account makes versions of blobs.
-func (a *Account) Versioned() bool { return a.versioning }
 
 // Store returns the account's store, for metrics and health only: changing it behind the account's back breaks both.
 func (a *Account) Store() *pagestore.Store { return a.store }

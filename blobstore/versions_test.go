@@ -298,8 +298,11 @@ func TestVersioningSwitched(t *testing.T) {
 	f.create("b", 1)
 	f.put("b", 0, 1, 'a')
 	old := f.info(ref("b"))
+	equal(t, "remembered", f.Versioned(), false)
 	f.with = versioningOn
 	f.reopen()
+	equal(t, "remembered", f.Versioned(), true)
+	equal(t, "told", f.versioningOff, 0)
 	f.wantHistory("not a version yet", "a")
 	must(t)(f.SetBlobMetadata(ref("b"), &Access{}, meta("m")))
 	f.wantHistory("the first version", "a~ a{m}!")
@@ -307,6 +310,8 @@ func TestVersioningSwitched(t *testing.T) {
 
 	f.with = nil
 	f.reopen()
+	equal(t, "told", f.versioningOff, 1)
+	equal(t, "remembered", f.Versioned(), true)
 	f.put("b", 0, 1, 'b')
 	f.wantHistory("switched off", "a~ b{m}!")
 	f.snapshot("b")
