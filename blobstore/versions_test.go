@@ -380,6 +380,32 @@ func TestVersionsProtected(t *testing.T) {
 	ok(t, f.DeleteBlob(versionRef("b", second.Version), &Access{}, SnapshotsNone))
 	ok(t, f.DeleteBlob(versionRef("b", first), &Access{}, SnapshotsNone))
 	f.wantHistory("gone", "")
+
+	// A snapshot changes nothing of what the blob is, and leaves what protects it on the current version, too.
+	f.create("b", 1)
+	p = f.until(immutable.Locked, time.Hour)
+	ok(t, f.SetImmutabilityPolicy(ref("b"), &cond.Conditions{}, p))
+	f.snapshot("b")
+	f.snapshot("b")
+	f.wantHistory("two snapshots", ".~ .@ .~ .@ .!")
+	for _, v := range f.rows("b") {
+		want := immutable.State{Policy: p}
+		if v.Snapshot != "" {
+			want = immutable.State{}
+		}
+		equal(t, "protection of "+v.Snapshot+v.Version, v.Protection, want)
+	}
+	wantCode(t, "a write", value2(f.PutPages(ref("b"), putReq(0, 1, 'x'))), azerr.BlobImmutableDueToPolicy)
+	wantCode(t, "delete a version", f.DeleteBlob(versionRef("b", f.rows("b")[0].Version), &Access{}, SnapshotsNone), azerr.BlobImmutableDueToPolicy)
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsInclude))
+	f.wantHistory("deleted", ".~ .~ .~ []")
+	f.clock.Advance(time.Hour + time.Second)
+	for _, v := range f.rows("b") {
+		if !v.Vacant {
+			ok(t, f.DeleteBlob(versionRef("b", v.Version), &Access{}, SnapshotsNone))
+		}
+	}
+	f.wantHistory("gone", "")
 }
 
 // TestVersionRefs: what a version id may be said with, and what not.
