@@ -146,7 +146,12 @@ func (c *checker) damagedRow(key []byte, err error) {
 	p := Problem{Severity: pagestore.SeverityError, Kind: KindUserRowDamaged, Account: c.account, Text: fmt.Sprintf("row %x: %v", key, err)}
 	switch at, bad := parseBlobName(key); {
 	case bad == nil:
-		p.Container, p.Blob, p.Snapshot = c.containerName(at.container), at.name, at.snapshot.String()
+		if value, ok, err := c.view.Get(key); err == nil && ok {
+			if row, err := decodeBlobRow(value); err == nil {
+				at = at.of(&row)
+			}
+		}
+		c.locate(&p, &at)
 	case key[0] == tableContainer:
 		p.Container = string(key[1:])
 	}
@@ -325,6 +330,7 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.damagedRow(key, err)
 		return
 	}
+	at = at.of(&row)
 	if at.snapshot == 0 && row.gone.at == 0 {
 		err = c.checkTags(&at, row.tags)
 	} else {
