@@ -27,7 +27,10 @@ func (w *wire) versioned(name string, f func(w *wire)) {
 		other := &Env{URL: e.URL, Account: e.Versioned, Key: e.Key, SecondKey: e.SecondKey, Immutable: e.Immutable,
 			Clock: e.Clock, Advance: e.Advance, NoWait: e.NoWait, Seed: e.Seed + 3, versioning: true}
 		defer other.Close()
-		defer func() { e.ledger.add(&other.ledger) }()
+		defer func() {
+			e.ledger.add(&other.ledger)
+			e.out = append(e.out, other.out...)
+		}()
 		other.wire(w.T).part("with versioning", f)
 	})
 }
@@ -525,16 +528,25 @@ func versionsTokens(w *wire) {
 		w.delete(b, at).by(w.service("c", letters)).fails("AuthorizationPermissionMismatch")
 		w.delete(b, "").by(w.service("bv", letters).with("versionid", first)).fails("AuthorizationPermissionMismatch")
 	}
+	batched := func(r ref, version, letters string) string {
+		w.Helper()
+		return w.parts(w.batch(r, w.delete(b, "versionid="+url.QueryEscape(version)).by(w.account("o", letters))))
+	}
+	for _, r := range []ref{"/", b.container()} {
+		w.equal("in a batch without x", batched(r, first, "racwdytlfi"), "0 403 Forbidden AuthorizationPermissionMismatch")
+	}
+	w.get(b, at).ok(200)
 	w.delete(b, "").by(w.account("o", "x")).fails("AuthorizationPermissionMismatch")
 	w.delete(b, "").by(w.service("bv", "x").with("versionid", first)).ok(202)
 	w.delete(b, "").by(w.account("o", "d")).ok(202)
-	w.delete(b, "versionid="+url.QueryEscape(second)).by(w.account("o", "x")).ok(202)
+	w.equal("in a batch with x", batched("/", second, "x"), "0 202 Accepted")
 	w.equal("left", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "")
 }
 
 // versionsProtected: what protects a blob goes with the version that it becomes.
 func versionsProtected(w *wire) {
 	if w.env.Immutable == "" {
+		w.env.out = append(w.env.out, "versions that are protected")
 		return
 	}
 	c := ref("/" + w.env.Immutable)
