@@ -62,7 +62,7 @@ func (r *BlobRef) check() (snapshotID, error) {
 // checkVersion reads the version id.
 func (r *BlobRef) checkVersion() (snapshotID, error) {
 	if r.Snapshot != "" {
-		return 0, azerr.BadQuery("versionid", r.Version, "not together with snapshot")
+		return 0, azerr.MutuallyExclusiveQueryParameters
 	}
 	id, ok := parseSnapshot(r.Version)
 	if !ok {

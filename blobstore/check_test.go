@@ -146,6 +146,7 @@ func TestCheckKinds(t *testing.T) {
 	f("the next id cannot be read", set(nextIDKey, 9), "blob-row-damaged: account acct: row 6e", "container-id", "container-id")
 	f("a tomb that cannot be read", set(appendTombKey(nil, 77), 9), "blob-row-damaged: account acct: row 74")
 	f("service properties that cannot be read", set(propertiesKey, rowVersion, '<'), "blob-row-damaged: account acct: row 70")
+	f("versioning that cannot be read", set(versioningKey, rowVersion, 1), "blob-row-damaged: account acct: row 67")
 	f("blobs without a container", remove(appendContainerKey(nil, "cont")),
 		"error: container-missing: account acct container #1 blob a: ", "container #1 blob b: ", "container #1 blob empty: ", "totals-wrong")
 	f("a blob that cannot be read", set(blob("empty", 0), 9), "error: blob-row-damaged: account acct container cont blob empty: ", "volume-leaked", "totals-wrong")
@@ -192,7 +193,7 @@ func TestCheckKinds(t *testing.T) {
 		r.version = 1
 		tx.Set(at, r.append(nil))
 		return firstError(err, bad)
-	}, "error: blob-row-damaged: account acct container cont blob a snapshot 2026-", "warning: generation-leaked: account acct container cont blob a: ", "totals-wrong")
+	}, "error: blob-row-damaged: account acct container cont blob a version 2026-", "warning: generation-leaked: account acct container cont blob a: ", "totals-wrong")
 	f("would go, and is not deleted", set(appendExpiryKey(nil, gone.until, blob("a", 0)), rowVersion), "error: expiry-wrong: account acct: row 62")
 	f("an expiry that cannot be read", set([]byte("e12345678zebra"), rowVersion), "error: blob-row-damaged: account acct: row 65")
 	f("a deleted container that cannot be read", set(appendRemovedKey(nil, "old", 1), 9), "error: blob-row-damaged: account acct: row 64", "container-id")
@@ -255,6 +256,55 @@ func TestCheckNamesBlobs(t *testing.T) {
 	if lines := problemLines(problems); !strings.Contains(lines, "error: frame-lost: account acct container cont blob copy bytes [") {
 		t.Errorf("with all copies damaged:\n%s", lines)
 	}
+}
+
+// TestCheckNamesVersions: problems of a previous version have its id as that, whether they are of bytes or of its row.
+func TestCheckNamesVersions(t *testing.T) {
+	f := newVersioned(t)
+	f.create("b", 8)
+	body := make([]byte, 8*PageSize)
+	r := seeded(t)
+	for i := range body {
+		body[i] = byte(r.Uint32())
+	}
+	must(t)(f.PutPages(ref("b"), &PutPages{Range: bytesOf(0, 8), Body: body}))
+	v := f.info(ref("b")).Version
+	must(t)(f.SetBlobMetadata(ref("b"), &Access{}, nil))
+	must(t)(f.ClearPages(ref("b"), &ClearPages{Range: bytesOf(0, 8)}))
+	id, _ := parseSnapshot(v)
+	key := appendBlobKey(nil, 1, "b", id)
+	edit := func(change func(r *blobRow)) {
+		t.Helper()
+		ok(t, f.update(func(tx *pagestore.Tx) error {
+			value, _, err := tx.Get(key)
+			if err != nil {
+				return err
+			}
+			row, err := decodeBlobRow(bytes.Clone(value))
+			change(&row)
+			tx.Set(key, row.append(nil))
+			return err
+		}))
+	}
+	want := func(what, line string) {
+		t.Helper()
+		problems, _ := f.check(CheckFull)
+		if lines := problemLines(problems); !strings.Contains(lines, line) || strings.Contains(lines, "snapshot "+v) {
+			t.Errorf("%s: want %q in\n%s", what, line, lines)
+		}
+		if !slices.ContainsFunc(problems, func(p Problem) bool { return p.Version == v && p.Snapshot == "" }) {
+			t.Errorf("%s: no problem has the version: %+v", what, problems)
+		}
+	}
+	f.wantClean("before")
+	edit(func(r *blobRow) { r.locks.Hold = true })
+	want("protected", "protection-unnoted: account acct container cont blob b version "+v)
+	edit(func(r *blobRow) { r.locks.Hold, r.size = false, 1 })
+	want("a size that cannot be", "blob-row-damaged: account acct container cont blob b version "+v)
+	edit(func(r *blobRow) { r.size = 8 * PageSize })
+	f.wantClean("mended")
+	f.damage("member-2", body[100:164])
+	want("bytes", "container cont blob b version "+v+" bytes [0,4096)")
 }
 
 // TestCheckEvents writes events and reads them again.

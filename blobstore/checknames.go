@@ -6,11 +6,18 @@ import (
 	"pagevault/pagestore"
 )
 
-// blobName names a blob or a snapshot.
+// blobName names a blob, a snapshot or a previous version.
 type blobName struct {
 	container containerID
 	name      string
-	snapshot  snapshotID
+	snapshot  snapshotID // or the id of the version
+	version   bool       // it is a previous version, which the key does not say
+}
+
+// of completes the name by what the row says, and returns it.
+func (n blobName) of(row *blobRow) blobName {
+	n.version = n.snapshot != 0 && row.version != 0
+	return n
 }
 
 // resolve finds the blobs that show the pending problems and reports these, once for each. lookUp false: without names.
@@ -55,6 +62,7 @@ func (c *checker) scanNames(pending []pagestore.Problem, named []bool) error {
 		if err != nil {
 			return it.Next(), nil
 		}
+		at = at.of(&row)
 		for _, i := range byVolume[row.volume] {
 			if c.showsIn(&pending[i], &row, &at) {
 				named[i] = true
@@ -64,14 +72,14 @@ func (c *checker) scanNames(pending []pagestore.Problem, named []bool) error {
 	})
 }
 
-// showsIn reports a problem as one of a blob or a snapshot, if that shows it, once for each run of bytes.
+// showsIn reports a problem as one of a blob, a snapshot or a version, if that shows it, once for each run of bytes.
 func (c *checker) showsIn(p *pagestore.Problem, row *blobRow, at *blobName) bool {
 	if row.gen == pagestore.GenHead && p.Until != pagestore.GenHead ||
 		row.gen != pagestore.GenHead && (row.gen < p.From || p.Until != pagestore.GenHead && row.gen >= p.Until) {
 		return false
 	}
 	found := c.problem(p)
-	found.Container, found.Blob, found.Snapshot = c.containerName(at.container), at.name, at.snapshot.String()
+	c.locate(&found, at)
 	if p.Pages.Start >= p.Pages.End { // about the volume as a whole
 		c.report(found)
 		return true
@@ -92,11 +100,11 @@ func (c *checker) showsIn(p *pagestore.Problem, row *blobRow, at *blobName) bool
 	return len(runs) > 0
 }
 
-// parseBlobName reads the key of a blob's row.
+// parseBlobName reads the key of a blob's row, which does not tell a version from a snapshot.
 func parseBlobName(key []byte) (blobName, error) {
 	name, snapshot, err := parseBlobKey(nil, key)
 	if err != nil {
 		return blobName{}, err
 	}
-	return blobName{containerID(binary.BigEndian.Uint64(key[1:])), string(name), snapshot}, nil
+	return blobName{container: containerID(binary.BigEndian.Uint64(key[1:])), name: string(name), snapshot: snapshot}, nil
 }

@@ -230,7 +230,7 @@ func (c *blobChange) findSource(job *copyJob, req *CopyBlob, snapshot snapshotID
 		return err
 	}
 	job.source.props = append([]byte(nil), job.source.props...)
-	if err := firstError(job.source.checkFree(), job.source.checkPages()); err != nil {
+	if err := firstError(job.source.checkFree(), job.source.checkReadable(), job.source.checkPages()); err != nil {
 		return err
 	}
 	stamp := job.source.etag.stamp()

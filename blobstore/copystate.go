@@ -106,13 +106,15 @@ func (r *blobRow) checkFree() error {
 	return nil
 }
 
-// checkReadable returns the 409 for the blob that incremental copies go to: only its snapshots can be read.
+// checkReadable returns the 409 for the blob that incremental copies go to: only the snapshots that such a copy ended with
+// can be read. What the blob was at any other time, which a version or an undeleted snapshot may show, can be a mixture of
+// two states of the source.
 func (r *blobRow) checkReadable() error {
-	if len(r.state) == 0 || r.gen != pagestore.GenHead {
+	if len(r.state) == 0 {
 		return nil
 	}
 	s, err := decodeCopyState(r.state)
-	if err == nil && s.incremental != nil {
+	if err == nil && s.incremental != nil && (r.gen == pagestore.GenHead || r.version != 0 || s.status != CopySuccess) {
 		err = azerr.OperationNotAllowedOnIncrementalCopyBlob
 	}
 	return err

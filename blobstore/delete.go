@@ -35,8 +35,8 @@ type DeleteBlob struct {
 	Permanent bool            // a snapshot or version that is deleted and kept for a while is deleted for good (deletetype)
 }
 
-// Delete deletes, and says whether what it deleted is kept for a while, to be undeleted: if the service properties ask for
-// that.
+// Delete deletes, and says whether what it deleted is kept: for a while, to be undeleted, if the service properties ask for
+// that; or as a previous version.
 //
 // A blob with more than 1,024 snapshots loses them in several steps, oldest first, the blob with the last: if one of
 // them fails, what was removed before it stays removed.
@@ -77,7 +77,9 @@ func (a *Account) Delete(ref BlobRef, req *DeleteBlob) (kept bool, err error) {
 				done = true
 				return c.deleteSnapshot(&ref, snapshot, &req.Access, policy)
 			}
-			done, err = c.delete(a, &ref, &req.Access, req.Snapshots, policy)
+			var version bool
+			done, version, err = c.delete(a, &ref, &req.Access, req.Snapshots, policy)
+			kept = kept || version
 			return err
 		})
 	}
@@ -90,44 +92,46 @@ func (a *Account) DeleteBlob(ref BlobRef, acc *Access, mode DeleteSnapshots) err
 	return err
 }
 
-// delete makes one step; done is false if there are more.
-func (c *blobChange) delete(a *Account, ref *BlobRef, acc *Access, mode DeleteSnapshots, policy keepPolicy) (done bool, err error) {
+// delete makes one step; done is false if there are more. version says that the blob has become one.
+func (c *blobChange) delete(a *Account, ref *BlobRef, acc *Access, mode DeleteSnapshots, policy keepPolicy) (done, version bool, err error) {
 	only, act := mode == SnapshotsOnly, a.replaceAct(immutable.Delete)
 	if only {
 		act = immutable.Annotate
 	}
 	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, act); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if err := firstError(c.row.checkNotPending(), acc.checkWrite(&c.row, c.now)); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if mode != SnapshotsNone && c.row.snaps.all > 0 {
 		if err := c.checkSnapshots(ref.Blob); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	if policy.days > 0 {
-		return c.deleteKept(a, ref, mode, policy)
+		done, err = c.deleteKept(a, ref, mode, policy)
+		return done, false, err
 	}
 	all, live := c.row.snaps.all, c.row.snaps.live()
 	if mode == SnapshotsNone && c.row.snaps.present(c.now) {
-		return false, azerr.SnapshotsPresent
+		return false, false, azerr.SnapshotsPresent
 	}
 	if only && live > 0 || !only && all > 0 {
 		if err := c.dropSnapshots(ref.Blob, only); err != nil {
-			return false, err
+			return false, false, err
 		}
 	}
 	counted := tally{snapshots: int64(c.row.snaps.all) - int64(all)}
 	switch {
 	case !only && c.row.snaps.all > 0 || only && live > 0:
 		c.keep()
-		return only && c.row.snaps.live() == 0, count(c.tx, counted)
+		return only && c.row.snaps.live() == 0, false, count(c.tx, counted)
 	case only:
-		return true, nil
+		return true, false, nil
 	}
-	return true, firstError(count(c.tx, counted), c.remove(a, ref))
+	version = c.versioned(a)
+	return true, version, firstError(count(c.tx, counted), c.remove(a, ref))
 }
 
 // dropSnapshots removes the oldest snapshots, as many as one change may: all of them, or those that are not deleted yet.

@@ -22,13 +22,14 @@ import (
 // fixture is a service with one account, "acct", on file systems in memory and a clock that the test sets.
 type fixture struct {
 	*Account
-	t      testing.TB
-	fs     vfs.FS
-	clock  *clock.Manual
-	svc    *Service
-	reaped chan Reaped
-	tune   func(*pagestore.Options)
-	with   func(*AccountOptions) // may change the options of the account. Counts when it is opened
+	t             testing.TB
+	fs            vfs.FS
+	clock         *clock.Manual
+	svc           *Service
+	reaped        chan Reaped
+	tune          func(*pagestore.Options)
+	with          func(*AccountOptions) // may change the options of the account. Counts when it is opened
+	versioningOff int                   // how often it was opened without the versioning that it had
 
 	containerDays int
 	onExpired     func(n int) // called as Events.Expired is; nil: not
@@ -74,8 +75,9 @@ func (f *fixture) open() {
 		Accounts:      []AccountOptions{account},
 		Store:         func(string) (pagestore.Options, error) { return f.storeOptions(), nil },
 		Events: &Events{
-			Reaped:     func(_ string, r Reaped) { f.reaped <- r },
-			ReapFailed: func(_ string, err error) { f.t.Errorf("reaper: %v", err) },
+			Reaped:        func(_ string, r Reaped) { f.reaped <- r },
+			VersioningOff: func(string) { f.versioningOff++ },
+			ReapFailed:    func(_ string, err error) { f.t.Errorf("reaper: %v", err) },
 			Expired: func(_ string, n int) {
 				if f.onExpired != nil {
 					f.onExpired(n)

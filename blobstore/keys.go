@@ -22,6 +22,7 @@ import (
 //	removed     'd' name · 00 · container id (8)
 //	expiry      'e' when (8, ticks) · key of the row that goes then
 //	pending     'q' as that of the blob, which a pending copy fills
+//	versioning  'g'
 //
 // In an escaped name each 00 is 00 FF; so 00 01 ends the name, and keys sort as names do, byte by byte, whatever bytes
 // these are. The snapshot is its id (8 bytes, ticks), or FF for the blob itself: ids begin with a byte below 80, so
@@ -39,6 +40,7 @@ const (
 	tableRemoved    = 'd'
 	tableExpiry     = 'e'
 	tablePending    = 'q'
+	tableVersioning = 'g'
 )
 
 // containerID tells containers apart, also those of one name at different times: it is never used again. Zero is none.
@@ -54,6 +56,7 @@ var (
 	nextIDKey     = []byte{tableNextID}
 	propertiesKey = []byte{tableProperties}
 	totalsKey     = []byte{tableTotals}
+	versioningKey = []byte{tableVersioning}
 )
 
 func appendContainerKey(dst []byte, name string) []byte {

@@ -46,6 +46,7 @@ func TestKeysGolden(t *testing.T) {
 	line("next container id", nextIDKey)
 	line("service properties", propertiesKey)
 	line("totals", totalsKey)
+	line("versioning", versioningKey)
 	line("container logs-1", appendContainerKey(nil, "logs-1"))
 	line("tomb 258", appendTombKey(nil, 258))
 	line("volume 259", appendVolumeKey(nil, 259))

@@ -16,7 +16,8 @@ type Problem struct {
 	Account   string             `json:"account"`
 	Container string             `json:"container,omitempty"`
 	Blob      string             `json:"blob,omitempty"`
-	Snapshot  string             `json:"snapshot,omitempty"` // its id; "": the blob itself
+	Snapshot  string             `json:"snapshot,omitempty"` // its id; "": the blob itself, or a version
+	Version   string             `json:"version,omitempty"`  // the id of a previous version; "": the blob itself, or a snapshot
 	Offset    int64              `json:"offset"`             // first byte of the blob that shows it
 	Length    int64              `json:"length,omitempty"`   // bytes of the blob; 0: not about bytes of a blob
 	Volume    uint64             `json:"volume,omitempty"`
@@ -62,6 +63,9 @@ func (p *Problem) String() string {
 	if p.Snapshot != "" {
 		s += " snapshot " + p.Snapshot
 	}
+	if p.Version != "" {
+		s += " version " + p.Version
+	}
 	if p.Length > 0 {
 		s += fmt.Sprintf(" bytes [%d,%d)", p.Offset, p.Offset+p.Length)
 	}
@@ -98,11 +102,20 @@ func (c *checker) problem(p *pagestore.Problem) Problem {
 	}
 }
 
-// blobProblem is a problem of a blob or a snapshot.
+// blobProblem is a problem of a blob, a snapshot or a version.
 func (c *checker) blobProblem(severity pagestore.Severity, kind pagestore.Kind, at *blobName, volume pagestore.VolumeID, format string, args ...any) Problem {
-	return Problem{
-		Severity: severity, Kind: kind, Account: c.account, Container: c.containerName(at.container), Blob: at.name,
-		Snapshot: at.snapshot.String(), Volume: uint64(volume), Text: fmt.Sprintf(format, args...),
+	p := Problem{Severity: severity, Kind: kind, Account: c.account, Volume: uint64(volume), Text: fmt.Sprintf(format, args...)}
+	c.locate(&p, at)
+	return p
+}
+
+// locate says which blob, snapshot or version the problem is of.
+func (c *checker) locate(p *Problem, at *blobName) {
+	p.Container, p.Blob = c.containerName(at.container), at.name
+	if at.version {
+		p.Version = at.snapshot.String()
+	} else {
+		p.Snapshot = at.snapshot.String()
 	}
 }
 

@@ -40,9 +40,9 @@ type BlobInfo struct {
 func (b *BlobInfo) Frozen() bool { return b.Snapshot != "" || b.Version != "" && !b.Current }
 
 // CheckReadable returns the 409 for a blob of which only the properties and the snapshots can be read: one that incremental
-// copies go to.
+// copies go to. It is checkReadable of the row.
 func (b *BlobInfo) CheckReadable() error {
-	if !b.Frozen() && b.Copy != nil && b.Copy.Incremental {
+	if b.Copy != nil && b.Copy.Incremental && (b.Snapshot == "" || b.Copy.Status != CopySuccess) {
 		return azerr.OperationNotAllowedOnIncrementalCopyBlob
 	}
 	return nil

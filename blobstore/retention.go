@@ -323,7 +323,7 @@ func (c *blobChange) deleteForGood(ref *BlobRef, snapshot snapshotID, acc *Acces
 	case snap.notCurrent() != nil:
 		return snap.notCurrent()
 	case snap.gone.at == 0:
-		return azerr.PermanentDeleteNotPermitted.With("Reason", "it is not deleted")
+		return azerr.BlobSnapshotNotSoftDeleted
 	case !snap.gone.kept(c.now):
 		return azerr.BlobNotFound
 	case !policy.permanent:

@@ -232,7 +232,7 @@ func TestDeleteForGood(t *testing.T) {
 	}
 	f.setRetention(5, true)
 	wantCode(t, "a blob", good(ref("b"), Access{}), azerr.PermanentDeleteNotPermitted)
-	wantCode(t, "what is not deleted", good(snap("b", first), Access{}), azerr.PermanentDeleteNotPermitted)
+	wantCode(t, "what is not deleted", good(snap("b", first), Access{}), azerr.BlobSnapshotNotSoftDeleted)
 	ok(t, f.DeleteBlob(snap("b", first), &Access{}, SnapshotsNone))
 	f.setRetention(1, false)
 	wantCode(t, "not allowed", good(snap("b", first), Access{}), azerr.PermanentDeleteNotPermitted)

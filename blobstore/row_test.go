@@ -218,7 +218,11 @@ func FuzzRows(f *testing.F) {
 	gone := exampleBlobRows()["deleted"].gone
 	f.Add((&removedRow{gone, exampleContainerRows()["shared"]}).append(nil))
 	f.Add(appendNumberRow(nil, 300))
+	f.Add([]byte{rowVersion})
 	f.Fuzz(func(t *testing.T, p []byte) {
+		if err := checkVersioningRow(p); (err == nil) != (len(p) == 1 && p[0] == rowVersion) {
+			t.Errorf("versioning: %x, %v", p, err)
+		}
 		if row, err := decodeBlobRow(p); err == nil {
 			again, err := decodeBlobRow(row.append(nil))
 			if err != nil || !reflect.DeepEqual(again, row) {

@@ -58,6 +58,8 @@ type Events struct {
 	// ReapFailed is called when removing what is deleted stopped; it goes on within the hour, after the next deletion of a
 	// container, or when the service is opened again.
 	ReapFailed func(account string, err error)
+	// VersioningOff is called when an account is opened without versioning that has had it.
+	VersioningOff func(account string)
 }
 
 // Service is the blob service: its accounts, each on a store of its own. It is safe for concurrent use. One goroutine
@@ -148,7 +150,8 @@ type Account struct {
 
 	immutable     ImmutableStorage
 	versioning    bool
-	containerDays int // for which deleted containers are kept
+	versionedOnce bool // versioning is on, or has been: versions may be there
+	containerDays int  // for which deleted containers are kept
 
 	// last is the newest entity tag given out since the store was opened. It is read and changed only within
 	// pagestore.Store.Update, whose functions run one at a time.
@@ -190,6 +193,9 @@ func openAccount(o *Options, ao AccountOptions) (*Account, error) {
 	a.limits.Store(&ao.Limits)
 	if err := a.startTotals(); err != nil {
 		return nil, errors.Join(fmt.Errorf("counting what is there: %w", err), store.Close())
+	}
+	if err := a.startVersioning(); err != nil {
+		return nil, errors.Join(fmt.Errorf("remembering that there is versioning: %w", err), store.Close())
 	}
 	a.startReaper()
 	return a, nil

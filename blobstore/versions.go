@@ -19,6 +19,44 @@ import (
 // Where versioning is switched off, a state with a version id is kept all the same when it is overwritten or deleted; what
 // replaces it has none, and is overwritten and deleted as if there never had been any.
 
+// Versioned reports whether the account makes versions of blobs, or has made some.
+func (a *Account) Versioned() bool { return a.versionedOnce }
+
+// The row of versioning: version (1). It is there once the account has been opened with versioning, and stays, so that a
+// start that forgets to ask for it can be told from one of an account that never had it.
+
+// checkVersioningRow reads the row.
+func checkVersioningRow(p []byte) error {
+	d := rowReader{p: p}
+	d.version()
+	if d.bad || len(d.p) > 0 {
+		return badRow("versioning", p)
+	}
+	return nil
+}
+
+// startVersioning finds out whether the account has had versioning, and remembers it if it has it now. A row that is
+// damaged says as much as another.
+func (a *Account) startVersioning() error {
+	err := a.view(func(v *pagestore.View) (err error) {
+		_, a.versionedOnce, err = v.Get(versioningKey)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case a.versioning && !a.versionedOnce:
+		a.versionedOnce = true
+		return a.update(func(tx *pagestore.Tx) error {
+			tx.Set(versioningKey, []byte{rowVersion})
+			return nil
+		})
+	case a.versionedOnce && !a.versioning && a.events.VersioningOff != nil:
+		a.events.VersioningOff(a.name)
+	}
+	return nil
+}
+
 // versioned reports whether what the blob is now becomes a previous version when it is overwritten or deleted.
 func (c *blobChange) versioned(a *Account) bool { return a.versioning || c.row.version != 0 }
 

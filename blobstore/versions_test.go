@@ -173,7 +173,7 @@ func TestVersionsDeleted(t *testing.T) {
 	acquire(t, f, "b", guidA)
 	del := func(r BlobRef, acc Access) error {
 		kept, err := f.Delete(r, &DeleteBlob{Access: acc})
-		equal(t, "kept", kept, false)
+		equal(t, "kept", kept, err == nil && r.Version == "") // as a version
 		return err
 	}
 	wantCode(t, "the current version by its id", del(versionRef("b", second.Version), Access{}), azerr.OperationNotAllowedOnRootBlob)
@@ -192,7 +192,7 @@ func TestVersionsDeleted(t *testing.T) {
 	wantCode(t, "a write", err, azerr.BlobNotFound)
 	wantCode(t, "delete again", del(ref("b"), Access{}), azerr.BlobNotFound)
 	wantCode(t, "undelete", f.UndeleteBlob(ref("b")), azerr.BlobNotFound)
-	wantCode(t, "for good", value2(f.Delete(versionRef("b", first.Version), &DeleteBlob{Permanent: true})), azerr.PermanentDeleteNotPermitted)
+	wantCode(t, "for good", value2(f.Delete(versionRef("b", first.Version), &DeleteBlob{Permanent: true})), azerr.BlobSnapshotNotSoftDeleted)
 
 	f.create("b", 2)
 	f.wantHistory("made anew", "a~ a~ ..!")
@@ -298,8 +298,11 @@ func TestVersioningSwitched(t *testing.T) {
 	f.create("b", 1)
 	f.put("b", 0, 1, 'a')
 	old := f.info(ref("b"))
+	equal(t, "remembered", f.Versioned(), false)
 	f.with = versioningOn
 	f.reopen()
+	equal(t, "remembered", f.Versioned(), true)
+	equal(t, "told", f.versioningOff, 0)
 	f.wantHistory("not a version yet", "a")
 	must(t)(f.SetBlobMetadata(ref("b"), &Access{}, meta("m")))
 	f.wantHistory("the first version", "a~ a{m}!")
@@ -307,6 +310,8 @@ func TestVersioningSwitched(t *testing.T) {
 
 	f.with = nil
 	f.reopen()
+	equal(t, "told", f.versioningOff, 1)
+	equal(t, "remembered", f.Versioned(), true)
 	f.put("b", 0, 1, 'b')
 	f.wantHistory("switched off", "a~ b{m}!")
 	f.snapshot("b")
@@ -375,6 +380,32 @@ func TestVersionsProtected(t *testing.T) {
 	ok(t, f.DeleteBlob(versionRef("b", second.Version), &Access{}, SnapshotsNone))
 	ok(t, f.DeleteBlob(versionRef("b", first), &Access{}, SnapshotsNone))
 	f.wantHistory("gone", "")
+
+	// A snapshot changes nothing of what the blob is, and leaves what protects it on the current version, too.
+	f.create("b", 1)
+	p = f.until(immutable.Locked, time.Hour)
+	ok(t, f.SetImmutabilityPolicy(ref("b"), &cond.Conditions{}, p))
+	f.snapshot("b")
+	f.snapshot("b")
+	f.wantHistory("two snapshots", ".~ .@ .~ .@ .!")
+	for _, v := range f.rows("b") {
+		want := immutable.State{Policy: p}
+		if v.Snapshot != "" {
+			want = immutable.State{}
+		}
+		equal(t, "protection of "+v.Snapshot+v.Version, v.Protection, want)
+	}
+	wantCode(t, "a write", value2(f.PutPages(ref("b"), putReq(0, 1, 'x'))), azerr.BlobImmutableDueToPolicy)
+	wantCode(t, "delete a version", f.DeleteBlob(versionRef("b", f.rows("b")[0].Version), &Access{}, SnapshotsNone), azerr.BlobImmutableDueToPolicy)
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsInclude))
+	f.wantHistory("deleted", ".~ .~ .~ []")
+	f.clock.Advance(time.Hour + time.Second)
+	for _, v := range f.rows("b") {
+		if !v.Vacant {
+			ok(t, f.DeleteBlob(versionRef("b", v.Version), &Access{}, SnapshotsNone))
+		}
+	}
+	f.wantHistory("gone", "")
 }
 
 // TestVersionRefs: what a version id may be said with, and what not.
@@ -384,7 +415,7 @@ func TestVersionRefs(t *testing.T) {
 	s := f.snapshot("b")
 	next := f.info(ref("b")).Version
 	read := func(r BlobRef) error { return value2(f.BlobInfo(r, &Access{})) }
-	wantCode(t, "snapshot and version", read(BlobRef{Container: "cont", Blob: "b", Snapshot: s, Version: v}), azerr.InvalidQueryParameterValue)
+	wantCode(t, "snapshot and version", read(BlobRef{Container: "cont", Blob: "b", Snapshot: s, Version: v}), azerr.MutuallyExclusiveQueryParameters)
 	wantCode(t, "no id", read(versionRef("b", "yesterday")), azerr.InvalidQueryParameterValue)
 	wantCode(t, "unknown", read(versionRef("b", "2020-01-01T00:00:00.0000000Z")), azerr.BlobNotFound)
 	wantCode(t, "of no blob", read(versionRef("c", v)), azerr.BlobNotFound)
@@ -495,7 +526,69 @@ func TestVersionsOfIncrementalCopies(t *testing.T) {
 	equal(t, "deleted", f.names(ListBlobsRequest{Prefix: "b", Versions: true, Snapshots: true}), "b~ b~")
 	f.wantClean("deleted")
 	rows := f.rows("b")
-	equal(t, "the last version", f.letters(versionRef("b", rows[1].Version)), "ab")
+	f.wantUnreadable(versionRef("b", rows[1].Version))
+
+	// A copy that was given up leaves a mixture of two states.
+	f.create("c", 1)
+	first := f.incremental("d", snap("a", f.snapshot("a")))
+	equal(t, "a copy", first.Status, CopySuccess)
+	f.wantUnreadable(ref("d"))
+	f.mixture("d", "a")
+	ok(t, f.DeleteBlob(ref("d"), &Access{}, SnapshotsInclude))
+	rows = f.rows("d")
+	equal(t, "status of the version", rows[0].Copy.Status, CopyAborted)
+	f.wantUnreadable(versionRef("d", rows[0].Version))
+	f.wantClean("a mixture")
+	ok(t, f.DeleteBlob(versionRef("d", rows[0].Version), &Access{}, SnapshotsNone))
+	equal(t, "deleted", len(f.rows("d")), 0)
+}
+
+// TestMixtureUndeleted: what an incremental copy that was given up left is not to be read as a snapshot either, which it
+// becomes where deleted blobs are kept and another one has taken its name.
+func TestMixtureUndeleted(t *testing.T) {
+	f := newFixture(t)
+	f.setRetention(1, false)
+	f.create("a", 2)
+	f.put("a", 0, 2, 'a')
+	equal(t, "a copy", f.incremental("d", snap("a", f.snapshot("a"))).Status, CopySuccess)
+	f.mixture("d", "a")
+	ok(t, f.DeleteBlob(ref("d"), &Access{}, SnapshotsInclude))
+	f.create("d", 1)
+	ok(t, f.UndeleteBlob(ref("d")))
+	rows := f.rows("d")
+	equal(t, "states", len(rows), 3)
+	equal(t, "the copy", f.letters(snap("d", rows[0].Snapshot)), "aa")
+	f.wantUnreadable(snap("d", rows[1].Snapshot))
+	equal(t, "the blob", f.letters(ref("d")), ".")
+}
+
+// mixture gives up an incremental copy of a snapshot of from to a blob when half its pages are there.
+func (f *fixture) mixture(to, from string) {
+	f.t.Helper()
+	f.put(from, 0, 2, 'b')
+	s := newHeldSource()
+	id := f.snapshot(from)
+	before := value(f.increments(ptr(ref(to))))(f.t)
+	remote := &RemoteSnapshot{Name: before.source, Snapshot: id, Size: 8 * PageSize, Pages: s,
+		Since: func(string) (CopySource, error) { return s, nil }}
+	got, err := f.StartIncrementalCopy(ref(to), &IncrementalCopy{Remote: remote, SourceURL: "u"})
+	ok(f.t, err)
+	<-s.asked
+	s.give <- nil
+	<-s.asked
+	ok(f.t, f.AbortCopy(ref(to), &Access{}, got.ID))
+	equal(f.t, "given up", f.settled(to).Status, CopyAborted)
+}
+
+// wantUnreadable checks that of a blob, a version or a snapshot only the properties can be read.
+func (f *fixture) wantUnreadable(r BlobRef) {
+	f.t.Helper()
+	want := azerr.OperationNotAllowedOnIncrementalCopyBlob
+	wantCode(f.t, "bytes", value2(f.OpenBlob(r, &Access{})), want)
+	wantCode(f.t, "pages", value2(f.PageRanges(r, &PageRangesRequest{})), want)
+	wantCode(f.t, "tags", value2(f.BlobTags(r, &Access{})), want)
+	wantCode(f.t, "a copy of it", value2(f.CopyBlob(f.t.Context(), ref("copy"), &CopyBlob{Source: r, SourceURL: "u"})), want)
+	wantCode(f.t, "metadata", ptr(value(f.BlobInfo(r, &Access{}))(f.t)).CheckReadable(), want)
 }
 
 // TestFullOfVersions: an account that is full of metadata makes no versions, but for what is deleted.

@@ -198,7 +198,7 @@ func listedBlob(b *blobstore.BlobInfo, metadata bool) xmlbody.Blob {
 		ContentMD5: b.ContentMD5, CacheControl: b.CacheControl, ContentDisposition: b.ContentDisposition,
 		WithMetadata: metadata, Metadata: b.Metadata, TagCount: len(b.Tags),
 	}
-	if !b.Frozen() && b.Deleted == nil && !b.Vacant {
+	if !b.Frozen() && b.Deleted == nil { // also of a name without a blob, which shows as not leased
 		x.Lease = listedLease(b.Lease)
 	}
 	return x

@@ -60,8 +60,9 @@ func (r *request) setBlobTags() error {
 	return nil
 }
 
-// includeFound is what a search can be asked to include: nothing. Previous versions are not searched.
-var includeFound = [...]string{"none"}
+// includeFound is what a search can be asked to include: nothing. Previous versions are not searched, so that they can only
+// be asked for where there are none.
+var includeFound = [...]string{"none", "versions"}
 
 // findBlobsByTags: Find Blobs by Tags, of the account or of a container.
 func (r *request) findBlobsByTags() error {
@@ -75,6 +76,9 @@ func (r *request) findBlobsByTags() error {
 	l, err := r.listing(includeFound[:])
 	if err != nil {
 		return err
+	}
+	if l.include.versions && r.account.Versioned() {
+		return azerr.BadQuery("include", "versions", "previous versions are not searched")
 	}
 	req := blobstore.FindRequest{Container: r.target.container, Marker: l.marker, MaxResults: l.maxResults}
 	if req.Where, err = tagexpr.ParseWhere(string(where), req.Container == ""); err != nil {

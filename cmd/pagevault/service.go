@@ -106,6 +106,10 @@ func openStores(p *plan, home *layout, key *masterKey, alarm *alarm) (*blobstore
 			ReapFailed: func(account string, err error) {
 				p.log.Error("what is deleted stays", "account", account, "error", err)
 			},
+			VersioningOff: func(account string) {
+				p.log.Warn("the account has had versioning and is started without it: what is overwritten or deleted is lost; --versioning "+account+" keeps it",
+					"account", account)
+			},
 		},
 	})
 }

@@ -48,6 +48,7 @@ const (
 	MissingRequiredQueryParameter                        // carries QueryParameterName
 	MissingRequiredXmlNode                               // carries XmlNodeName
 	MultipleConditionHeadersNotSupported                 // a combination of conditions a write does not take
+	MutuallyExclusiveQueryParameters                     // snapshot beside versionid
 	NoAuthenticationInformation                          // nobody said who is asking
 	NotImplemented                                       // as APINotImplemented, for a part of an operation
 	NotModified                                          // a read whose If-* header failed: wire code ConditionNotMet, 304
@@ -81,6 +82,7 @@ const (
 	BlobNotFound                                                                           // no such blob, snapshot or version
 	BlobOperationNotSupported                                                              // protection where there is no immutable storage
 	BlobOverwritten                                                                        // a diff across Put Blob
+	BlobSnapshotNotSoftDeleted                                                             // deleting it for good before it is deleted
 	BlobTierInadequateForContentLength                                                     // premium: too big for the tier
 	BlobUsesCustomerSpecifiedEncryption                                                    // key missing or another one
 	BlockCountExceedsLimit                                                                 // 50,000 appended or 100,000 uncommitted
@@ -156,8 +158,8 @@ const (
 	// again after any status from 500 on but 501 and 505, and nothing would come of that until something is deleted.
 	AccountCapacityExceeded Code = iota + UnauthorizedBlobOverwrite + 1
 
-	// PermanentDeleteNotPermitted is the answer to deletetype=permanent where nothing can be deleted so. Azure answers 409,
-	// too; which code it has there is not known.
+	// PermanentDeleteNotPermitted is the answer to deletetype=permanent for a blob, and where it is not allowed. Azure answers
+	// 409, too; which code it has there is not known. For what is not deleted it is BlobSnapshotNotSoftDeleted.
 	PermanentDeleteNotPermitted
 	codeEnd
 )
@@ -210,6 +212,7 @@ var table = [codeEnd]struct {
 	MissingRequiredHeader:                {"MissingRequiredHeader", 400, "An HTTP header that's mandatory for this request is not specified."},
 	MissingRequiredQueryParameter:        {"MissingRequiredQueryParameter", 400, "A query parameter that's mandatory for this request is not specified."},
 	MissingRequiredXmlNode:               {"MissingRequiredXmlNode", 400, "A required XML node was not specified in the request body."},
+	MutuallyExclusiveQueryParameters:     {"MutuallyExclusiveQueryParameters", 400, "Query parameters that are mutually exclusive are specified in the request."},
 	MultipleConditionHeadersNotSupported: {"MultipleConditionHeadersNotSupported", 400, "Multiple condition headers are not supported."},
 	NoAuthenticationInformation:          {"NoAuthenticationInformation", 401, "Server failed to authenticate the request. Please refer to the information in the www-authenticate header."},
 	NotImplemented:                       {"NotImplemented", 501, "The requested operation is not implemented by this server."},
@@ -241,6 +244,7 @@ var table = [codeEnd]struct {
 	BlobNotFound:                                      {"BlobNotFound", 404, "The specified blob does not exist."},
 	BlobOperationNotSupported:                         {"BlobOperationNotSupported", 409, "The operation is not supported in this scenario."},
 	BlobOverwritten:                                   {"BlobOverwritten", 409, "The blob has been recreated since the previous snapshot was taken."},
+	BlobSnapshotNotSoftDeleted:                        {"BlobSnapshotNotSoftDeleted", 409, "Only a snapshot or a version that is soft-deleted can be deleted permanently."},
 	BlobTierInadequateForContentLength:                {"BlobTierInadequateForContentLength", 409, "Specified blob tier size limit cannot be less than content length."},
 	BlobUsesCustomerSpecifiedEncryption:               {"BlobUsesCustomerSpecifiedEncryption", 409, "The blob is encrypted with customer specified encryption, but it was not provided in the request."},
 	BlockCountExceedsLimit:                            {"BlockCountExceedsLimit", 409, "The committed block count cannot exceed the maximum limit of 50,000 blocks. The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."},
@@ -291,7 +295,7 @@ var table = [codeEnd]struct {
 	MaxBlobSizeConditionNotMet:                        {"MaxBlobSizeConditionNotMet", 412, "The max blob size condition specified was not met."},
 	NoPendingCopyOperation:                            {"NoPendingCopyOperation", 409, "There is currently no pending copy operation."},
 	OperationNotAllowedOnIncrementalCopyBlob:          {"OperationNotAllowedOnIncrementalCopyBlob", 409, "The specified operation is not allowed on an incremental copy blob."},
-	OperationNotAllowedOnRootBlob:                     {"OperationNotAllowedOnRootBlob", 403, "The specified operation is not allowed on the root blob."},
+	OperationNotAllowedOnRootBlob:                     {"OperationNotAllowedOnRootBlob", 403, "This operation is not allowed on root blob."},
 	PendingCopyOperation:                              {"PendingCopyOperation", 409, "There is currently a pending copy operation."},
 	PreviousSnapshotCannotBeNewer:                     {"PreviousSnapshotCannotBeNewer", 400, "The prevsnapshot query parameter value cannot be newer than snapshot query parameter value."},
 	PreviousSnapshotNotFound:                          {"PreviousSnapshotNotFound", 409, "The previous snapshot is not found."},

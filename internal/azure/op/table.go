@@ -113,7 +113,7 @@ var Table = []Row{
 	{ID: ServiceBatch, Name: "Blob Batch", Level: Service, Methods: post, Comp: "batch", Since: "2019-02-02", State: Done,
 		Note: "deletes blobs, or sets their tiers; also with restype=container, as the JavaScript SDK asks for it where the account is in the path", Tests: []string{"ServiceBatch"}},
 	{ID: FindBlobsByTags, Name: "Find Blobs by Tags", Level: Service, Methods: get, Comp: "blobs", Since: "2019-12-12", State: Done,
-		Note: "but previous versions are not searched: include=versions is refused", Tests: []string{"FindBlobsByTags"}},
+		Note: "but previous versions are not searched: include=versions is refused where there is versioning", Tests: []string{"FindBlobsByTags"}},
 	{ID: GetAccountInformation, Name: "Get Account Information", Level: AnyLevel, Methods: getHead, Restype: "account", Comp: "properties", Since: "2018-03-28", State: Done,
 		Tests: []string{"GetAccountInformation"}},
 	{ID: CORSPreflight, Name: "Preflight Blob Request", Level: AnyLevel, Methods: options, Since: "2013-08-15", State: Done,
@@ -142,7 +142,7 @@ var Table = []Row{
 	{ID: ListBlobs, Name: "List Blobs", Level: Container, Methods: get, Restype: "container", Comp: "list", Since: oldest, State: Done,
 		Tests: []string{"ListBlobs"}},
 	{ID: FindBlobsByTagsInContainer, Name: "Find Blobs by Tags in Container", Level: Container, Methods: get, Restype: "container", Comp: "blobs", Since: "2021-04-10", State: Done,
-		Note: "but previous versions are not searched: include=versions is refused", Tests: []string{"FindBlobsByTagsInContainer"}},
+		Note: "but previous versions are not searched: include=versions is refused where there is versioning", Tests: []string{"FindBlobsByTagsInContainer"}},
 	{ID: ContainerBatch, Name: "Blob Batch in Container", Level: Container, Methods: post, Restype: "container", Comp: "batch", Since: "2020-04-08", State: Done,
 		Note: "deletes blobs, or sets their tiers", Tests: []string{"ContainerBatch"}},
 

@@ -103,7 +103,7 @@ func versions() []byte {
 	previous.Version, previous.Lease = "2022-08-11T15:07:17.6006975Z", Lease{}
 	previous.Deleted = &Deletion{Time: modified, RemainingDays: 3}
 	current.Version, current.Current = "2022-08-11T15:07:17.6006976Z", true
-	left.Name, left.VersionsOnly, left.Lease, left.Size = "left", true, Lease{}, 0
+	left.Name, left.VersionsOnly, left.Lease, left.Size = "left", true, Lease{Status: "unlocked", State: "available"}, 0
 	b := BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks"})
 	return EndBlobs(AppendBlob(AppendBlob(AppendBlob(b, previous), current), left), "")
 }

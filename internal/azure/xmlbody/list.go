@@ -239,6 +239,9 @@ func appendCopy(dst []byte, c *Copy) []byte {
 func AppendBlob(dst []byte, b *Blob) []byte {
 	dst = append(dst, "<Blob>"...)
 	dst = appendName(dst, "Name", b.Name)
+	if b.VersionsOnly {
+		dst = append(dst, "<HasVersionsOnly>true</HasVersionsOnly>"...)
+	}
 	if b.Snapshot != "" {
 		dst = xmltext.AppendElement(dst, "Snapshot", b.Snapshot)
 	}
@@ -296,9 +299,6 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 		dst = appendTags(dst, b.Tags)
 	}
 	dst = append(dst, "<OrMetadata />"...)
-	if b.VersionsOnly {
-		dst = append(dst, "<HasVersionsOnly>true</HasVersionsOnly>"...)
-	}
 	return append(dst, "</Blob>"...)
 }
 

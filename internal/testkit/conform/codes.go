@@ -43,6 +43,7 @@ var Codes = []CodeStatus{
 	{"InvalidQueryParameterValue", 400},
 	{"OutOfRangeQueryParameterValue", 400},
 	{"MissingRequiredQueryParameter", 400},
+	{"MutuallyExclusiveQueryParameters", 400}, // snapshot beside versionid
 	{"UnsupportedQueryParameter", 400},
 	{"InvalidUri", 400},
 	{"InvalidHttpVerb", 400},
@@ -89,6 +90,7 @@ var Codes = []CodeStatus{
 	{"BlobAlreadyExists", 409},
 	{"BlobNotFound", 404},
 	{"SnapshotsPresent", 409},
+	{"BlobSnapshotNotSoftDeleted", 409},  // deletetype=permanent before a deletion
 	{"PermanentDeleteNotPermitted", 409}, // the status is Azure's, the code is ours [?]
 	{"AccessTierNotSupportedForBlobType", 400},
 	{"InvalidBlobTier", 400},

@@ -48,6 +48,17 @@ func TestConform(t *testing.T) {
 	}
 }
 
+// TestLeftOut: what needs a container with immutable storage is noted where there is none, also of the account with
+// versioning.
+func TestLeftOut(t *testing.T) {
+	env := startServer(t)
+	env.Immutable = ""
+	blobVersions(testT{t}, env)
+	if out := env.LeftOut(); len(out) != 1 || out[0] != "versions that are protected" {
+		t.Errorf("left out: %q", out)
+	}
+}
+
 // What the server of these tests has besides an account.
 const (
 	testImmutable = "conform-immutable"

@@ -88,8 +88,8 @@ func pictureBlob(w *wire, blob ref, n *node, b *strings.Builder) {
 	}
 	properties := query("HEAD", "").ok(200)
 	fmt.Fprintf(b, "  %s", settled(properties))
-	if snapshot+version == "" && properties.has("x-ms-incremental-copy") {
-		return // only its snapshots can be read
+	if properties.has("x-ms-incremental-copy") && (snapshot == "" || properties.get("x-ms-copy-status") != "success") {
+		return // only what such a copy ended with can be read
 	}
 	ranges, _ := pageRanges(w, query("GET", "comp=pagelist").ok(200))
 	sum := sha256.New()

@@ -203,7 +203,7 @@ func getSnapshots(w *wire) {
 	}
 	w.get(b, "snapshot=2020-01-01T00:00:00.00000000Z").fails("InvalidQueryParameterValue", "QueryParameterName", "snapshot")
 	w.get(b, "snapshot=yesterday").fails("InvalidQueryParameterValue", "QueryParameterName", "snapshot", "QueryParameterValue", "yesterday")
-	w.get(b, "").q("snapshot", first).q("versionid", first).fails("InvalidQueryParameterValue", "QueryParameterName", "versionid")
+	w.get(b, "").q("snapshot", first).q("versionid", first).fails("MutuallyExclusiveQueryParameters")
 	if trimmed := strings.TrimRight(strings.TrimSuffix(first, "Z"), "0") + "Z"; trimmed != first && !strings.HasSuffix(trimmed, ".Z") {
 		w.get(b, "snapshot="+trimmed).ok(200) // fewer digits of the same time
 	}

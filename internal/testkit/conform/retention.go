@@ -289,7 +289,7 @@ func deletedPermanently(w *wire) {
 	permanent := func(query string) *call { return w.delete(b, "deletetype=permanent"+query) }
 	w.delete(b, "deletetype=soon&snapshot="+at).fails("InvalidQueryParameterValue", "QueryParameterName", "deletetype")
 	permanent("").fails("PermanentDeleteNotPermitted")
-	permanent("&snapshot=" + at).fails("PermanentDeleteNotPermitted") // it is not deleted
+	permanent("&snapshot=" + at).fails("BlobSnapshotNotSoftDeleted")
 	w.delete(b, "snapshot="+at).ok(202)
 	permanent("&snapshot=" + at).fails("PermanentDeleteNotPermitted") // it is not allowed
 	w.retention(7, true)

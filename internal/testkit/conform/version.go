@@ -27,7 +27,10 @@ func (w *wire) versioned(name string, f func(w *wire)) {
 		other := &Env{URL: e.URL, Account: e.Versioned, Key: e.Key, SecondKey: e.SecondKey, Immutable: e.Immutable,
 			Clock: e.Clock, Advance: e.Advance, NoWait: e.NoWait, Seed: e.Seed + 3, versioning: true}
 		defer other.Close()
-		defer func() { e.ledger.add(&other.ledger) }()
+		defer func() {
+			e.ledger.add(&other.ledger)
+			e.out = append(e.out, other.out...)
+		}()
 		other.wire(w.T).part("with versioning", f)
 	})
 }
@@ -67,6 +70,13 @@ func versionsOff(w *wire) {
 	w.headers(w.head(b, "").ok(200), "x-ms-version-id", "-", "x-ms-is-current-version", "-")
 	w.get(b, "versionid=2026-01-01T00:00:00.0000000Z").fails("BlobNotFound")
 	w.equal("listed", versionNames(w.list(b.container(), "&include=versions")), "b")
+	w.setTags(b, "k", "off").ok(204)
+	for _, q := range []string{"comp=blobs", "comp=blobs&include=versions"} {
+		found := w.xml(w.get("", q).q("where", "k='off'").ok(200)).child("Blobs").children
+		if len(found) != 1 || found[0].value("Name") != "b" {
+			w.Errorf("%s finds %d", q, len(found))
+		}
+	}
 }
 
 // versionsSDK follows a blob through the SDK: each of its versions is read by its id.
@@ -301,7 +311,7 @@ func versionsWrong(w *wire) {
 	at := w.snapshot(b)
 	for _, id := range []string{first, w.version(b)} {
 		q := "versionid=" + url.QueryEscape(id)
-		w.get(b, q).q("snapshot", at).fails("InvalidQueryParameterValue", "QueryParameterName", "versionid")
+		w.get(b, q).q("snapshot", at).fails("MutuallyExclusiveQueryParameters") // [S]
 		w.get(b, q+"&"+q).fails("InvalidQueryParameterValue", "QueryParameterName", "versionid")
 		for _, c := range []*call{
 			w.update(b, 0, fill(1, page)), w.clear(b, 0, page), w.create(b, page), w.resize(b, page), w.put(b, "comp=metadata"),
@@ -399,7 +409,9 @@ func versionsListed(w *wire) {
 	}
 	items := w.list(c, "&include=versions,metadata,deletedwithversions&prefix=d").child("Blobs").children
 	for _, n := range items {
-		w.equal("lease of "+flat(n), n.child("Properties").value("LeaseState"), map[bool]string{true: "available"}[n.value("IsCurrentVersion") == "true"])
+		leasable := n.value("IsCurrentVersion")+n.value("HasVersionsOnly") == "true"
+		w.equal("lease of "+flat(n), n.child("Properties").value("LeaseState"), map[bool]string{true: "available"}[leasable])
+		w.equal("lease of "+flat(n), n.child("Properties").value("LeaseStatus"), map[bool]string{true: "unlocked"}[leasable])
 	}
 	if ids := []string{items[0].value("VersionId"), items[1].value("VersionId"), items[2].value("VersionId")}; !slices.IsSorted(ids) {
 		w.Errorf("ids %q", ids)
@@ -442,21 +454,24 @@ func versionsDeleted(w *wire) {
 	w.delete(b, "").q("versionid", second).fails("OperationNotAllowedOnRootBlob")
 	w.delete(b, "").q("versionid", first).h("x-ms-delete-snapshots", "include").fails("InvalidHeaderValue", "HeaderName", "x-ms-delete-snapshots")
 	w.delete(b, "").q("versionid", first).h("If-Match", `"0x1"`).fails("ConditionNotMet")
-	w.delete(b, "deletetype=permanent").q("versionid", first).fails("PermanentDeleteNotPermitted")
+	w.delete(b, "deletetype=permanent").q("versionid", first).fails("BlobSnapshotNotSoftDeleted")
 	w.acquire(b, leaseA, -1).ok(201)
 	w.delete(b, "").fails("LeaseIdMissing")
 	w.headers(w.delete(b, "").q("versionid", first).ok(202), "x-ms-delete-type-permanent", "true", "x-ms-version-id", "-")
 	w.get(b, "").q("versionid", first).fails("BlobNotFound")
 	w.snapshot(b)
 	w.delete(b, "").h("x-ms-lease-id", leaseA).fails("SnapshotsPresent")
-	w.delete(b, "").hs("x-ms-lease-id", leaseA, "x-ms-delete-snapshots", "include").ok(202)
+	w.headers(w.delete(b, "").hs("x-ms-lease-id", leaseA, "x-ms-delete-snapshots", "only").ok(202), "x-ms-delete-type-permanent", "true")
+	w.snapshot(b)
+	r := w.delete(b, "").hs("x-ms-lease-id", leaseA, "x-ms-delete-snapshots", "include").ok(202)
+	w.headers(r, "x-ms-delete-type-permanent", "false") // it is a version now
 	w.get(b, "").fails("BlobNotFound")
 	w.delete(b, "").fails("BlobNotFound")
 	w.undelete(b).fails("BlobNotFound")
-	w.equal("listed", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ [blob]")
+	w.equal("listed", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ blob~ [blob]")
 	w.same("the version", w.get(b, "").q("versionid", second).ok(200).body, fill(1, page))
 	w.create(b, page).ok(201)
-	w.equal("made anew", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ blob!")
+	w.equal("made anew", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "blob~ blob~ blob~ blob!")
 	w.delete(b, "").q("versionid", second).ok(202)
 	w.delete(b, "").q("versionid", second).fails("BlobNotFound")
 
@@ -467,7 +482,7 @@ func versionsDeleted(w *wire) {
 	if parts := w.parts(w.batch("/", w.delete(b, ""))); !strings.Contains(parts, "202") {
 		w.Errorf("batch: %s", parts)
 	}
-	w.equal("listed", versionNames(w.list(b.container(), "&include=versions")), "blob~ blob~")
+	w.equal("listed", versionNames(w.list(b.container(), "&include=versions")), "blob~ blob~ blob~")
 }
 
 func versionsKept(w *wire) {
@@ -484,7 +499,7 @@ func versionsKept(w *wire) {
 	w.create(b, page).ok(201)
 	w.undelete(b).ok(200)
 	w.equal("undeleted", versionNames(w.list(b.container(), "&include=versions,deleted")), "blob~ blob~ blob!")
-	w.delete(b, "deletetype=permanent").q("versionid", first).fails("PermanentDeleteNotPermitted") // it is not deleted
+	w.delete(b, "deletetype=permanent").q("versionid", first).fails("BlobSnapshotNotSoftDeleted")
 	w.delete(b, "deletetype=permanent").q("versionid", w.version(b)).fails("OperationNotAllowedOnRootBlob")
 	w.delete(b, "").q("versionid", first).ok(202)
 	w.headers(w.delete(b, "deletetype=permanent").q("versionid", first).ok(202), "x-ms-delete-type-permanent", "true")
@@ -513,16 +528,25 @@ func versionsTokens(w *wire) {
 		w.delete(b, at).by(w.service("c", letters)).fails("AuthorizationPermissionMismatch")
 		w.delete(b, "").by(w.service("bv", letters).with("versionid", first)).fails("AuthorizationPermissionMismatch")
 	}
+	batched := func(r ref, version, letters string) string {
+		w.Helper()
+		return w.parts(w.batch(r, w.delete(b, "versionid="+url.QueryEscape(version)).by(w.account("o", letters))))
+	}
+	for _, r := range []ref{"/", b.container()} {
+		w.equal("in a batch without x", batched(r, first, "racwdytlfi"), "0 403 Forbidden AuthorizationPermissionMismatch")
+	}
+	w.get(b, at).ok(200)
 	w.delete(b, "").by(w.account("o", "x")).fails("AuthorizationPermissionMismatch")
 	w.delete(b, "").by(w.service("bv", "x").with("versionid", first)).ok(202)
 	w.delete(b, "").by(w.account("o", "d")).ok(202)
-	w.delete(b, "versionid="+url.QueryEscape(second)).by(w.account("o", "x")).ok(202)
+	w.equal("in a batch with x", batched("/", second, "x"), "0 202 Accepted")
 	w.equal("left", versionNames(w.list(b.container(), "&include=versions,deletedwithversions")), "")
 }
 
 // versionsProtected: what protects a blob goes with the version that it becomes.
 func versionsProtected(w *wire) {
 	if w.env.Immutable == "" {
+		w.env.out = append(w.env.out, "versions that are protected")
 		return
 	}
 	c := ref("/" + w.env.Immutable)
