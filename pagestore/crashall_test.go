@@ -406,6 +406,7 @@ func stormOptions(rng *rand.Rand, fs vfs.FS) Options {
 	o.Log.SegmentBytes = int64(32<<10) << rng.IntN(4)
 	o.limits = limits{direct: 1, erasures: 2}
 	o.passive = true
+	o.keepRows = 0 // each crash is looked at once: nothing is asked for again
 	o.Unencrypted = rng.IntN(2) == 0
 	o.MasterKey[0] = 1
 	return o
