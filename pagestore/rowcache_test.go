@@ -93,7 +93,9 @@ func wantOneNumber(t *testing.T, v *View, vol VolumeID, pages int, rng *rand.Ran
 // TestRowCacheGenerations reads one region at the head and at two frozen generations, in one view and again and again: each
 // shows what it did the first time, and after that no row is looked for in the index.
 func TestRowCacheGenerations(t *testing.T) {
-	s := openTest(t, testOptions(vfs.NewMem(), 1))
+	o := testOptions(vfs.NewMem(), 1)
+	o.keepRows = -1
+	s := openTest(t, o)
 	vol := newVolume(t, s)
 	var gens []Gen
 	for n := byte(1); n <= 3; n++ {
