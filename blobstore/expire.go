@@ -53,14 +53,14 @@ func (a *Account) expired() (due [][]byte, err error) {
 	return due, err
 }
 
-// untilExpiry returns how long the reaper may sleep.
-func (a *Account) untilExpiry() (wait time.Duration) {
+// untilExpiry returns how long the reaper may sleep, which began to look at that time.
+func (a *Account) untilExpiry(looked time.Time) (wait time.Duration) {
 	wait = reapEvery
 	from := []byte{tableExpiry}
 	_ = a.scan(from, appendAfter(nil, from), func(it *pagestore.Iter) (bool, error) {
 		if when, _, err := parseExpiryKey(it.Key()); err == nil {
-			if left := when.Time().Sub(a.clock.Now()); left > 0 { // else it could not be removed, and is tried again later
-				wait = min(wait, left)
+			if when > ticksAt(looked) { // else it could not be removed, and is tried again later
+				wait = min(wait, max(0, when.Time().Sub(a.clock.Now()))) // it may have become due meanwhile
 			}
 		}
 		return false, nil

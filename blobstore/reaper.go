@@ -51,6 +51,7 @@ func (a *Account) runReaper(r *reaper) {
 		case <-r.wake:
 		case <-timer.C():
 		}
+		looked := a.clock.Now()
 		err := a.reap()
 		for errors.Is(err, pagestore.ErrUnavailable) {
 			// What was on its way then is removed later. Whoever looks before would remove it twice.
@@ -63,7 +64,7 @@ func (a *Account) runReaper(r *reaper) {
 		if err != nil && a.events.ReapFailed != nil {
 			a.events.ReapFailed(a.name, err)
 		}
-		timer.Reset(a.untilExpiry())
+		timer.Reset(a.untilExpiry(looked))
 	}
 }
 
