@@ -1,7 +1,6 @@
 package bench
 
 import (
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -20,13 +19,7 @@ func TestPage(t *testing.T) {
 		var rep Report
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Input != "" {
-				rep = Report{}
-				dec := json.NewDecoder(strings.NewReader(d.Input))
-				dec.DisallowUnknownFields()
-				if err := dec.Decode(&rep); err != nil {
-					d.Fatalf(t, "%v", err)
-				}
-				rep.setRatios()
+				rep = reportOf(t, d)
 			}
 			var b strings.Builder
 			write := rep.WriteHTML

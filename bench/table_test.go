@@ -8,18 +8,23 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
+// reportOf reads the report that a command is given as JSON, and sets its ratios.
+func reportOf(t *testing.T, d *datadriven.TestData) (rep Report) {
+	dec := json.NewDecoder(strings.NewReader(d.Input))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&rep); err != nil {
+		d.Fatalf(t, "%v", err)
+	}
+	rep.setRatios()
+	return rep
+}
+
 // TestTable renders reports given as JSON. The commands: table prints the text, json the report as it is written again,
 // ratios the rows' ratios set anew.
 func TestTable(t *testing.T) {
 	datadriven.Walk(t, "testdata/table", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			var rep Report
-			dec := json.NewDecoder(strings.NewReader(d.Input))
-			dec.DisallowUnknownFields()
-			if err := dec.Decode(&rep); err != nil {
-				d.Fatalf(t, "%v", err)
-			}
-			rep.setRatios()
+			rep := reportOf(t, d)
 			var b strings.Builder
 			write := rep.WriteTable
 			if d.Cmd == "json" {

@@ -21,10 +21,10 @@ func unsignedTokens(t *testing.T) *bearer.Authority {
 	return a
 }
 
-// tokenServer is a server that takes an issuer's tokens, over plain HTTP, and what it logs.
-func tokenServer(t *testing.T, roles string) (*testServer, *testkit.Issuer, *logBuffer) {
+// takesTokens returns what a server takes an issuer's tokens by, with that issuer, and a log for it.
+func takesTokens(t *testing.T, roles string) (*bearer.Authority, *testkit.Issuer, *logBuffer) {
 	t.Helper()
-	issuer, audit := testkit.StartIssuer(t), &logBuffer{}
+	issuer := testkit.StartIssuer(t)
 	parsed, err := bearer.ParseRoles([]byte(roles))
 	if err != nil {
 		t.Fatal(err)
@@ -34,6 +34,13 @@ func tokenServer(t *testing.T, roles string) (*testServer, *testkit.Issuer, *log
 		t.Fatal(err)
 	}
 	t.Cleanup(a.Close)
+	return a, issuer, &logBuffer{}
+}
+
+// tokenServer is a server that takes an issuer's tokens, over plain HTTP, and what it logs.
+func tokenServer(t *testing.T, roles string) (*testServer, *testkit.Issuer, *logBuffer) {
+	t.Helper()
+	a, issuer, audit := takesTokens(t, roles)
 	return start(t, func(o *Options) { o.Bearer, o.BearerOverHTTP, o.Audit = a, true, audit }), issuer, audit
 }
 

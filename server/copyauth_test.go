@@ -16,7 +16,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/blobstore"
-	"pagevault/internal/azure/bearer"
 	"pagevault/internal/testkit"
 	"pagevault/pagestore"
 	"pagevault/replication"
@@ -30,16 +29,7 @@ func lentToken(issuer *testkit.Issuer, user string, until time.Time) string {
 // lending makes the two accounts' server one that takes an issuer's tokens.
 func lending(t *testing.T, roles string, change func(o *Options)) (*testServer, *testkit.Issuer, *logBuffer) {
 	t.Helper()
-	issuer, audit := testkit.StartIssuer(t), &logBuffer{}
-	parsed, err := bearer.ParseRoles([]byte(roles))
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := bearer.New(bearer.Options{Issuer: issuer.URL, Roles: parsed, Client: issuer.Client()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(a.Close)
+	a, issuer, audit := takesTokens(t, roles)
 	ts := startTwo(t, func(o *Options) {
 		o.Bearer, o.BearerOverHTTP, o.Audit, o.AllowPublicAccess = a, true, audit, true
 		if change != nil {
