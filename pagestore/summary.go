@@ -84,7 +84,7 @@ func (s *summary) stale() bool {
 }
 
 // refill fills a fresh set with the names that the index holds and puts it in the place of the current one, unless stop
-// is closed before. Only one goroutine may do that at a time.
+// is closed before. Only one goroutine may do that at a time: who holds maintainer.step.
 func (s *summary) refill(db *pebble.DB, stop <-chan struct{}) error {
 	old := s.cur.Load()
 	set := s.newSet(old.held.Load() - min(old.held.Load(), old.gone.Load()))

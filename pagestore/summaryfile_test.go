@@ -232,6 +232,8 @@ func TestSummaryFew(t *testing.T) {
 func TestSummaryRefill(t *testing.T) {
 	o := testOptions(vfs.NewMem(), 1)
 	s := openTest(t, o)
+	s.maintenance.step.Lock() // who fills the summary anew holds it
+	defer s.maintenance.step.Unlock()
 	v := newVolume(t, s)
 	if s.names.stale() {
 		t.Fatal("stale from the start")
