@@ -34,7 +34,7 @@ func TestKillDisks(t *testing.T) {
 		what := fmt.Sprintf("round %d: member %d, %s, at rest: %v", n, number, wound.name, atRest)
 		old := filepath.Join(t.TempDir(), "old")
 		if wound.older {
-			testkit.Run(t, "cp", "-a", f.homes[number-1], old)
+			copyLive(t, f.homes[number-1], old)
 		}
 		f.load(1 + f.rng.Int64N(40))
 		if !atRest {
@@ -126,4 +126,17 @@ func (f *fleet) needsOperator(number int) (waits bool) {
 		return waits || m.Whole()
 	})
 	return waits
+}
+
+// copyLive copies a directory in which the server gives files other names and removes them: until a copy had no part in that.
+func copyLive(t *testing.T, from, to string) {
+	t.Helper()
+	var err error
+	for range 20 {
+		if _, err = (testkit.Command{Args: []string{"cp", "-a", from, to}}).Try(t); err == nil {
+			return
+		}
+		removeAll(t, to)
+	}
+	t.Fatal(err)
 }
