@@ -21,7 +21,7 @@ DIR ?= $(BUILD)/corpus
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench bench-azurite bench-regress corpus space scale cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench bench-azurite bench-regress corpus space scale wide cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -123,6 +123,10 @@ corpus: ## five disk images in DIR (build/corpus) to measure space on; needs roo
 space: build corpus ## what the images in DIR take, beside borg and restic, in about fifteen minutes (docs/space.md)
 	@.ci/deps borg:borgbackup restic:restic
 	$(BINARY) bench space --images $(DIR) --with restic,borg --dir $(BUILD) $(ARGS)
+
+wide: ## a blob of 1 TiB in 10^6 regions, its snapshots and differences, and lists of 10^6 blobs: some ten minutes (docs/scale.md)
+	PAGEVAULT_WIDE_REGIONS=1000000 PAGEVAULT_WIDE_BLOBS=1000000 PAGEVAULT_WIDE_DIR=$(abspath $(BUILD))/wide \
+		$(GO) test -count=1 -v -timeout 60m -run '^TestWide$$' ./bench
 
 scale: ## a store of 850 GB in 4 KiB chunks, as its index tells, beside an empty one: 10 GB in build/scale, ten minutes (docs/scale.md)
 	PAGEVAULT_SCALE_CHUNKS=$(SCALE_CHUNKS) PAGEVAULT_SCALE_DIR=$(abspath $(BUILD))/scale \

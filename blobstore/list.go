@@ -253,6 +253,9 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 	if !l.req.Metadata {
 		info.Metadata = nil
 	}
+	if n := len(l.result.Items); n == cap(l.result.Items) {
+		l.result.Items = slices.Grow(l.result.Items, min(max(n, 32), l.limit-n))
+	}
 	l.result.Items = append(l.result.Items, ListItem{Blob: info})
 	return it.Next(), err
 }

@@ -98,6 +98,22 @@ func BenchmarkGetBlob(b *testing.B) {
 	}
 }
 
+func BenchmarkListBlobs(b *testing.B) {
+	ts := newServer(b, quiet)
+	w := ts.inMemory(b)
+	w.exchange(b, makeContainer.bytes(b), nil)
+	for i := range 10_000 {
+		c := makeDisk
+		c.path = fmt.Sprintf("disks/many/%03d/%06d.vhd", i%997, i)
+		w.exchange(b, c.bytes(b), nil)
+	}
+	list := call{method: "GET", path: "disks?restype=container&comp=list&prefix=many/&maxresults=5000"}.bytes(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		w.exchange(b, list, nil)
+	}
+}
+
 func quiet(o *Options) { o.Log = nil }
 
 var (
