@@ -6,8 +6,8 @@ import (
 )
 
 // The sizes of buffer that are kept. A body of 4 KiB is the commonest Put Page of a busy disk, 64 KiB that of a
-// copying one, 4 MiB the largest.
-var bufferSizes = [...]int{16 << 10, 128 << 10, 1 << 20, 4 << 20}
+// copying one, 256 KiB a piece of a download, 4 MiB the largest.
+var bufferSizes = [...]int{16 << 10, 128 << 10, downloadPiece, 1 << 20, 4 << 20}
 
 // keepBytes is how much of each size is kept for the next request: 32 MiB. Zeroing a fresh 4 MiB buffer costs more than
 // hashing it, and a sync.Pool would lose it to every other garbage collection.

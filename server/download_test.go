@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"pagevault/blobstore"
+	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
 	"pagevault/replication"
 )
@@ -101,6 +103,49 @@ func TestDownloadBreaksOff(t *testing.T) {
 	}
 	bad.Store(false)
 	ts.do(t, call{method: "GET", path: "disks/b", header: []string{"Range: bytes=0-511"}}).want(t, 206, "")
+}
+
+// TestDownloadPieces cuts ranges into pieces: all but the last end at multiples of downloadAlign.
+func TestDownloadPieces(t *testing.T) {
+	const a = downloadAlign
+	f := func(start, length, most int64, want ...int64) {
+		t.Helper()
+		var got []int64
+		for rest := (header.Range{Start: start, End: start + length}); rest.Len() > 0; {
+			n := pieceOf(rest, most)
+			if n <= 0 || len(got) > len(want) {
+				t.Fatalf("[%d,%d) by %d: got %d and then %d", start, start+length, most, got, n)
+			}
+			got = append(got, n)
+			rest.Start += n
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("[%d,%d) by %d: got %d, want %d", start, start+length, most, got, want)
+		}
+	}
+	f(0, 1, 4*a, 1)
+	f(7, 4*a, 4*a, 4*a) // all at once, wherever it ends
+	f(0, 8*a, 4*a, 4*a, 4*a)
+	f(0, 8*a+5, 4*a, 4*a, 4*a, 5)
+	f(1, 8*a, 4*a, 4*a-1, 4*a, 1)
+	f(a-1, 8*a, 4*a, 3*a+1, 4*a, a-1)
+	f(a-1, 4*a, 2*a, a+1, 2*a, a-1)
+}
+
+// TestDownloadTellsEarlyErrors lets the disk fail under a range of several pieces before the first of them is read: the
+// reply is an error and not a body that breaks off.
+func TestDownloadTellsEarlyErrors(t *testing.T) {
+	var bad atomic.Bool
+	ts := start(t, func(o *Options) { o.Service = flakyService(t, &bad) })
+	ts.makeBlob(t, 4<<20)
+	ts.write(t, fill(4<<20))
+	bad.Store(true)
+	ts.do(t, call{method: "GET", path: "disks/b"}).want(t, 500, "InternalError")
+	bad.Store(false)
+	a := ts.do(t, call{method: "GET", path: "disks/b"})
+	if a.want(t, 200, ""); !bytes.Equal(a.body, fill(4<<20)) {
+		t.Error("wrong bytes")
+	}
 }
 
 // TestDownloadAbandoned lets clients go away in the middle of downloads: nothing stays open, which closing the service
