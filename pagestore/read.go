@@ -14,7 +14,7 @@ import (
 )
 
 // Read fills dst with the bytes of the volume at generation g from page first on. len(dst) is a multiple of PageSize.
-// Invalid pages read as zeros. Every byte was checked against its checksum when it was fetched, during this call or, where
+// Invalid pages read as zeros. Every byte was checked against its checksum, or its seal, when it was fetched, during this call or, where
 // a read before has expanded the same frame, then; a copy that is damaged or cannot be read is replaced by another
 // member's. If there is none, the error is ErrCorrupt, naming volume, page,
 // segment and offset, and dst holds nothing of use.

@@ -16,6 +16,8 @@ import (
 type Decoder struct {
 	Ring    *seal.Ring // with the sessions of the store; nil: there are none
 	content []byte     // of a compressed frame of which only a part was asked for
+
+	block [BlockBytes]byte // a sealed block of which only a part was asked for
 }
 
 // Read fills dst with the pages [from, to) of the frame with header h. stored are the bytes of s, which h.Span has
@@ -27,11 +29,15 @@ func (d *Decoder) Read(dst []byte, h *Header, s Span, from, to int, stored []byt
 	if len(dst) != (to-from)*PageBytes {
 		return fmt.Errorf("%w: %d bytes for pages [%d,%d)", ErrMalformed, len(dst), from, to)
 	}
+	if h.Codec == Raw && h.Session != 0 {
+		return d.openRaw(dst, h, s, stored)
+	}
 	if err := h.Verify(s, stored); err != nil {
 		return err
 	}
 	if h.Codec == Raw {
-		return d.readRaw(dst, h, s, stored)
+		copy(dst, stored[s.lead:])
+		return nil
 	}
 	if n := h.ContentBytes(); len(dst) < n {
 		if d.content == nil {
@@ -72,12 +78,24 @@ func (d *Decoder) Content(dst []byte, h *Header, stored []byte) error {
 	return err
 }
 
-// readRaw fills dst from the blocks of the span, which have their checksums.
-func (d *Decoder) readRaw(dst []byte, h *Header, s Span, stored []byte) error {
-	if h.Session == 0 {
-		copy(dst, stored[s.lead:])
+// openRaw fills dst from the sealed blocks of the span. A seal that opens says more than a checksum, which is looked at
+// only to tell why one does not: the bytes are not those that were stored, or they were sealed otherwise.
+func (d *Decoder) openRaw(dst []byte, h *Header, s Span, stored []byte) error {
+	if len(stored) != s.Size {
+		return fmt.Errorf("%w: %d bytes of a span of %d", ErrMalformed, len(stored), s.Size)
+	}
+	err := d.openBlocks(dst, h, s, stored)
+	if err == nil {
 		return nil
 	}
+	if damage := h.Verify(s, stored); damage != nil {
+		return damage
+	}
+	return err
+}
+
+// openBlocks opens the blocks of a span into dst. It leaves stored as it is.
+func (d *Decoder) openBlocks(dst []byte, h *Header, s Span, stored []byte) error {
 	session, err := d.session(h)
 	if err != nil {
 		return err
@@ -85,19 +103,21 @@ func (d *Decoder) readRaw(dst []byte, h *Header, s Span, stored []byte) error {
 	skip := s.lead // of the first block
 	for i := s.first; i < s.last; i++ {
 		n := min(len(stored), BlockBytes+seal.Overhead)
-		block, rest := stored[:n], stored[n:]
-		if n -= seal.Overhead; skip > 0 || len(dst) < n {
-			block, err = session.Open(block[:0], block, h.Counter+uint64(i))
-			if err == nil {
-				dst = dst[copy(dst, block[skip:]):]
+		sealed, counter := stored[:n], h.Counter+uint64(i)
+		stored = stored[n:]
+		if n -= seal.Overhead; skip == 0 && n <= len(dst) {
+			if _, err := session.Open(dst[:0], sealed, counter); err != nil {
+				return err
 			}
-		} else if _, err = session.Open(dst[:0], block, h.Counter+uint64(i)); err == nil {
 			dst = dst[n:]
+			continue
 		}
+		block, err := session.Open(d.block[:0], sealed, counter)
 		if err != nil {
 			return err
 		}
-		stored, skip = rest, 0
+		dst = dst[copy(dst, block[skip:]):]
+		skip = 0
 	}
 	return nil
 }
