@@ -136,7 +136,26 @@ func index3(names string, v []byte) int {
 }
 
 // FormatTime appends t as a date of RFC 1123. Fractions of a second are cut off.
-func FormatTime(dst []byte, t time.Time) []byte { return t.UTC().AppendFormat(dst, timeLayout) }
+func FormatTime(dst []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	if year < 0 || year > 9999 {
+		return t.AppendFormat(dst, timeLayout)
+	}
+	// AppendFormat would read the layout anew for each date of each reply.
+	dst = append(dst, daysShort[3*t.Weekday():][:3]...)
+	dst = appendTwo(append(dst, ", "...), day)
+	dst = append(append(dst, ' '), months[3*(month-1):][:3]...)
+	dst = appendTwo(appendTwo(append(dst, ' '), year/100), year%100)
+	dst = appendTwo(append(dst, ' '), hour)
+	dst = appendTwo(append(dst, ':'), minute)
+	dst = appendTwo(append(dst, ':'), second)
+	return append(dst, " GMT"...)
+}
+
+// appendTwo appends n, less than 100, in two digits.
+func appendTwo(dst []byte, n int) []byte { return append(dst, byte('0'+n/10), byte('0'+n%10)) }
 
 // Time returns the date in a header. It is absent when the header is not there; InvalidHeaderValue when it cannot be
 // read.

@@ -105,6 +105,14 @@ func TestTime(t *testing.T) {
 	if got := string(FormatTime(nil, at)); got != "Fri, 26 Jun 2026 22:39:12 GMT" {
 		t.Errorf("got %s", got)
 	}
+	for _, unix := range []int64{0, 951782400, 1<<31 - 1, 4102444799, -62135596800, -62167219201, 253402300799, 253402300800} {
+		for step := range int64(40) { // 31 days and some hours
+			at := time.Unix(unix+step*80001, 0)
+			if got, want := string(FormatTime([]byte("x"), at)), "x"+at.UTC().Format(timeLayout); got != want {
+				t.Errorf("%d: got %s, want %s", at.Unix(), got, want)
+			}
+		}
+	}
 	if _, _, err := Time(set(t, "If-Modified-Since:"), IfModifiedSince); !errors.Is(err, azerr.InvalidHeaderValue) {
 		t.Errorf("an empty date: %v", err)
 	}
