@@ -28,8 +28,8 @@ const (
 	acceptRetryMin = 5 * time.Millisecond
 	acceptRetryMax = time.Second
 
-	// writeSlice is what is handed to the kernel at a time: a second's worth at the pace that is asked for when memory is
-	// scarce, and still few calls for a large reply.
+	// writeSlice is what is handed over at a time where it cannot be seen what was taken of more: a second's worth at the
+	// pace that is asked for when memory is scarce, and still few calls for a large reply.
 	writeSlice = 64 << 10
 )
 
@@ -110,7 +110,7 @@ func transient(err error) bool {
 
 // admit registers nc, for which another connection may have to go, or gets rid of it and returns nil.
 func (l *listener) admit(nc net.Conn) *conn {
-	c := &conn{Conn: nc, l: l, addr: addressOf(nc.RemoteAddr())}
+	c := newConn(nc, l)
 	l.mu.Lock()
 	stopping := l.mu.stopping
 	victim, room := l.makeRoomLocked(c.addr)
@@ -216,8 +216,9 @@ func (l *listener) open() int {
 type conn struct {
 	net.Conn
 	l      *listener
-	addr   netip.Addr  // whose share of the connections it is of
-	heard  atomic.Bool // a byte has been received
+	raw    syscall.RawConn // the socket, nil if it is none
+	addr   netip.Addr      // whose share of the connections it is of
+	heard  atomic.Bool     // a byte has been received
 	linger atomic.Bool
 	closed atomic.Bool
 
@@ -225,6 +226,14 @@ type conn struct {
 	since   atomic.Int64  // when it began to wait for a request, nanoseconds since 1970
 	in, out atomic.Uint64 // bytes, as on the wire
 	watched watch         // under the listener's lock
+}
+
+func newConn(nc net.Conn, l *listener) *conn {
+	c := &conn{Conn: nc, l: l, addr: addressOf(nc.RemoteAddr())}
+	if socket, ok := nc.(syscall.Conn); ok {
+		c.raw, _ = socket.SyscallConn() // which is an error only for one that is closed
+	}
+	return c
 }
 
 // connOf returns the connection under nc, through TLS if need be; nil if nc was not accepted by a listener of ours.
@@ -255,18 +264,35 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write hands p over in slices, so that it can be seen how fast the client takes them.
+// Write hands p over so that it can be seen how fast the client takes it: all at once if the socket tells of each part it
+// takes, else in slices.
 func (c *conn) Write(p []byte) (written int, err error) {
+	if len(p) > writeSlice && c.raw != nil && canWriteRaw {
+		return c.writeWhole(p)
+	}
 	for {
-		slice := p[written:min(len(p), written+writeSlice)]
-		n, err := c.Conn.Write(slice)
-		c.l.out.Add(uint64(n))
-		c.out.Add(uint64(n))
+		n, err := c.Conn.Write(p[written:min(len(p), written+writeSlice)])
+		c.sent(n)
 		written += n
 		if err != nil || written == len(p) {
 			return written, err
 		}
 	}
+}
+
+// writeWhole is Write of much.
+func (c *conn) writeWhole(p []byte) (written int, err error) {
+	err = writeRaw(c.raw, p, func(n int) {
+		c.sent(n)
+		written += n
+	})
+	return written, err
+}
+
+// sent counts n bytes that the kernel has taken.
+func (c *conn) sent(n int) {
+	c.l.out.Add(uint64(n))
+	c.out.Add(uint64(n))
 }
 
 // Close releases the connection. After Linger it first ends our direction and takes in what the client still sends,

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -81,4 +83,65 @@ func TestOptions(t *testing.T) {
 	f(func(o *Options) { o.Service = nil })
 	f(func(o *Options) { o.UploadBytes = 1 << 20 })
 	f(func(o *Options) { o.ReplyBytes = 1 << 20 })
+}
+
+// TestWriteIsSeen writes much to a client that reads nothing at first: what the kernel has taken is counted while the rest
+// still waits, all of it in the end, and a deadline ends the waiting.
+func TestWriteIsSeen(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	nc, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	l := newListener(ln, 1, 1, nil)
+	c := newConn(nc, l)
+
+	data := fill(64 << 20) // more than two sockets hold
+	type result struct {
+		n   int
+		err error
+	}
+	done := make(chan result, 1)
+	write := func() {
+		n, err := c.Write(data)
+		done <- result{n, err}
+	}
+	go write()
+	eventually(t, "the kernel to take some", func() bool { return c.out.Load() > 0 && l.stuck() })
+	if len(done) != 0 || c.out.Load() >= uint64(len(data)) {
+		t.Fatalf("%d bytes are out, with nobody to read them", c.out.Load())
+	}
+	got := make([]byte, len(data))
+	if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, data) {
+		t.Fatalf("wrong bytes, %v", err)
+	}
+	if r := <-done; r.n != len(data) || r.err != nil || c.out.Load() != uint64(len(data)) || l.out.Load() != uint64(len(data)) {
+		t.Fatalf("wrote %d, %v; counted %d and %d", r.n, r.err, c.out.Load(), l.out.Load())
+	}
+
+	go write()
+	eventually(t, "the client to lag", func() bool { return c.out.Load() > uint64(len(data)) && l.stuck() })
+	if err := nc.SetWriteDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	r := <-done
+	if !errors.Is(r.err, os.ErrDeadlineExceeded) || r.n <= 0 || c.out.Load() != uint64(len(data)+r.n) {
+		t.Errorf("wrote %d, %v; counted %d", r.n, r.err, c.out.Load())
+	}
+	if err := errors.Join(client.Close(), nc.SetWriteDeadline(time.Time{})); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Write(data); n == len(data) || err == nil {
+		t.Errorf("wrote %d to nobody: %v", n, err)
+	}
 }
