@@ -32,7 +32,7 @@ type Options struct {
 	Quota Quota // what the store may hold; see SetQuota. The zero value: any amount
 
 	Cache         *pebble.Cache // shared between stores; the caller keeps its reference. nil: an own one of 64 MiB
-	MemTableBytes int           // index rows held in memory before a table is written. 0: 64 MiB
+	MemTableBytes int           // index rows held in memory before a table is written. 0: 16 MiB
 	Rand          io.Reader     // source of keys, salts and nonces. nil: crypto/rand
 	Events        *Events       // optional callbacks
 
@@ -99,9 +99,11 @@ type Events struct {
 }
 
 const (
+	// Memtables are counted as part of the cache, so they must leave room there for blocks: one that is as large leaves
+	// none. 16 MiB are the rows of 650 MB of new content, at 100 kB for each 4 MiB; that much is flushed sooner, see below.
 	defaultCacheBytes    = 64 << 20
-	defaultMemTableBytes = 64 << 20 // 2.6 GB of new content at 100 kB of rows for each 4 MiB
-	maxMemTableBytes     = 1 << 30  // Pebble's limit is 4 GB for the four there can be at once
+	defaultMemTableBytes = 16 << 20
+	maxMemTableBytes     = 1 << 30 // Pebble's limit is 4 GB for the four there can be at once
 
 	// defaultFlushBytes bounds what a replay after a crash has to read to 1 GiB of log: one part that was being flushed,
 	// one that was applied meanwhile, and behind each the rest of a batch, as large as the log's queue.

@@ -89,7 +89,7 @@ func TestBusy(t *testing.T) {
 	long := putPage(0, pages(openingBytes+512, 'x'))
 	f("body", putPage(0, pages(512, 'x')), 201, func(ts *testServer) (*budget, int64) { return ts.uploads, ts.o.UploadBytes })
 	f("long body", long, 201, func(ts *testServer) (*budget, int64) { return ts.uploads, ts.o.UploadBytes })
-	f("beginning of a long body", long, 201, func(ts *testServer) (*budget, int64) { return ts.openings, ts.o.UploadBytes / 2 })
+	f("beginning of a long body", long, 201, func(ts *testServer) (*budget, int64) { return ts.openings, 2 * ts.o.UploadBytes })
 	f("reply", call{method: "GET", path: "disks/b"}, 200, func(ts *testServer) (*budget, int64) { return ts.replies, ts.o.ReplyBytes })
 	f("turn", call{method: "HEAD", path: "disks/b"}, 200, func(ts *testServer) (*budget, int64) { return ts.slots, 1 })
 }

@@ -63,8 +63,8 @@ type Options struct {
 	MaxConnsPer int             // of them, from one address. 0: half of MaxConns
 	MaxRequests int             // carried out at once; more wait, and are told 503 if that takes long. 0: 1024
 	Rates       map[string]Rate // what accounts may ask for, by name; "": those that are not named. nil: as much as they like
-	UploadBytes int64           // request bodies in memory at once; more wait. 0: 256 MiB
-	ReplyBytes  int64           // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 256 MiB
+	UploadBytes int64           // request bodies in memory at once; more wait. What is stored of them takes as much again. 0: 64 MiB
+	ReplyBytes  int64           // bodies of Get Blob in memory at once; more are sent in small pieces, or wait. 0: 128 MiB
 	ReadTimeout time.Duration   // for what a stranger may keep a connection waiting: with headers, or a body that is refused. 0: one minute
 	IdleTimeout time.Duration   // between the requests of a connection. 0: three minutes, more than any SDK keeps one idle
 }
@@ -95,13 +95,13 @@ func (o *Options) fill() error {
 		return fmt.Errorf("server: options MaxConns, MaxConnsPer and MaxRequests are %d, %d and %d: want none below 0", o.MaxConns, o.MaxConnsPer, o.MaxRequests)
 	}
 	if o.UploadBytes == 0 {
-		o.UploadBytes = 256 << 20
+		o.UploadBytes = 64 << 20 // 16 of the largest are enough to keep processors and disks busy
 	}
 	if o.UploadBytes < blobstore.PutPagesMax {
 		return fmt.Errorf("server: option UploadBytes is %d: want at least one Put Page, %d", o.UploadBytes, blobstore.PutPagesMax)
 	}
 	if o.ReplyBytes == 0 {
-		o.ReplyBytes = 256 << 20
+		o.ReplyBytes = 128 << 20
 	}
 	if o.ReplyBytes < downloadSmall {
 		return fmt.Errorf("server: option ReplyBytes is %d: want at least %d", o.ReplyBytes, downloadSmall)
@@ -140,7 +140,7 @@ type Server struct {
 	http       *fasthttp.Server
 	buffers    *buffers
 	uploads    *budget
-	openings   *budget // for the beginnings of long bodies: half of what all of them may take, in addition
+	openings   *budget // for the beginnings of long bodies: twice what all of them may take, in addition
 	replies    *budget
 	meters     *meters
 	fetcher    *fetcher
@@ -176,7 +176,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes),
-		openings: newBudget(o.UploadBytes / 2), slots: newBudget(int64(o.MaxRequests)), patience: uploadPatience}
+		openings: newBudget(2 * o.UploadBytes), slots: newBudget(int64(o.MaxRequests)), patience: uploadPatience}
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
