@@ -17,11 +17,13 @@ CI_FUZZTIME ?= 5s
 LONG_FUZZTIME ?= 10m
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
+# what make results measures
+RESULTS ?= put-4m-new,put-4m-dup,put-4k-random,get-4m,get-4k-random,restore-*
 # 850 GB at 4 KiB
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench bench-azurite bench-regress corpus space scale wide cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench bench-azurite bench-regress results corpus space scale wide cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -113,6 +115,12 @@ bench-azurite: build ## the same with Azurite beside, which npm installs into bu
 	@test -e $(BUILD)/azurite/node_modules/.bin/azurite-blob || \
 		npm --prefix $(BUILD)/azurite install $(AZURITE) --ignore-scripts --no-audit --no-fund
 	$(BINARY) bench --dir $(BUILD) --compare pagevault,memory,azurite,null $(ARGS)
+
+results: ## the figures of docs/benchmarks.md anew, into bench/results: an idle machine, npm, fifteen minutes
+	@$(MAKE) --no-print-directory bench-azurite ARGS="--list" >$(BUILD)/results.log
+	@at=bench/results/$$(date -u +%Y-%m-%d)-$$(git rev-parse --short=7 HEAD); \
+		$(BINARY) bench --dir $(BUILD) --compare pagevault,null,disk,azurite --connections 1,16,64 --rounds 3 \
+			--workload '$(RESULTS)' --json $$at.json --html $$at.html
 
 bench-regress: ## benchmarks of hash, index, commit and read at OLD=commit beside NEW=commit (HEAD), in turns, by benchstat; COUNT, BENCHTIME, ONLY
 	@DIR=$(abspath $(BUILD))/regress bench/regress $(OLD) $(NEW)

@@ -127,6 +127,7 @@ func serve(f *serveFlags, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	tuneMemory(f.memory)
+	tuneProcs()
 	warnFiles(plan.log, plan.server.MaxConns)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)

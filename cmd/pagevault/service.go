@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -166,6 +167,17 @@ func tuneMemory(memory bool) {
 	}
 	if memory && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
+	}
+}
+
+// leastProcs is how many goroutines may run at a time, also where there are fewer processors: in a sync, as the three members of
+// an account are for most of the time while it is written, a goroutine keeps its place until the runtime notices.
+const leastProcs = 4
+
+// tuneProcs sets the number of goroutines that run at a time where the environment does not.
+func tuneProcs() {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < leastProcs {
+		runtime.GOMAXPROCS(leastProcs)
 	}
 }
 
