@@ -107,14 +107,27 @@ func (r *request) takeBody(n int64) error {
 			return err
 		}
 	}
-	if !r.s.uploads.Acquire(n, r.s.patience) {
+	from := r.s.uploads
+	if n <= openingBytes { // however many long ones wait for memory
+		from = r.s.openings
+	}
+	if !r.makeBody(n, from) {
 		r.broken = len(first) > 0
 		return azerr.ServerBusy
 	}
-	r.budget = n
-	r.body = r.s.buffers.Get(int(n))
 	copy(r.body, first)
 	return r.receive(r.body[len(first):])
+}
+
+// makeBody makes r.body n bytes long, of memory from a budget, and reports whether there was any within our patience.
+func (r *request) makeBody(n int64, from *budget) bool {
+	taken := bufferBytes(n)
+	if !from.Acquire(taken, r.s.patience) {
+		return false
+	}
+	r.budget, r.taken = from, taken
+	r.body = r.s.buffers.Get(int(n))
+	return true
 }
 
 // receive reads the next bytes of the body, as many as p has.

@@ -22,6 +22,16 @@ type buffers struct {
 	}
 }
 
+// bufferBytes returns how large the buffer for n bytes is.
+func bufferBytes(n int64) int64 {
+	for _, size := range bufferSizes {
+		if n <= int64(size) {
+			return int64(size)
+		}
+	}
+	return n
+}
+
 func newBuffers() *buffers {
 	b := &buffers{}
 	for i, size := range bufferSizes {

@@ -176,7 +176,7 @@ func (r *request) readSource(src copySource, from header.Range) (body []byte, er
 		return nil, err
 	}
 	if src.account == nil {
-		if err := r.roomForSource(from.Len()); err != nil {
+		if err := r.roomForSource(from.Len(), r.s.sources); err != nil {
 			return nil, err
 		}
 		err := r.aside(func() error {
@@ -196,7 +196,7 @@ func (r *request) readSource(src copySource, from header.Range) (body []byte, er
 	if from.End > source.Info().Size {
 		return nil, azerr.InvalidRange
 	}
-	if err := r.roomForSource(from.Len()); err != nil {
+	if err := r.roomForSource(from.Len(), r.s.uploads); err != nil {
 		return nil, err
 	}
 	_, err = source.ReadAt(r.body, from.Start)
@@ -217,17 +217,12 @@ func (r *request) aside(wait func() error) error {
 }
 
 // roomForSource makes r.body n bytes long, to be read from a source.
-func (r *request) roomForSource(n int64) error {
+func (r *request) roomForSource(n int64, of *budget) error {
 	r.stepAside() // first the memory, then the place, as for a body that is sent
-	if !r.s.uploads.Acquire(n, uploadPatience) {
+	if !r.makeBody(n, of) {
 		return azerr.ServerBusy
 	}
-	r.budget = n
-	if err := r.stepUp(); err != nil {
-		return err
-	}
-	r.body = r.s.buffers.Get(int(n))
-	return nil
+	return r.stepUp()
 }
 
 // abortCopyBlob: Abort Copy Blob.

@@ -64,6 +64,21 @@ func TestHeaderLimits(t *testing.T) {
 	ts.do(t, call{method: "GET", path: "disks/" + strings.Repeat("b", headersMax)}).want(t, 431, "InvalidInput")
 }
 
+// TestShortBodiesGoOn: while long bodies have all the memory that there is for them, short ones are taken.
+func TestShortBodiesGoOn(t *testing.T) {
+	ts := newServer(t, nil)
+	ts.patience = 10 * time.Millisecond
+	ts.serve(t)
+	ts.makeBlob(t, 1<<20)
+	if !ts.uploads.Acquire(ts.o.UploadBytes, patience) || !ts.sources.Acquire(ts.o.UploadBytes/2, patience) {
+		t.Fatal("not to be had")
+	}
+	ts.do(t, putPage(0, pages(openingBytes+512, 'x'))).want(t, 503, "ServerBusy")
+	ts.do(t, putPage(0, pages(openingBytes, 'x'))).want(t, 201, "")
+	ts.uploads.Release(ts.o.UploadBytes)
+	ts.do(t, putPage(0, pages(openingBytes+512, 'x'))).want(t, 201, "")
+}
+
 // TestBusy shows what clients are told that waited in vain: for memory to put a body into, for the little that a long one
 // begins in, for memory to read a reply into, and to be carried out. Afterwards the same request succeeds.
 func TestBusy(t *testing.T) {
@@ -87,7 +102,7 @@ func TestBusy(t *testing.T) {
 		})
 	}
 	long := putPage(0, pages(openingBytes+512, 'x'))
-	f("body", putPage(0, pages(512, 'x')), 201, func(ts *testServer) (*budget, int64) { return ts.uploads, ts.o.UploadBytes })
+	f("body", putPage(0, pages(512, 'x')), 201, func(ts *testServer) (*budget, int64) { return ts.openings, 2 * ts.o.UploadBytes })
 	f("long body", long, 201, func(ts *testServer) (*budget, int64) { return ts.uploads, ts.o.UploadBytes })
 	f("beginning of a long body", long, 201, func(ts *testServer) (*budget, int64) { return ts.openings, 2 * ts.o.UploadBytes })
 	f("reply", call{method: "GET", path: "disks/b"}, 200, func(ts *testServer) (*budget, int64) { return ts.replies, ts.o.ReplyBytes })

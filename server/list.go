@@ -15,6 +15,9 @@ import (
 // make a multiple.
 const listSample = 16
 
+// listReserve bounds that: metadata of the first entries says nothing of the others.
+const listReserve = 8 << 20
+
 // listing is what both listings read from the query.
 type listing struct {
 	prefix, delimiter, startFrom, marker string
@@ -188,7 +191,7 @@ func (r *request) listBlobs() error {
 				dst = xmlbody.AppendBlob(dst, &b)
 			}
 			if i == listSample {
-				dst = slices.Grow(dst, len(dst)/listSample*len(list.Items))
+				dst = slices.Grow(dst, min(len(dst)/listSample*len(list.Items), listReserve))
 			}
 		}
 		return xmlbody.EndBlobs(dst, list.NextMarker)

@@ -51,12 +51,13 @@ type request struct {
 
 	message *xsm.Decoder // of a body that comes as a structured message, once it is read
 
-	body   []byte // of the buffers, once read
-	budget int64  // bytes taken from the budget
-	slot   bool   // it is one of the requests that are carried out
-	read   bool   // the body has been taken from the connection, to its end
-	late   bool   // its body did not come in time
-	broken bool   // the connection must not be used again
+	body   []byte  // of the buffers, once read
+	budget *budget // of which the body's memory is; nil: it has none
+	taken  int64   // bytes of it
+	slot   bool    // it is one of the requests that are carried out
+	read   bool    // the body has been taken from the connection, to its end
+	late   bool    // its body did not come in time
+	broken bool    // the connection must not be used again
 
 	meter *meter // of the account, if it is held to a rate
 	wait  int64  // seconds until it may ask again, when it asked for too much
@@ -95,8 +96,8 @@ func (r *request) release() {
 	if r.body != nil {
 		s.buffers.Put(r.body)
 	}
-	if r.budget > 0 {
-		s.uploads.Release(r.budget)
+	if r.budget != nil {
+		r.budget.Release(r.taken)
 	}
 	if cap(r.out) > keptScratch {
 		r.out = nil

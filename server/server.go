@@ -95,7 +95,7 @@ func (o *Options) fill() error {
 		return fmt.Errorf("server: options MaxConns, MaxConnsPer and MaxRequests are %d, %d and %d: want none below 0", o.MaxConns, o.MaxConnsPer, o.MaxRequests)
 	}
 	if o.UploadBytes == 0 {
-		o.UploadBytes = 64 << 20 // 16 of the largest are enough to keep processors and disks busy
+		o.UploadBytes = 64 << 20 // 16 of the largest keep processors and disks busy, once they are here
 	}
 	if o.UploadBytes < blobstore.PutPagesMax {
 		return fmt.Errorf("server: option UploadBytes is %d: want at least one Put Page, %d", o.UploadBytes, blobstore.PutPagesMax)
@@ -140,7 +140,8 @@ type Server struct {
 	http       *fasthttp.Server
 	buffers    *buffers
 	uploads    *budget
-	openings   *budget // for the beginnings of long bodies: twice what all of them may take, in addition
+	openings   *budget // for the beginnings of long bodies, and for short ones: twice as much, in addition
+	sources    *budget // for parts of other servers' blobs, which may take long to come: half as much, in addition
 	replies    *budget
 	meters     *meters
 	fetcher    *fetcher
@@ -176,7 +177,7 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes),
-		openings: newBudget(2 * o.UploadBytes), slots: newBudget(int64(o.MaxRequests)), patience: uploadPatience}
+		openings: newBudget(2 * o.UploadBytes), sources: newBudget(max(o.UploadBytes/2, blobstore.PutPagesMax)), slots: newBudget(int64(o.MaxRequests)), patience: uploadPatience}
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
 	s.downloads.New = func() any { return new(download) }
