@@ -117,6 +117,7 @@ bench-azurite: build ## the same with Azurite beside, which npm installs into bu
 	$(BINARY) bench --dir $(BUILD) --compare pagevault,memory,azurite,null $(ARGS)
 
 results: ## the figures of docs/benchmarks.md anew, into bench/results: an idle machine, npm, fifteen minutes
+	@mkdir -p $(BUILD)
 	@$(MAKE) --no-print-directory bench-azurite ARGS="--list" >$(BUILD)/results.log
 	@at=bench/results/$$(date -u +%Y-%m-%d)-$$(git rev-parse --short=7 HEAD); \
 		$(BINARY) bench --dir $(BUILD) --compare pagevault,null,disk,azurite --connections 1,16,64 --rounds 3 \

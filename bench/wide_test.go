@@ -32,12 +32,12 @@ type wide struct {
 	endpoint  endpoint
 	container string
 	conn      *conn
-	full      bool // at the full size, to which the bounds apply; at others they only notice what grows with it
+	full      bool // at the full size, to which the bounds apply; at others a hundred times as much is allowed
 }
 
 // TestWide measures what must not cost more where there is more: snapshots and differences of a blob of 1 TiB that was written
 // in a million regions, and lists of a million blobs, through the protocol, on three members. The sizes are in its
-// environment variables; CI runs a hundredth.
+// environment variables; CI runs a hundredth, to see that it runs and that the answers are right.
 func TestWide(t *testing.T) {
 	regions := testkit.Scale(t, "PAGEVAULT_WIDE_REGIONS", 10_000) / 64 * 64
 	blobs := testkit.Scale(t, "PAGEVAULT_WIDE_BLOBS", 10_000)
@@ -52,7 +52,10 @@ func TestWide(t *testing.T) {
 	w.must(w.conn.container(http.MethodPut, w.container, http.StatusCreated))
 	w.snapshots(regions, min(1000, regions/10))
 	w.lists(blobs)
-	usage, _ := ProcessUsage(w.server.PID())
+	usage, ok := ProcessUsage(w.server.PID())
+	if !ok {
+		t.Fatal("nobody tells what memory the server takes")
+	}
 	t.Logf("the server takes %d MiB", usage.RSSBytes>>20)
 	if usage.RSSBytes > 512<<20 {
 		t.Errorf("that is more than 512 MiB")
@@ -106,7 +109,7 @@ func timed(fn func() error) (time.Duration, error) {
 func (w *wide) judge(what string, took []time.Duration, most time.Duration) {
 	w.t.Helper()
 	if !w.full {
-		most *= 20
+		most *= 100
 	}
 	slices.Sort(took)
 	median := took[len(took)/2]

@@ -174,9 +174,10 @@ func tuneMemory(memory bool) {
 // an account are for most of the time while it is written, a goroutine keeps its place until the runtime notices.
 const leastProcs = 4
 
-// tuneProcs sets the number of goroutines that run at a time where the environment does not.
+// tuneProcs sets the number of goroutines that run at a time, where neither the environment nor a quota of a control group does:
+// more of them would only use up such a quota sooner.
 func tuneProcs() {
-	if os.Getenv("GOMAXPROCS") == "" && runtime.GOMAXPROCS(0) < leastProcs {
+	if os.Getenv("GOMAXPROCS") == "" && runtime.NumCPU() < leastProcs && runtime.GOMAXPROCS(0) == runtime.NumCPU() {
 		runtime.GOMAXPROCS(leastProcs)
 	}
 }

@@ -106,7 +106,7 @@ func TestTime(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	for _, unix := range []int64{0, 951782400, 1<<31 - 1, 4102444799, -62135596800, -62167219201, 253402300799, 253402300800} {
-		for step := range int64(40) { // 31 days and some hours
+		for step := range int64(40) { // more than a month
 			at := time.Unix(unix+step*80001, 0)
 			if got, want := string(FormatTime([]byte("x"), at)), "x"+at.UTC().Format(timeLayout); got != want {
 				t.Errorf("%d: got %s, want %s", at.Unix(), got, want)
