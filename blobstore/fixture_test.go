@@ -28,6 +28,7 @@ type fixture struct {
 	svc           *Service
 	reaped        chan Reaped
 	tune          func(*pagestore.Options)
+	by            clock.Clock           // what the service reads; nil: clock. Counts when it is opened
 	with          func(*AccountOptions) // may change the options of the account. Counts when it is opened
 	versioningOff int                   // how often it was opened without the versioning that it had
 
@@ -67,8 +68,12 @@ func (f *fixture) open() {
 	if f.with != nil {
 		f.with(&account)
 	}
+	by := f.by
+	if by == nil {
+		by = f.clock
+	}
 	svc, err := Open(Options{
-		Clock:       f.clock,
+		Clock:       by,
 		MaxPageBlob: 1 << 30,
 
 		ContainerDays: f.containerDays,

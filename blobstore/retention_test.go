@@ -3,6 +3,7 @@ package blobstore
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/internal/clock"
 	"pagevault/pagestore"
 )
 
@@ -251,6 +253,45 @@ func TestDeleteForGood(t *testing.T) {
 	equal(t, "listed", f.allNames(), "(b)") // it was to outlive the first snapshot
 	f.clock.Advance(4 * day)
 	awaitExpired(expired, 1)
+	equal(t, "volumes", f.volumes(), 0)
+}
+
+// lateClock is a Manual whose timers are set late: on the order of the test it moves just before that.
+type lateClock struct {
+	*clock.Manual
+	jump atomic.Int64 // before a timer is set the next time
+}
+
+type lateTimer struct {
+	clock.Timer
+	of *lateClock
+}
+
+func (c *lateClock) NewTimer(d time.Duration) clock.Timer { return lateTimer{c.Manual.NewTimer(d), c} }
+
+func (t lateTimer) Reset(d time.Duration) {
+	if jump := t.of.jump.Swap(0); jump > 0 {
+		t.of.Advance(time.Duration(jump))
+	}
+	t.Timer.Reset(d)
+}
+
+// TestReaperSetsTimerLate: what becomes due between the moment when the reaper asks how long to sleep and that when it does is
+// removed then, and not an hour later.
+func TestReaperSetsTimerLate(t *testing.T) {
+	f, expired := newKeeper(t, 1)
+	late := &lateClock{Manual: f.clock}
+	f.close()
+	f.by = late
+	f.open()
+	f.create("a", 1)
+	f.create("b", 1)
+	ok(t, f.DeleteBlob(ref("a"), &Access{}, SnapshotsNone))
+	f.clock.Advance(time.Minute)
+	ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsNone))
+	late.jump.Store(int64(time.Minute))
+	f.clock.Advance(day - time.Minute) // a is due; b is a minute later, in which the reaper is on its way to sleep
+	awaitExpired(expired, 2)
 	equal(t, "volumes", f.volumes(), 0)
 }
 
