@@ -75,7 +75,11 @@ func (d *rowReader) headers() HTTPHeaders {
 	flags := d.flags(1<<6 - 1)
 	for i, s := range h.texts() {
 		if flags&(1<<i) != 0 {
-			*s = d.text()
+			if b := d.bytes(); string(b) == defaultContentType { // as nearly every blob's is: no copy for each read
+				*s = defaultContentType
+			} else {
+				*s = string(b)
+			}
 			d.must(*s != "")
 		}
 	}

@@ -395,13 +395,7 @@ func (d *rowReader) uint64() uint64 {
 	return binary.LittleEndian.Uint64(q)
 }
 
-func (d *rowReader) text() string {
-	b := d.bytes()
-	if string(b) == defaultContentType { // as nearly every blob's is: it need not be copied for each read
-		return defaultContentType
-	}
-	return string(b)
-}
+func (d *rowReader) text() string { return string(d.bytes()) }
 
 // bytes reads a text and borrows it.
 func (d *rowReader) bytes() []byte {

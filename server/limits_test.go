@@ -2,6 +2,8 @@ package server
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -70,13 +72,40 @@ func TestShortBodiesGoOn(t *testing.T) {
 	ts.patience = 10 * time.Millisecond
 	ts.serve(t)
 	ts.makeBlob(t, 1<<20)
-	if !ts.uploads.Acquire(ts.o.UploadBytes, patience) || !ts.sources.Acquire(ts.o.UploadBytes/2, patience) {
+	if !ts.uploads.Acquire(ts.o.UploadBytes, patience) {
 		t.Fatal("not to be had")
 	}
 	ts.do(t, putPage(0, pages(openingBytes+512, 'x'))).want(t, 503, "ServerBusy")
 	ts.do(t, putPage(0, pages(openingBytes, 'x'))).want(t, 201, "")
 	ts.uploads.Release(ts.o.UploadBytes)
 	ts.do(t, putPage(0, pages(openingBytes+512, 'x'))).want(t, 201, "")
+}
+
+// TestSlowSources: parts of other servers' blobs and the bodies of clients do not wait for each other's memory.
+func TestSlowSources(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(strings.Repeat("s", 1<<20)))
+	}))
+	defer web.Close()
+	ts := newServer(t, func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })
+	ts.patience = 10 * time.Millisecond
+	ts.serve(t)
+	ts.makeBlob(t, 1<<20)
+	fetch := call{method: "PUT", path: "disks/b?comp=page", header: []string{"x-ms-page-write: update", "x-ms-range: bytes=0-1048575",
+		"x-ms-copy-source: " + web.URL + "/a/b", "x-ms-source-range: bytes=0-1048575"}}
+	long := putPage(0, pages(openingBytes+512, 'x'))
+	if !ts.uploads.Acquire(ts.o.UploadBytes, patience) {
+		t.Fatal("not to be had")
+	}
+	ts.do(t, fetch).want(t, 201, "")
+	ts.uploads.Release(ts.o.UploadBytes)
+	if !ts.sources.Acquire(ts.o.UploadBytes/2, patience) {
+		t.Fatal("not to be had")
+	}
+	ts.do(t, fetch).want(t, 503, "ServerBusy")
+	ts.do(t, long).want(t, 201, "")
+	ts.sources.Release(ts.o.UploadBytes / 2)
+	ts.do(t, fetch).want(t, 201, "")
 }
 
 // TestBusy shows what clients are told that waited in vain: for memory to put a body into, for the little that a long one

@@ -175,8 +175,8 @@ func (w *workload) start(t *testing.T, s *testkit.Server, n int) *round {
 // there must always be a next one.
 func (r *round) awaitAcks(t *testing.T, n int64) {
 	t.Helper()
-	const patience = 30 * time.Second
-	idle := time.NewTimer(patience)
+	const patience, all = 15 * time.Second, 3 * time.Minute
+	idle, deadline := time.NewTimer(patience), time.After(all)
 	defer idle.Stop()
 	for r.w.acks.Load() < n {
 		select {
@@ -184,6 +184,8 @@ func (r *round) awaitAcks(t *testing.T, n int64) {
 			idle.Reset(patience)
 		case err := <-r.fail:
 			t.Fatalf("before the kill: %v", err)
+		case <-deadline:
+			t.Fatalf("%d writes acknowledged in %v, want %d", r.w.acks.Load(), all, n)
 		case <-idle.C:
 			t.Fatalf("%d writes acknowledged, want %d, and none in the last %v", r.w.acks.Load(), n, patience)
 		}
