@@ -3,19 +3,19 @@ package pagestore
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"pagevault/internal/invariant"
 	"pagevault/pagestore/pagemap"
 )
 
-// Changes are gathered for a window of regions at once, which doubles from the first of these sizes to the second: a
-// small diff is answered from little memory, a large one from few passes over the generations. The largest is 4 GiB of
-// a volume, 1 MiB of bitmaps.
+// Changes are gathered for a window of regions at once. It begins small and widens where few regions were touched, however
+// far apart they are, and ends early where it would hold more than diffTouchedMax: a small diff is answered from little memory, a
+// large one from few passes over the generations.
 const (
-	diffWindowMin = 1 << 8
-	diffWindowMax = 1 << 16
+	diffWindow     = 1 << 8  // regions of the first window
+	diffTouchedMax = 1 << 16 // 1.5 MiB of bitmaps, and as much to merge them
 )
 
 // Diff calls yield for each run of pages that were written or cleared after generation since ended and up to
@@ -27,7 +27,12 @@ const (
 //
 // A page that came and went in between is not listed. Its cost is that of the changes, not of the volume.
 func (v *View) Diff(vol VolumeID, since, g Gen, within Range, yield func(r Range, cleared bool) bool) error {
-	d := differ{snap: v.snap, vol: vol, since: since, out: spans{yield: yield}}
+	return v.diff(vol, since, g, within, diffTouchedMax, yield)
+}
+
+// diff is Diff with a bound on the regions that are gathered at once.
+func (v *View) diff(vol VolumeID, since, g Gen, within Range, most int, yield func(r Range, cleared bool) bool) error {
+	d := differ{snap: v.snap, vol: vol, since: since, most: most, out: spans{yield: yield}}
 	var err error
 	if d.at, err = v.volume(vol, g, &d.row); err != nil {
 		return err
@@ -61,10 +66,18 @@ type differ struct {
 	before  regionIter // at since
 	after   regionIter // at at
 
-	touched []pagemap.Bitmap // of the regions of the window
-	first   uint64           // the window's first region
-	end     uint64           // of the window
+	touched []touchedRegion // of the window, in order
+	merged  []touchedRegion // memory for merge
+	most    int             // of touched
+	first   uint64          // the window's first region
+	end     uint64          // of the window
 	key     []byte
+}
+
+// touchedRegion is a region with the pages that were touched.
+type touchedRegion struct {
+	no    uint64
+	pages pagemap.Bitmap
 }
 
 func (d *differ) run(within Range) (err error) {
@@ -85,18 +98,25 @@ func (d *differ) run(within Range) (err error) {
 	defer d.after.close()
 
 	first, end := regionRange(within)
-	for window := uint64(diffWindowMin); first < end && !d.out.ended; window = min(2*window, diffWindowMax) {
+	for window := uint64(diffWindow); first < end && !d.out.ended; {
 		if first, err = d.firstTouched(first, end); err != nil || first >= end {
 			break
 		}
-		d.first, d.end = first, min(first+window, end)
-		d.touched = slices.Grow(d.touched[:0], int(d.end-d.first))[:d.end-d.first]
-		clear(d.touched)
-		if err = d.gather(within); err == nil {
+		d.first, d.end = first, first+min(window, end-first)
+		d.touched = d.touched[:0]
+		if err = d.gather(); err == nil {
 			err = d.judge(within)
 		}
 		if err != nil {
 			return err
+		}
+		switch n := len(d.touched); {
+		case n < d.most/16:
+			window *= 8
+		case n < d.most/2:
+			window *= 2
+		default:
+			window = max(d.end-d.first, diffWindow)
 		}
 		first = d.end
 	}
@@ -155,10 +175,11 @@ func (d *differ) firstTouched(no, end uint64) (uint64, error) {
 	return first, err
 }
 
-// gather sets touched for the window.
-func (d *differ) gather(within Range) error {
+// gather sets touched for the window, or for the beginning of it that has no more regions than may be gathered.
+func (d *differ) gather() error {
 	err := d.eachGen(d.first, func(g Gen, region uint64) error {
 		prefix := bytes.Clone(d.key[:len(d.key)-8])
+		old := len(d.touched)
 		for region < d.end {
 			value, err := d.changes.ValueAndErr()
 			if err != nil {
@@ -168,15 +189,16 @@ func (d *differ) gather(within Range) error {
 			if err != nil {
 				return fmt.Errorf("%w: index: volume %d generation %d region %d: %w", ErrCorrupt, d.vol, g, region, err)
 			}
-			t := &d.touched[region-d.first]
-			*t = t.Or(b)
+			d.touch(old, region, b)
 			if !d.changes.Next() || !bytes.HasPrefix(d.changes.Key(), prefix) {
+				d.merge(old)
 				return d.changes.Error()
 			}
 			if _, region, err = decodeChangeKey(d.changes.Key()); err != nil {
 				return err
 			}
 		}
+		d.merge(old)
 		return nil
 	})
 	if err != nil {
@@ -199,24 +221,60 @@ func (d *differ) gatherErased(e erasure) error {
 	if from >= to {
 		return nil
 	}
+	old := len(d.touched)
 	ok, err := d.before.seek(from)
-	for ; ok && d.before.no < to; ok, err = d.before.next() {
+	for ; ok && d.before.no < min(to, d.end); ok, err = d.before.next() {
 		a, b := regionPart(e.pages, d.before.no)
-		t := &d.touched[d.before.no-d.first]
-		*t = t.Or(d.before.entry.Pages().And(pagemap.Span(a, b)))
+		d.touch(old, d.before.no, d.before.entry.Pages().And(pagemap.Span(a, b)))
 	}
+	d.merge(old)
 	return err
+}
+
+// touch adds a region behind those that were touched[old:], in order. The window ends behind it if it is as many as may be.
+func (d *differ) touch(old int, no uint64, pages pagemap.Bitmap) {
+	d.touched = append(d.touched, touchedRegion{no, pages})
+	if len(d.touched)-old >= d.most {
+		d.end = no + 1
+	}
+}
+
+// merge makes one ordered list of touched[:old] and touched[old:], and ends the window where that gets too long.
+func (d *differ) merge(old int) {
+	a, b := d.touched[:old], d.touched[old:]
+	if len(a) == 0 || len(b) == 0 {
+		return
+	}
+	out := d.merged[:0]
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].no < b[0].no:
+			out, a = append(out, a[0]), a[1:]
+		case len(a) == 0 || b[0].no < a[0].no:
+			out, b = append(out, b[0]), b[1:]
+		default:
+			out = append(out, touchedRegion{a[0].no, a[0].pages.Or(b[0].pages)})
+			a, b = a[1:], b[1:]
+		}
+	}
+	d.touched, d.merged = out, d.touched
+	for n := len(out); n > 0 && out[n-1].no >= d.end; n-- { // the window may have ended earlier meanwhile
+		d.touched = out[:n-1]
+	}
+	if len(d.touched) > d.most {
+		d.end = d.touched[d.most].no
+		d.touched = d.touched[:d.most]
+	}
 }
 
 // judge compares both ends where the window was touched.
 func (d *differ) judge(within Range) error {
-	for i, touched := range d.touched {
-		if touched.Empty() {
-			continue
-		}
-		no := d.first + uint64(i)
+	invariant.Check(len(d.touched) <= d.most, "%d regions at once, of at most %d", len(d.touched), d.most)
+	for i := range d.touched {
+		no := d.touched[i].no
 		from, to := regionPart(within, no)
-		if touched = touched.And(pagemap.Span(from, to)); touched.Empty() {
+		touched := d.touched[i].pages.And(pagemap.Span(from, to))
+		if touched.Empty() {
 			continue
 		}
 		was, err := d.before.pages(no)
