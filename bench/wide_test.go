@@ -213,6 +213,7 @@ func (w *wide) lists(blobs int) {
 		})
 		w.t.Logf("%d blobs are made after %v", of.blobs, time.Since(began).Round(time.Second))
 	}
+	w.conn = w.dial() // the other one may have been idle for longer than a server waits
 	var many, few []time.Duration
 	total, marker := 0, ""
 	for first := true; first || marker != ""; first = false {
