@@ -57,7 +57,9 @@ func (l *Log) letGo(i int, t *seat) bool {
 	if !t.out.idle() || !t.out.stop() {
 		return false
 	}
-	_ = t.out.release() // what it wrote does not count
+	if err := t.out.release(); errors.Is(err, errStuck) {
+		return false
+	} // else what it wrote does not count
 	l.seats.set(i, func(s *seat) {
 		if s.out == t.out {
 			s.out = nil

@@ -211,6 +211,37 @@ func TestReplaceWhileBringUpHangs(t *testing.T) {
 	}
 }
 
+// TestReplaceWhileLetGoHangs: neither does it matter that the disk hangs only when the files of a member that failed are closed.
+func TestReplaceWhileLetGoHangs(t *testing.T) {
+	s := newSwitchboard(t)
+	var failing, closing atomic.Bool
+	l, err := Open(hooked(memMembers(3), func(op fsOp, do func(n int) error) error {
+		if op.member == 1 && failing.Load() {
+			if op.kind != "close" {
+				return syscall.EIO
+			}
+			closing.Store(true)
+			<-s.well
+		}
+		return do(op.bytes)
+	}), hangOptions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.free(); l.Close() }()
+	hangAppend(t, l, 3, "x")
+	failing.Store(true)
+	hangAppend(t, l, 3, "y")
+	if !eventually(t, "closing", closing.Load) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := l.Replace(ctx, 1, Member{FS: vfs.NewMem(), Dir: "new"}, false); err != nil {
+		t.Errorf("replace a member whose files are being closed: %v", err)
+	}
+}
+
 // TestCloseWhileCheckpointHangs: Close does not wait for ever for a member that cannot be spared.
 func TestCloseWhileCheckpointHangs(t *testing.T) {
 	s := newSwitchboard(t)

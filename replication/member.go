@@ -34,7 +34,8 @@ type member struct {
 	number  int      // from 0
 	id      [16]byte // of this incarnation: another directory in its place has another
 
-	// handles is held to close lock and dirFD, and shared to use dirFD: others than the commit loop's steps do, and may be late.
+	// handles is held to take file, dirFD and lock away from the member, and shared to use dirFD: others than the commit loop's
+	// steps do, and may be late.
 	handles sync.RWMutex
 
 	lock   io.Closer
@@ -471,27 +472,38 @@ func (m *member) leaveToDisk() {
 	close(m.steps)
 	go func() {
 		<-m.stopped
-		_ = m.release() // nobody waits for it
+		_ = m.closeHandles() // nobody waits for it
 	}()
 }
 
-// release closes what acquire and the steps have opened. The goroutine must have ended.
+// release closes what acquire and the steps have opened. The goroutine must have ended. On a disk that hangs it returns errStuck,
+// and the closing is left to the disk: until it answers the member is not idle.
 func (m *member) release() error {
-	m.handles.Lock()
-	defer m.handles.Unlock()
-	var errs []error
-	if m.file != nil {
-		errs = append(errs, m.file.Close())
+	var err error
+	if stuck := m.patient.run(m.patient.limit, func() { err = m.closeHandles() }, nil); stuck != nil {
+		err = stuck
 	}
-	if m.dirFD != nil {
-		errs = append(errs, m.dirFD.Close())
-	}
-	if m.lock != nil {
-		errs = append(errs, m.lock.Close())
-	}
-	m.file, m.dirFD, m.lock = nil, nil, nil
-	if err := errors.Join(errs...); err != nil {
+	if err != nil {
 		return fmt.Errorf("member %s: close: %w", m.dir, err)
 	}
 	return nil
+}
+
+// closeHandles is release without a bound.
+func (m *member) closeHandles() error {
+	m.handles.Lock()
+	file, dirFD, lock := m.file, m.dirFD, m.lock
+	m.file, m.dirFD, m.lock = nil, nil, nil
+	m.handles.Unlock() // nobody waits for what closes below
+	var errs []error
+	if file != nil {
+		errs = append(errs, file.Close())
+	}
+	if dirFD != nil {
+		errs = append(errs, dirFD.Close())
+	}
+	if lock != nil {
+		errs = append(errs, lock.Close())
+	}
+	return errors.Join(errs...)
 }

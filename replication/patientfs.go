@@ -58,6 +58,11 @@ func (p *patient) within(limit time.Duration, op, late func()) error {
 	if p.stuck.Load() > 0 {
 		return errStuck
 	}
+	return p.run(limit, op, late)
+}
+
+// run is within for what must be begun even where something hangs.
+func (p *patient) run(limit time.Duration, op, late func()) error {
 	var state atomic.Int32
 	done := make(chan struct{})
 	p.busy.Add(1)
