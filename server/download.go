@@ -113,6 +113,7 @@ func (d *download) WriteTo(w io.Writer) (sent int64, err error) {
 		err = d.read()
 		c.enter(sending)
 		if err != nil {
+			d.s.metrics.broken.Inc()
 			d.s.o.Log.Error("a download broke off", "request", string(d.id[:]), "error", err)
 			return sent, err
 		}

@@ -94,6 +94,9 @@ func TestDownloadBreaksOff(t *testing.T) {
 		t.Errorf("the %d bytes that came are not what the blob holds there", len(rest))
 	}
 	eventually(t, "the log to tell of it", func() bool { return strings.Contains(ts.log.String(), "a download broke off") })
+	if _, body := ts.admin(t, "/metrics"); !strings.Contains(body, "pagevault_downloads_broken_total 1\n") {
+		t.Error("it is not counted")
+	}
 
 	// What can still be told is told.
 	a := ts.do(t, call{method: "GET", path: "disks/b", header: []string{"Range: bytes=0-511"}})
@@ -148,8 +151,8 @@ func TestDownloadTellsEarlyErrors(t *testing.T) {
 	}
 }
 
-// TestDownloadAbandoned lets clients go away in the middle of downloads: nothing stays open, which closing the service
-// at the end of the test checks.
+// TestDownloadAbandoned lets clients go away in the middle of downloads: no memory stays taken, and nothing open, which
+// closing the service at the end of the test checks.
 func TestDownloadAbandoned(t *testing.T) {
 	ts := start(t, nil)
 	const size = 20 << 20
@@ -164,6 +167,9 @@ func TestDownloadAbandoned(t *testing.T) {
 		w.Close()
 	}
 	eventually(t, "the connections to end", func() bool { return ts.serving.Load() == 0 })
+	if !ts.replies.Try(ts.o.ReplyBytes) {
+		t.Error("downloads that have ended hold memory")
+	}
 }
 
 // TestDownloadIsOneState reads a blob while it is written over: all bytes are of the state at the beginning.

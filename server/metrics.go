@@ -22,6 +22,7 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	panics   prometheus.Counter
+	broken   prometheus.Counter
 
 	byRow [256]struct { // by op.ID; 0 for requests that name no operation
 		status  [600]atomic.Pointer[prometheus.Counter]
@@ -46,8 +47,12 @@ func newMetrics(s *Server) *metrics {
 			Name: "pagevault_panics_total",
 			Help: "Requests that ended in a panic: each is a bug.",
 		}),
+		broken: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pagevault_downloads_broken_total",
+			Help: "Downloads that broke off because the blob could not be read further; their status is counted as a success, since it was sent before.",
+		}),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.panics, newStateCollector(s))
+	m.registry.MustRegister(m.requests, m.seconds, m.panics, m.broken, newStateCollector(s))
 	return m
 }
 
