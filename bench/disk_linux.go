@@ -19,3 +19,6 @@ func reserve(f *os.File, off, n int64) {
 	const keepSize = 1 // FALLOC_FL_KEEP_SIZE
 	_ = syscall.Fallocate(int(f.Fd()), keepSize, off, n)
 }
+
+// syncDisks returns when all that was written, by whomever, is on the disks.
+func syncDisks() { syscall.Sync() }

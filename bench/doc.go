@@ -6,12 +6,14 @@
 // writes to three files at once and syncs them. A cell is a workload at a number of connections on one target.
 //
 // Machines are noisy, so absolute numbers mean little and ratios within a run mean much. Run therefore gives every cell
-// several short rounds and goes round-robin:
+// several short rounds and goes there and back:
 //
 //	for each round
 //	    for each number of connections
 //	        for each workload
-//	            for each target          A B C, A B C, …
+//	            for each target          A B C, C B A, A B C, …
+//
+// Before a round it can wait until everything is on the disks (Options.Settle), so that no target writes what another has left.
 //
 // A cell's rate is the median over its rounds; its latencies are those of all rounds together. Connections are dialled
 // anew for each round, a warm-up precedes it, and every request that starts before the time is up counts, with the time

@@ -25,6 +25,7 @@ type Options struct {
 	Limit       time.Duration // of the whole run; rounds that do not fit are left out. 0: none
 	RoundBytes  int64         // a round ends early when it has written so much new data. 0: 512 MiB, so that disks do not fill
 	SetBytes    int64         // size of the data stored in advance for reads and repeats, rounded up to 4 MiB. 0: 256 MiB
+	Settle      bool          // before each round, wait until all that was written on this machine is on its disks
 	Mix         Mix           // what new data is like
 	Seed        uint64        // determines the data; with the same seed, a store that kept an earlier run has seen it. 0: random
 	Clock       clock.Clock   // nil: the system's
@@ -223,16 +224,24 @@ func (r *runner) close(ctx context.Context) error {
 	return err
 }
 
-// rounds runs all rounds of all cells.
+// rounds runs all rounds of all cells, every other one from the last cell to the first: what one leaves to the disk, or takes from
+// the machine, is not always the same one's to bear.
 func (r *runner) rounds(ctx context.Context) error {
 	watch := startStopwatch()
 	if fn := r.o.Events.Done; fn != nil {
 		defer fn()
 	}
 	for i := range r.o.Rounds {
-		for j, c := range r.cells {
+		for j := range r.cells {
+			c := r.cells[j]
+			if i%2 == 1 {
+				c = r.cells[len(r.cells)-1-j]
+			}
 			if ctx.Err() != nil {
 				return nil
+			}
+			if r.o.Settle {
+				syncDisks()
 			}
 			if err := r.round(ctx, c); err != nil {
 				return err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -50,6 +51,10 @@ func TestRun(t *testing.T) {
 	}
 	if got, want := strings.Join(order[:6], ","), "fake,null server,raw disk,fake,null server,fake"; got != want {
 		t.Errorf("rounds ran in the order %s, want %s", got, want)
+	}
+	there, back := order[:len(order)/2], slices.Clone(order[len(order)/2:])
+	if slices.Reverse(back); !slices.Equal(there, back) {
+		t.Errorf("the second round ran in the order of %s, backwards; the first in that of %s", back, there)
 	}
 	if _, ok := rep.SecondCopy("fake", 1); !ok {
 		t.Error("no figure for the second copy")
@@ -96,7 +101,7 @@ func TestInterrupt(t *testing.T) {
 	o.Connections = []int{2}
 	o.Workloads = []Workload{workloads[0], workloads[2]}
 	o.Events = &Events{Round: func(RoundEvent) {
-		if rounds++; rounds == 3 { // the disk's second is next
+		if rounds++; rounds == 3 { // one cell's second is next
 			cancel()
 		}
 	}}

@@ -45,7 +45,7 @@ func newBench() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench [--compare TARGETS] [--workload NAMES] [--target URL --account NAME:KEY]",
 		Short: "Measure Blob endpoints beside a null server and the raw disk",
-		Long: "Measures page blobs on several targets in one run, round-robin, and prints what each does and the ratios.\n" +
+		Long: "Measures page blobs on several targets in one run, in turns, and prints what each does and the ratios.\n" +
 			"Without --target it starts servers of its own: pagevault on disk and in memory, and a null server that only reads,\n" +
 			"hashes and answers; and it writes to three files on the disk itself. --list shows what can be measured.",
 		Args: noArgs,
@@ -90,7 +90,7 @@ func newBench() *cobra.Command {
 
 // options turns the flags into those of a run, without targets. changed says which flags were given.
 func (f *benchFlags) options(changed func(flag string) bool) (bench.Options, error) {
-	o := bench.Options{Connections: f.connections, Rounds: f.rounds, Duration: f.duration, Limit: f.limit, Seed: f.seed}
+	o := bench.Options{Connections: f.connections, Rounds: f.rounds, Duration: f.duration, Limit: f.limit, Seed: f.seed, Settle: true}
 	if f.quick {
 		o.RoundBytes, o.SetBytes = 128<<20, 64<<20
 		if !changed("rounds") {
