@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -76,12 +77,14 @@ type applier struct {
 	db     *pebble.DB
 	limits limits // of the store; from its first record
 	names  *summary
+	known  *atomic.Pointer[knownRegions]
 	state  state
 
 	mismatch func(at replication.LSN, what string) // called when counts are first seen to be wrong; nil: nothing
 
 	refs      refs
 	named     named
+	frees     bool            // the batch frees or moves frames
 	unflushed bool            // regions may have entries that were not written
 	lsn       replication.LSN // of the record that is being applied, or was last
 
@@ -89,6 +92,7 @@ type applier struct {
 	it      *pebble.Iterator // over page map rows as they were before the batch; nil until one is needed
 	volumes map[VolumeID]*volumeState
 	regions map[regionKey]*regionState
+	kept    slots[regionKey, regionState] // what regions left behind
 	changes map[changeKey]pagemap.Bitmap
 	alone   bool // the record is a batch of its own: a step of a pass or of a copy
 	passDue bool // a pass row was written since somebody was told
@@ -123,8 +127,9 @@ type volumeState struct {
 	listed     bool
 }
 
-func newApplier(db *pebble.DB, names *summary, l limits, s state) *applier {
+func newApplier(db *pebble.DB, names *summary, known *atomic.Pointer[knownRegions], l limits, s state) *applier {
 	a := &applier{
+		known:   known,
 		db:      db,
 		names:   names,
 		limits:  l,
@@ -300,15 +305,20 @@ func (a *applier) commit() error {
 	if err := a.writeRows(); err != nil {
 		return err
 	}
+	if a.frees {
+		a.known.Store(nil)
+	}
 	if err := a.batch.Commit(pebble.NoSync); err != nil {
 		return err
 	}
+	if a.frees {
+		a.frees = false
+		a.known.Store(new(knownRegions))
+	}
 	err := a.batch.Close()
 	a.batch = nil
-	for _, r := range a.regions {
-		if len(a.spare) < maxSpare {
-			a.spare = append(a.spare, r)
-		}
+	for k, r := range a.regions {
+		a.keepRegion(k, r)
 	}
 	clear(a.volumes)
 	clear(a.regions)

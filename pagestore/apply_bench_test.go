@@ -91,7 +91,7 @@ func benchApply(b *testing.B, s *Store, from replication.LSN) {
 		var names summary
 		names.init(1 << 20)
 		names.ready.Store(true)
-		a := newApplier(db, &names, limits{}, state{})
+		a := newApplier(db, &names, new(atomic.Pointer[knownRegions]), limits{}, state{})
 		apply := func(records []*replication.Record) {
 			for i, r := range records {
 				err := a.record(r)

@@ -40,6 +40,7 @@ func (a *applier) place(s *frameState, f *frame) {
 
 // move replaces the stored bytes of a frame, and lets go of blocks that nothing refers to.
 func (a *applier) move(f *frame) error {
+	a.frees = true
 	s, err := a.settled(f.id)
 	if err != nil {
 		return err
@@ -67,6 +68,7 @@ func (a *applier) move(f *frame) error {
 
 // free lets go of a frame that nothing refers to.
 func (a *applier) free(f *frame) error {
+	a.frees = true
 	s, err := a.settled(f.id)
 	if err != nil {
 		return err

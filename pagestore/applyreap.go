@@ -56,6 +56,7 @@ func (a *applier) reapRegion(rules *reapRules, w *regionWalk) error {
 		return nil
 	}
 	k := regionKey{w.volume, w.no}
+	a.forgetRegion(k)
 	for i, act := range w.actions {
 		e := &w.entries[i]
 		var err error

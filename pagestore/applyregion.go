@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"pagevault/internal/invariant"
 	"pagevault/pagestore/pagemap"
 )
 
@@ -105,20 +106,29 @@ func (a *applier) hasOlder(k regionKey, r *regionState) (bool, error) {
 	if r.left || r.newest <= 1 {
 		return r.left, nil
 	}
+	if err := a.mapRows(); err != nil {
+		return false, err
+	}
 	a.sought.volume = 0
 	a.key = appendMapKey(a.key[:0], k.volume, k.no, r.newest-1)
 	return a.it.SeekGE(a.key) && bytes.HasPrefix(a.it.Key(), a.key[:mapKeyBytes-4]), a.it.Error()
 }
 
+// mapRows has a.it iterate over page map rows.
+func (a *applier) mapRows() error {
+	if a.it != nil {
+		return nil
+	}
+	var err error
+	a.it, err = a.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowMap}, UpperBound: []byte{rowMap + 1}})
+	return err
+}
+
 // seek finds the first region at or after no and before end that had an entry before the batch, with the generation of
 // its newest entry, whose runs are then the iterator's value. It returns end if there is none.
 func (a *applier) seek(v VolumeID, no, end uint64) (uint64, Gen, error) {
-	if a.it == nil {
-		it, err := a.db.NewIter(&pebble.IterOptions{LowerBound: []byte{rowMap}, UpperBound: []byte{rowMap + 1}})
-		if err != nil {
-			return 0, 0, err
-		}
-		a.it = it
+	if err := a.mapRows(); err != nil {
+		return 0, 0, err
 	}
 	last := &a.sought
 	if last.volume == v && last.from <= no && end <= last.found { // as for all but the first region of a new volume
@@ -162,22 +172,71 @@ func (a *applier) load(k regionKey) (*regionState, error) {
 	if r := a.regions[k]; r != nil {
 		return r, nil
 	}
+	if r := a.kept.take(k.hash(), k); r != nil {
+		a.regions[k] = r
+		return r, a.checkKept(k, r)
+	}
 	r := a.newRegion()
 	a.regions[k] = r
+	return r, a.readRegion(k, r)
+}
+
+// readRegion reads the newest entry of a region into r, which is new.
+func (a *applier) readRegion(k regionKey, r *regionState) error {
 	no, gen, err := a.seek(k.volume, k.no, k.no+1)
 	if err != nil || no != k.no {
-		return r, err
+		return err
 	}
 	value, err := a.it.ValueAndErr()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if r.runs, err = pagemap.DecodeEntry(r.runs[:0], value); err != nil {
-		return nil, fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, k.volume, k.no, gen, err)
+		return fmt.Errorf("%w: index: volume %d region %d generation %d: %w", ErrCorrupt, k.volume, k.no, gen, err)
 	}
-	r.exists, r.stored, r.gen, r.newest, r.was = true, true, gen, gen, append(r.was[:0], r.runs...)
+	r.exists, r.gen = true, gen
+	r.settle()
+	return nil
+}
+
+// settle makes of r, which exists and is written, what reading it gives.
+func (r *regionState) settle() {
+	r.dirty, r.stored, r.newest, r.left, r.folded = false, true, r.gen, false, false
+	r.was = append(r.was[:0], r.runs...)
 	r.scattered = len(r.runs) > foldRuns
-	return r, nil
+}
+
+// hash returns the slot of a region: those of a volume lie beside each other.
+func (k regionKey) hash() uint64 { return k.no + uint64(k.volume)*0x9e3779b97f4a7c15>>40 }
+
+// keepRegion keeps the state of a region whose batch is committed.
+func (a *applier) keepRegion(k regionKey, r *regionState) {
+	if cap(r.runs)+cap(r.was) > 4*slotRuns { // not even its memory, for one that is in few pieces
+		return
+	}
+	if r.exists {
+		r.settle()
+		r = a.kept.put(k.hash(), k, r)
+	}
+	if r != nil && len(a.spare) < maxSpare {
+		a.spare = append(a.spare, r)
+	}
+}
+
+// forgetRegion lets go of what is kept of a region whose rows are about to change.
+func (a *applier) forgetRegion(k regionKey) { a.kept.take(k.hash(), k) }
+
+// checkKept compares a state that was kept with the index.
+func (a *applier) checkKept(k regionKey, r *regionState) error {
+	if !invariant.Enabled {
+		return nil
+	}
+	is := regionState{}
+	err := a.readRegion(k, &is)
+	invariant.Check(err != nil || is.exists && is.gen == r.gen && is.newest == r.newest && is.scattered == r.scattered &&
+		slices.Equal(is.runs, r.runs) && slices.Equal(is.was, r.was) && r.stored && !r.dirty && !r.left && !r.folded,
+		"volume %d region %d was kept as %+v and is %+v", k.volume, k.no, r, &is)
+	return err
 }
 
 func (a *applier) newRegion() *regionState {

@@ -268,6 +268,7 @@ func TestDamagedIndex(t *testing.T) {
 			if err := s.retire(); err != nil { // a view opened from now on sees it
 				t.Fatal(err)
 			}
+			s.known.Store(new(knownRegions))
 			got := make([]byte, len(p))
 			withView(t, s, func(view *View) { err = view.Read(v, GenHead, 0, got) })
 			c, errPrepare := s.Prepare(0, p)

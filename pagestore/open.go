@@ -97,6 +97,7 @@ func newStore(o *Options, log *replication.Log) *Store {
 		*c = make(chan struct{})
 	}
 	s.indexFS.FS = o.FS
+	s.known.Store(new(knownRegions))
 	s.flight.init()
 	o.halting.attach(&s.flight)
 	s.maintenance.init(o)
@@ -118,7 +119,7 @@ func (s *Store) start(empty bool) error {
 	if err := s.startSummary(&st); err != nil {
 		return err
 	}
-	a := newApplier(s.db, &s.names, s.limits, st)
+	a := newApplier(s.db, &s.names, &s.known, s.limits, st)
 	a.mismatch = s.o.Events.Mismatch
 	a.flushes = flushes{every: s.o.flushBytes, broken: s.broken}
 	if err := s.replay(a); err != nil {

@@ -348,6 +348,7 @@ type lookup struct {
 	db     *pebble.DB
 	names  *summary
 	gone   *condemned
+	known  *knownRegions    // nil: none
 	it     *pebble.Iterator // nil until one is needed: rarely, where little repeats
 	frames *pebble.Iterator // of the same moment; nil until one is needed
 	frame  frameRow         // the last it found; kept for its memory
@@ -358,6 +359,7 @@ type lookup struct {
 // begin readies the lookup for a content, which must have entered the flight.
 func (l *lookup) begin(s *Store) {
 	l.db, l.names, l.gone = s.db, &s.names, s.condemned.Load()
+	l.known = s.known.Load() // after gone
 	l.frame.id = pagemap.ZeroFrame
 }
 
@@ -369,7 +371,7 @@ func (l *lookup) end() {
 	if l.it != nil {
 		l.it.Close()
 	}
-	l.db, l.names, l.gone, l.it, l.frames = nil, nil, nil, nil, nil
+	l.db, l.names, l.gone, l.known, l.it, l.frames = nil, nil, nil, nil, nil, nil
 }
 
 // get returns the value of a row named by a digest, valid until the next call.
@@ -410,6 +412,9 @@ func (l *lookup) chunk(d *digest.Digest) (at chunkRef, found bool, err error) {
 
 // region appends what fills the region to dst.
 func (l *lookup) region(dst pagemap.Entry, d *digest.Digest) (runs pagemap.Entry, found bool, err error) {
+	if runs := l.known.find(d); runs != nil && !l.gone.runs(runs) {
+		return append(dst, runs...), true, nil
+	}
 	v, found, err := l.get(rowRegion, d)
 	if !found {
 		return dst, false, err
@@ -423,6 +428,9 @@ func (l *lookup) region(dst pagemap.Entry, d *digest.Digest) (runs pagemap.Entry
 	}
 	if found, err = l.present(dst); err != nil {
 		return dst, false, fmt.Errorf("%w: index: region %v: %w", ErrCorrupt, d, err)
+	}
+	if found {
+		l.known.keep(d, dst)
 	}
 	return dst, found && !l.gone.runs(dst), nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -243,7 +244,7 @@ func TestIndexTooOld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := newApplier(db, &summary{}, limits{}, state{store: log.StoreID()})
+	a := newApplier(db, &summary{}, new(atomic.Pointer[knownRegions]), limits{}, state{store: log.StoreID()})
 	a.names.init(0)
 	errEnough := errors.New("enough")
 	if err := log.Replay(1, func(rec *replication.Record) error {

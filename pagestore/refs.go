@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"pagevault/internal/invariant"
 	"pagevault/pagestore/pagemap"
 	"pagevault/pagestore/refcount"
 	"pagevault/replication"
@@ -46,6 +47,7 @@ type refs struct {
 	segments map[replication.SegmentID]*segmentState
 	changed  []*segmentState // segments whose rows are to be written
 	spare    []*frameState
+	kept     slots[pagemap.FrameID, frameState] // what frames left behind
 }
 
 // segmentState is the row of a segment as the batch leaves it. They are kept from batch to batch: there are few.
@@ -119,17 +121,50 @@ func (a *applier) frameOf(id pagemap.FrameID) *frameState {
 	if s != nil {
 		return s
 	}
-	if n := len(a.refs.spare); n > 0 {
-		s = a.refs.spare[n-1]
-		a.refs.spare = a.refs.spare[:n-1]
-		*s = frameState{row: frameRow{frame: frame{crcs: s.row.crcs[:0]}}}
-	} else {
-		s = &frameState{}
+	if s = a.refs.kept.take(uint64(id), id); s == nil {
+		s = a.refs.newFrame()
+		s.row.id = id
+	} else if invariant.Enabled {
+		a.checkFrame(s)
 	}
-	s.row.id = id
 	a.refs.frames[id] = s
 	a.refs.list = append(a.refs.list, s)
 	return s
+}
+
+func (r *refs) newFrame() *frameState {
+	n := len(r.spare)
+	if n == 0 {
+		return &frameState{}
+	}
+	s := r.spare[n-1]
+	r.spare = r.spare[:n-1]
+	*s = frameState{row: frameRow{frame: frame{crcs: s.row.crcs[:0]}}}
+	return s
+}
+
+// keepFrame keeps the state of a frame whose row is written. Where counts are wrong a state may not be what is written.
+func (a *applier) keepFrame(s *frameState) {
+	r := &a.refs
+	if s.exists && a.state.mismatch == 0 {
+		s.dirty = false
+		s = r.kept.put(uint64(s.row.id), s.row.id, s)
+	}
+	if s != nil && len(r.spare) < maxSpare {
+		r.spare = append(r.spare, s)
+	}
+}
+
+// checkFrame compares a state that was kept with the index.
+func (a *applier) checkFrame(s *frameState) {
+	value, closer, err := a.db.Get(appendFrameKey(nil, s.row.id))
+	if err != nil {
+		invariant.Check(!errors.Is(err, pebble.ErrNotFound), "frame %d was kept and is not there", s.row.id)
+		return
+	}
+	defer closer.Close()
+	invariant.Check(bytes.Equal(value, appendFrameRow(nil, &s.row)) && s.usage == s.row.usage() && s.segment == s.row.at.Segment &&
+		s.deltas == (refcount.Deltas{}) && s.loaded && s.exists && !s.dirty && !s.touched, "frame %d was kept as %+v and is %x", s.row.id, s, value)
 }
 
 // replaced keeps account of a page map entry that takes the place of another; either may be empty.
@@ -354,9 +389,7 @@ func (a *applier) writeRefs() error {
 		if err := a.writeFrame(s); err != nil {
 			return err
 		}
-		if len(a.refs.spare) < maxSpare {
-			a.refs.spare = append(a.refs.spare, s)
-		}
+		a.keepFrame(s)
 	}
 	clear(a.refs.list)
 	clear(a.refs.frames)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -52,7 +53,7 @@ func newApplyTest(t *testing.T) *applyTest {
 	var names summary
 	names.init(1 << 10)
 	at := &applyTest{t: t, db: db, at: replication.Position{Segment: 1, Offset: 4096}}
-	at.a = newApplier(db, &names, defaultLimits, state{})
+	at.a = newApplier(db, &names, new(atomic.Pointer[knownRegions]), defaultLimits, state{})
 	at.a.mismatch = func(lsn replication.LSN, what string) {
 		at.mismatches = append(at.mismatches, fmt.Sprintf("%d: %s", lsn, what))
 	}
@@ -444,6 +445,9 @@ func (at *applyTest) setCounts(id pagemap.FrameID, c refcount.Counts) {
 		at.t.Fatal(err)
 	}
 	f.counts = c
+	if at.a != nil {
+		at.a.refs.kept = slots[pagemap.FrameID, frameState]{}
+	}
 	if err := at.db.Set(key, appendFrameRow(nil, &f), pebble.NoSync); err != nil {
 		at.t.Fatal(err)
 	}
@@ -451,6 +455,7 @@ func (at *applyTest) setCounts(id pagemap.FrameID, c refcount.Counts) {
 
 func (at *applyTest) deleteFrame(id pagemap.FrameID) {
 	at.t.Helper()
+	at.a.refs.kept = slots[pagemap.FrameID, frameState]{}
 	if err := at.db.Delete(appendFrameKey(nil, id), pebble.NoSync); err != nil {
 		at.t.Fatal(err)
 	}
@@ -534,8 +539,12 @@ func TestMismatchOfStore(t *testing.T) {
 	id := newVolume(t, s)
 	p := randomBytes(rng, pagemap.RegionBytes)
 	write(t, s, id, 0, p)
-	at := applyTest{t: t, db: s.db}
-	at.setCounts(1, refcount.Counts{0, 1, 1})
+	mustClose(t, s)
+	editIndex(t, o, func(db *pebble.DB) error {
+		(&applyTest{t: t, db: db}).setCounts(1, refcount.Counts{0, 1, 1})
+		return db.Flush()
+	})
+	s = openTest(t, o)
 	for range 2 {
 		p = randomBytes(rng, pagemap.RegionBytes)
 		write(t, s, id, 0, p)

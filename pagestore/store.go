@@ -48,6 +48,7 @@ type Store struct {
 	}
 	flight      flight
 	condemned   atomic.Pointer[condemned]
+	known       atomic.Pointer[knownRegions] // nil while a record that frees or moves frames gets into the index
 	reaper      reaper
 	folder      folder
 	maintenance maintainer

@@ -228,3 +228,58 @@ func BenchmarkReplay(b *testing.B) {
 	run("4KiB-16000", 4096, 16_000)
 	run("4MiB-64", 4<<20, 64)
 }
+
+// BenchmarkWriteAgain writes 4 MiB that are stored already, of 128 MiB, again and again.
+func BenchmarkWriteAgain(b *testing.B) {
+	s := openBench(b)
+	v := newVolume(b, s)
+	const size = 4 << 20
+	rng := rand.New(rand.NewPCG(1, 2))
+	var all [32][]byte
+	for i := range all {
+		all[i] = randomBytes(rng, size)
+		write(b, s, v, PageNo(i*size/PageSize), all[i])
+	}
+	b.SetBytes(size)
+	defer reportCPU(b)()
+	b.ResetTimer()
+	for i := range b.N {
+		write(b, s, v, PageNo((len(all)+i%len(all))*size/PageSize), all[i%len(all)])
+	}
+}
+
+// BenchmarkWriteRandom writes 4 KiB at each of 64 random places of 256 MiB, in one record.
+func BenchmarkWriteRandom(b *testing.B) {
+	s := openBench(b)
+	v := newVolume(b, s)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var contents [64]*Content
+	put := func() {
+		for i := range contents {
+			c, err := s.Prepare(PageNo(rng.IntN(1<<16)*pagemap.ChunkPages), randomBytes(rng, pagemap.ChunkBytes))
+			if err != nil {
+				b.Fatal(err)
+			}
+			contents[i] = c
+		}
+		update(b, s, func(tx *Tx) error {
+			for _, c := range contents {
+				if err := tx.Write(v, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		for _, c := range contents {
+			c.Release()
+		}
+	}
+	for range 1000 { // nearly all regions have entries
+		put()
+	}
+	defer reportCPU(b)()
+	b.ResetTimer()
+	for range b.N {
+		put()
+	}
+}
