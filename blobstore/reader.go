@@ -9,9 +9,10 @@ import (
 )
 
 // Reader reads one blob or snapshot as it was when OpenBlob returned: however long the reading takes and whatever
-// happens to the blob, all bytes are of one entity tag. It is safe for concurrent use, but for Close.
+// happens to the blob, all bytes are of one entity tag. It is safe for concurrent use, but for Close and ReadNext.
 type Reader struct {
 	view   *pagestore.View
+	stream pagestore.Stream // of ReadNext
 	volume pagestore.VolumeID
 	gen    pagestore.Gen
 	info   BlobInfo
@@ -48,7 +49,7 @@ func (a *Account) openBlob(view *pagestore.View, ref *BlobRef, snapshot snapshot
 	if err := firstError(row.checkReadable(), row.checkPages()); err != nil {
 		return nil, err
 	}
-	r := &Reader{view: view, volume: row.volume, gen: row.gen}
+	r := &Reader{view: view, stream: view.Stream(row.volume, row.gen), volume: row.volume, gen: row.gen}
 	r.info, err = row.info(ref.Blob, snapshot, now)
 	return r, err
 }
@@ -57,7 +58,10 @@ func (a *Account) openBlob(view *pagestore.View, ref *BlobRef, snapshot snapshot
 func (r *Reader) Info() *BlobInfo { return &r.info }
 
 // Close lets go of the picture that is read from.
-func (r *Reader) Close() error { return coded(r.view.Close()) }
+func (r *Reader) Close() error {
+	r.stream.Close()
+	return coded(r.view.Close())
+}
 
 // edges are buffers for pages of which only a part was asked for.
 var edges = sync.Pool{New: func() any { return new([PageSize]byte) }}
@@ -66,6 +70,17 @@ var edges = sync.Pool{New: func() any { return new([PageSize]byte) }}
 // before p is full, the error is io.EOF. Whole pages go straight into p; only pages at the ragged ends are copied.
 // Pages that were never written, or cleared, are zeros.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
+	return r.readAt(p, off, func(page pagestore.PageNo, p []byte) error { return r.view.Read(r.volume, r.gen, page, p) })
+}
+
+// ReadNext is ReadAt for pieces that are read one after the other: rest is how many bytes are going to be read after this one.
+// It costs least where pieces end at multiples of 64 KiB.
+func (r *Reader) ReadNext(p []byte, off, rest int64) (int, error) {
+	return r.readAt(p, off, func(page pagestore.PageNo, p []byte) error { return r.stream.Read(page, p, pageNo(rest)) })
+}
+
+// readAt is ReadAt, with pages that are wanted whole read by whole.
+func (r *Reader) readAt(p []byte, off int64, whole func(page pagestore.PageNo, p []byte) error) (int, error) {
 	if off < 0 {
 		return 0, azerr.InvalidRange
 	}
@@ -78,7 +93,7 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 	}
 	n := 0
 	for n < len(p) {
-		m, err := r.readSome(p[n:], off+int64(n))
+		m, err := r.readSome(p[n:], off+int64(n), whole)
 		if err != nil {
 			return n, coded(err)
 		}
@@ -88,10 +103,10 @@ func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // readSome reads as much as is of one kind: whole pages, or a part of one page.
-func (r *Reader) readSome(p []byte, off int64) (int, error) {
+func (r *Reader) readSome(p []byte, off int64, whole func(page pagestore.PageNo, p []byte) error) (int, error) {
 	page, skip := pageNo(off), int(off%PageSize)
-	if whole := len(p) &^ (PageSize - 1); skip == 0 && whole > 0 {
-		return whole, r.view.Read(r.volume, r.gen, page, p[:whole])
+	if n := len(p) &^ (PageSize - 1); skip == 0 && n > 0 {
+		return n, whole(page, p[:n])
 	}
 	edge := edges.Get().(*[PageSize]byte)
 	defer edges.Put(edge)

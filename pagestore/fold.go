@@ -256,16 +256,14 @@ func (v *View) readEntry(vol VolumeID, no uint64, e pagemap.Entry, dst []byte) e
 	for _, run := range e {
 		from := to
 		to += int(run.Pages) * PageSize
-		if run.Frame == pagemap.ZeroFrame {
-			clear(dst[from:to])
-		} else {
-			r.add(from, to, run)
+		if run.Frame != pagemap.ZeroFrame {
+			r.add(from, to, run, 0)
 		}
 	}
 	if err := r.locate(v.p); err != nil {
 		return err
 	}
-	return r.read()
+	return r.read(r.extents)
 }
 
 // fold stores the content of the regions anew and replaces their entries.

@@ -30,17 +30,18 @@ func (v *View) Read(vol VolumeID, g Gen, first PageNo, dst []byte) error {
 	if err != nil || n == 0 {
 		return err
 	}
+	r.joined = len(dst)
 	if err := r.plan(v.p, at, Range{first, first + n}); err != nil {
 		return err
 	}
 	if err := r.locate(v.p); err != nil {
 		return err
 	}
-	return r.read()
+	return r.read(r.extents)
 }
 
-// extentReader carries out one Read: plan finds out which frames fill which bytes, locate where the frames are, read
-// fetches, checks, opens and expands. It is kept for its buffers.
+// extentReader carries out one Read, or those of a Stream: plan finds out which frames fill which bytes, locate where the
+// frames are, read fetches, checks, opens and expands. It is kept for its buffers.
 type extentReader struct {
 	s       *Store
 	vol     VolumeID
@@ -49,6 +50,7 @@ type extentReader struct {
 	dst     []byte
 	regions regionIter
 	extents []extent
+	joined  int      // bytes up to which an extent goes on into the next region; from there on it ends with its own
 	crcs    []uint32 // of all extents
 	scratch []byte   // fetched
 	content []byte   // of a frame, on its way into the cache
@@ -85,61 +87,54 @@ func (r *extentReader) release() {
 	s := r.s
 	clear(r.extents)
 	r.s, r.dst, r.extents, r.crcs, r.decoder.Ring = nil, nil, r.extents[:0], r.crcs[:0], nil
+	r.joined = 0
 	if cap(r.scratch) > maxScratch {
 		r.scratch = nil
 	}
 	s.readers.Put(r)
 }
 
-// plan lists the extents that fill dst and zeroes what none fills.
+// plan lists the extents that fill pages, in bytes from the first of them.
 func (r *extentReader) plan(p *picture, at Gen, pages Range) error {
 	if first, end := regionRange(pages); end == first+1 {
-		filled := 0
 		ok, err := r.regions.only(p, r.vol, &r.row, at, first)
 		if ok {
-			filled = r.planRegion(pages, 0)
+			r.planRegion(pages)
 		}
-		clear(r.dst[filled:])
 		return err
 	}
 	if err := r.regions.open(p.snap, r.vol, &r.row, at, pages); err != nil {
 		return err
 	}
 	defer r.regions.close()
-	for filled := 0; ; {
+	for {
 		ok, err := r.regions.next()
-		if err != nil {
+		if !ok {
 			return err
 		}
-		if !ok {
-			clear(r.dst[filled:])
-			return nil
-		}
-		filled = r.planRegion(pages, filled)
+		r.planRegion(pages)
 	}
 }
 
-// planRegion lists the extents of the current region. dst[:filled] has its extents; it returns to where dst has then.
-func (r *extentReader) planRegion(pages Range, filled int) int {
+// planRegion lists the extents of the current region.
+func (r *extentReader) planRegion(pages Range) {
 	lo, hi := regionPart(pages, r.regions.no)
 	base := PageNo(r.regions.no * pagemap.RegionPages)
+	begin := len(r.extents)
 	for _, run := range r.regions.entry {
 		if run.Frame == pagemap.ZeroFrame || run.End() <= lo || int(run.First) >= hi {
 			continue
 		}
 		run = run.Cut(lo, hi)
 		from := int(base+PageNo(run.First)-pages.Start) * PageSize
-		clear(r.dst[filled:from])
-		filled = from + int(run.Pages)*PageSize
-		r.add(from, filled, run)
+		r.add(from, from+int(run.Pages)*PageSize, run, begin)
 	}
-	return filled
 }
 
 // add adds the extent of a run that fills dst[from:to], to the one before if it continues that: a frame holds what was
-// written together, in many regions perhaps.
-func (r *extentReader) add(from, to int, run pagemap.Run) {
-	if n := len(r.extents); n > 0 {
+// written together, in many regions perhaps. Those from begin on are of the same region.
+func (r *extentReader) add(from, to int, run pagemap.Run, begin int) {
+	if n := len(r.extents); n > begin || n > 0 && from < r.joined {
 		last := &r.extents[n-1]
 		if last.frame == run.Frame && last.to == from && last.end() == int(run.Off) {
 			last.to = to
@@ -231,20 +226,26 @@ func (r *extentReader) findFrame(p *picture, it *pebble.Iterator, id pagemap.Fra
 	return nil
 }
 
-// read fetches all extents. Those that follow each other in a segment are fetched at once.
-func (r *extentReader) read() error {
-	for i := 0; i < len(r.extents); {
-		e := &r.extents[i]
+// read fills dst: it fetches extents, and zeroes what none fills. Those that follow each other in a segment are fetched at once.
+func (r *extentReader) read(extents []extent) error {
+	filled := 0
+	for i := range extents {
+		clear(r.dst[filled:extents[i].from])
+		filled = extents[i].to
+	}
+	clear(r.dst[filled:])
+	for i := 0; i < len(extents); {
+		e := &extents[i]
 		if !e.exact && r.cached(e) {
 			i++
 			continue
 		}
 		end, size := i+1, e.size
-		for end < len(r.extents) && r.follows(&r.extents[end-1], &r.extents[end], size) {
-			size += r.extents[end].size
+		for end < len(extents) && r.follows(&extents[end-1], &extents[end], size) {
+			size += extents[end].size
 			end++
 		}
-		if err := r.fetch(r.extents[i:end], size); err != nil {
+		if err := r.fetch(extents[i:end], size); err != nil {
 			return err
 		}
 		i = end

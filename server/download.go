@@ -71,7 +71,7 @@ func (r *request) openDownload(rd *blobstore.Reader, ask *asked) (*download, err
 // read reads the next piece into the buffer.
 func (d *download) read() error {
 	d.buf = d.buf[:pieceOf(d.rest, int64(d.piece))]
-	n, err := d.rd.ReadAt(d.buf, d.rest.Start)
+	n, err := d.rd.ReadNext(d.buf, d.rest.Start, d.rest.Len()-int64(len(d.buf)))
 	if n < len(d.buf) {
 		if err == nil || err == io.EOF {
 			err = io.ErrUnexpectedEOF
