@@ -133,11 +133,7 @@ func parseBenchAccount(text string) (name string, key []byte, err error) {
 // openPeer starts one of the servers that have a name, on a free port.
 func (f *benchFlags) openPeer(ctx context.Context, name string, p *benchPeers) (bench.Target, error) {
 	if name == "disk" {
-		dir, err := filepath.Abs(f.dir)
-		if err != nil {
-			return nil, err
-		}
-		return bench.NewDisk(dir), nil
+		return bench.NewDisk(filepath.Clean(f.dir)), nil
 	}
 	o, w, err := f.peer(name, p)
 	if err != nil {
