@@ -215,6 +215,8 @@ func TestReplaceWhileBringUpHangs(t *testing.T) {
 func TestReplaceWhileLetGoHangs(t *testing.T) {
 	s := newSwitchboard(t)
 	var failing, closing atomic.Bool
+	o := hangOptions
+	o.StallAfter = time.Minute // nobody is left out but by an error
 	l, err := Open(hooked(memMembers(3), func(op fsOp, do func(n int) error) error {
 		if op.member == 1 && failing.Load() {
 			if op.kind != "close" {
@@ -224,7 +226,7 @@ func TestReplaceWhileLetGoHangs(t *testing.T) {
 			<-s.well
 		}
 		return do(op.bytes)
-	}), hangOptions)
+	}), o)
 	if err != nil {
 		t.Fatal(err)
 	}

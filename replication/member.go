@@ -479,10 +479,7 @@ func (m *member) leaveToDisk() {
 // release closes what acquire and the steps have opened. The goroutine must have ended. On a disk that hangs it returns errStuck,
 // and the closing is left to the disk: until it answers the member is not idle.
 func (m *member) release() error {
-	var err error
-	if stuck := m.patient.run(m.patient.limit, func() { err = m.closeHandles() }, nil); stuck != nil {
-		err = stuck
-	}
+	err := errOf(func(op, late func()) error { return m.patient.run(m.patient.limit, op, late) }, m.closeHandles)
 	if err != nil {
 		return fmt.Errorf("member %s: close: %w", m.dir, err)
 	}
