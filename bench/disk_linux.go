@@ -3,6 +3,8 @@ package bench
 import (
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // syncData returns when what was written to f is on the disk, along with what is needed to find it.
@@ -20,5 +22,13 @@ func reserve(f *os.File, off, n int64) {
 	_ = syscall.Fallocate(int(f.Fd()), keepSize, off, n)
 }
 
-// syncDisks returns when all that was written, by whomever, is on the disks.
-func syncDisks() { syscall.Sync() }
+// syncDisk returns when all that was written to the file system of a directory, by whomever, is on the disk. Whether that
+// failed is for those to find out who wrote it.
+func syncDisk(dir string) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_ = unix.Syncfs(int(f.Fd()))
+}

@@ -10,5 +10,5 @@ func syncData(f *os.File) error { return f.Sync() }
 // reserve does nothing where there is no common call for it.
 func reserve(*os.File, int64, int64) {}
 
-// syncDisks does nothing where there is no common call for it.
-func syncDisks() {}
+// syncDisk does nothing where there is no common call for it.
+func syncDisk(string) {}

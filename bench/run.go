@@ -25,7 +25,7 @@ type Options struct {
 	Limit       time.Duration // of the whole run; rounds that do not fit are left out. 0: none
 	RoundBytes  int64         // a round ends early when it has written so much new data. 0: 512 MiB, so that disks do not fill
 	SetBytes    int64         // size of the data stored in advance for reads and repeats, rounded up to 4 MiB. 0: 256 MiB
-	Settle      bool          // before each round, wait until all that was written on this machine is on its disks
+	Settle      string        // a directory: before each round, wait until all that was written to its file system is on the disk
 	Mix         Mix           // what new data is like
 	Seed        uint64        // determines the data; with the same seed, a store that kept an earlier run has seen it. 0: random
 	Clock       clock.Clock   // nil: the system's
@@ -237,11 +237,9 @@ func (r *runner) rounds(ctx context.Context) error {
 			if i%2 == 1 {
 				c = r.cells[len(r.cells)-1-j]
 			}
+			r.settle(ctx)
 			if ctx.Err() != nil {
 				return nil
-			}
-			if r.o.Settle {
-				syncDisks()
 			}
 			if err := r.round(ctx, c); err != nil {
 				return err
@@ -255,6 +253,22 @@ func (r *runner) rounds(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// settle waits for the disk, but no longer than ctx lives.
+func (r *runner) settle(ctx context.Context) {
+	if r.o.Settle == "" {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		syncDisk(r.o.Settle)
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
 }
 
 // round runs one round of a cell: connect, warm up, measure. A round that ctx interrupts is not counted.

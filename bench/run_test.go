@@ -80,7 +80,7 @@ func wantEmpty(t *testing.T, dir string) {
 func TestRunBoundsNewData(t *testing.T) {
 	url, _ := startNull(t)
 	o := tiny(newWire(t, WireOptions{Name: "null", URL: url, Unchecked: true, RoundBytes: 8 << 20}))
-	o.Workloads, o.Connections, o.Duration = []Workload{workloads[0]}, []int{1}, time.Hour
+	o.Workloads, o.Connections, o.Duration, o.Settle = []Workload{workloads[0]}, []int{1}, time.Hour, t.TempDir()
 	rep, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

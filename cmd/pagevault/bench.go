@@ -90,7 +90,7 @@ func newBench() *cobra.Command {
 
 // options turns the flags into those of a run, without targets. changed says which flags were given.
 func (f *benchFlags) options(changed func(flag string) bool) (bench.Options, error) {
-	o := bench.Options{Connections: f.connections, Rounds: f.rounds, Duration: f.duration, Limit: f.limit, Seed: f.seed, Settle: true}
+	o := bench.Options{Connections: f.connections, Rounds: f.rounds, Duration: f.duration, Limit: f.limit, Seed: f.seed}
 	if f.quick {
 		o.RoundBytes, o.SetBytes = 128<<20, 64<<20
 		if !changed("rounds") {
@@ -130,6 +130,9 @@ func (f *benchFlags) run(ctx context.Context, c *cobra.Command) (err error) {
 	defer func() { err = errors.Join(err, peers.close()) }()
 	if o.Targets, err = f.open(ctx, &peers); err != nil {
 		return err
+	}
+	if f.writesToDir() {
+		o.Settle = f.dir
 	}
 	report, runErr := bench.Run(ctx, o)
 	if report != nil {

@@ -63,6 +63,12 @@ func (f *benchFlags) open(ctx context.Context, p *benchPeers) ([]bench.Target, e
 	return targets, nil
 }
 
+// writesToDir reports whether something is measured that writes below --dir.
+func (f *benchFlags) writesToDir() bool {
+	names, err := f.compared()
+	return err == nil && slices.ContainsFunc(names, func(n string) bool { return slices.Contains([]string{"pagevault", "disk", "azurite"}, n) })
+}
+
 func isURL(text string) bool { return strings.Contains(text, "://") }
 
 // compared returns the names and URLs of what is measured, each once.
