@@ -288,7 +288,7 @@ func (a *applier) volume(id VolumeID) (*volumeState, error) {
 	return v, nil
 }
 
-// maxSpare bounds the region states kept from batch to batch.
+// maxSpare bounds the states of regions, and of frames, whose memory is kept for others.
 const maxSpare = 4096
 
 // commit writes the batch, without waiting for the disk: the log has it all.

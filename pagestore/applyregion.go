@@ -211,7 +211,7 @@ func (k regionKey) hash() uint64 { return k.no + uint64(k.volume)*0x9e3779b97f4a
 
 // keepRegion keeps the state of a region whose batch is committed.
 func (a *applier) keepRegion(k regionKey, r *regionState) {
-	if cap(r.runs)+cap(r.was) > 4*slotRuns { // not even its memory, for one that is in few pieces
+	if cap(r.runs)+cap(r.was) > 2*slotRuns { // not even its memory, for one that is in few pieces
 		return
 	}
 	if r.exists {

@@ -29,7 +29,7 @@ func locations(t testing.TB, s *Store, vol VolumeID, pages Range) []extent {
 		r.s, r.vol, r.dst = s, vol, make([]byte, int(pages.End-pages.Start)*PageSize)
 		at, err := v.volume(vol, GenHead, &r.row)
 		if err == nil {
-			err = r.plan(v.p, at, pages)
+			_, err = r.plan(v.p, at, pages)
 		}
 		if err == nil {
 			err = r.locate(v.p)

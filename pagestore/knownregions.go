@@ -11,8 +11,8 @@ import (
 // knownRegions keeps what fills regions that were found by their names, for content that comes again and again: finding
 // one in the index takes two seeks, of its name and of its frame.
 //
-// What it has was true of the index when it was found, and is until names or stored blocks go. So it lasts from one
-// record that frees or moves frames to the next: the applier takes it away before such a record gets into the index, and
+// What it has was true of the index when it was found, and can be used until stored blocks go: a name may be given to other runs
+// meanwhile, but these still hold the same. So it lasts from one record that frees or moves frames to the next: the applier takes it away before such a record gets into the index, and
 // puts an empty one in its place after that. A look-up that has got hold of one before may go on with it: it finds what it
 // would have found then, or later, in the index, which is what look-ups promise. Whoever gets hold of the empty one finds
 // nothing of what has gone. That somebody finds blocks which are about to go is the business of condemned, as it is with

@@ -106,6 +106,7 @@ func newStore(o *Options, log *replication.Log) *Store {
 	s.contents.New = func() any { return new(Content) }
 	s.pendings.New = newPending
 	s.readers.New = func() any { return new(extentReader) }
+	s.planners.New = func() any { return new(extentReader) }
 	return s
 }
 

@@ -342,7 +342,8 @@ func (c *Content) refresh() error {
 	return nil
 }
 
-// lookup finds fingerprints in the index as it was at its first use, or later. What it finds can be used as long as the
+// lookup finds fingerprints in the index as it was at its first use, or later, and regions also as they were when they were asked for
+// before (see knownRegions). What it finds can be used as long as the
 // content it looks for has not been released: see condemned. It is not safe for concurrent use.
 type lookup struct {
 	db     *pebble.DB

@@ -31,7 +31,7 @@ func (v *View) Read(vol VolumeID, g Gen, first PageNo, dst []byte) error {
 		return err
 	}
 	r.joined = len(dst)
-	if err := r.plan(v.p, at, Range{first, first + n}); err != nil {
+	if _, err := r.plan(v.p, at, Range{first, first + n}); err != nil {
 		return err
 	}
 	if err := r.locate(v.p); err != nil {
@@ -51,6 +51,7 @@ type extentReader struct {
 	regions regionIter
 	extents []extent
 	joined  int      // bytes up to which an extent goes on into the next region; from there on it ends with its own
+	most    int      // extents from which on no region beyond joined is planned. 0: all are
 	crcs    []uint32 // of all extents
 	scratch []byte   // fetched
 	content []byte   // of a frame, on its way into the cache
@@ -83,34 +84,49 @@ func (e *extent) whole() bool { return e.to-e.from == e.header.ContentBytes() }
 // keeps.
 const maxScratch = 1 << 20
 
+// maxExtents is how many extents a reader keeps the memory of, 160 bytes each: all of a MiB whose regions are in 16 pieces.
+const maxExtents = 256
+
 func (r *extentReader) release() {
 	s := r.s
-	clear(r.extents)
-	r.s, r.dst, r.extents, r.crcs, r.decoder.Ring = nil, nil, r.extents[:0], r.crcs[:0], nil
-	r.joined = 0
+	r.letGo()
 	if cap(r.scratch) > maxScratch {
 		r.scratch = nil
 	}
 	s.readers.Put(r)
 }
 
-// plan lists the extents that fill pages, in bytes from the first of them.
-func (r *extentReader) plan(p *picture, at Gen, pages Range) error {
-	if first, end := regionRange(pages); end == first+1 {
+// letGo ends the use of a reader but for its memory.
+func (r *extentReader) letGo() {
+	clear(r.extents)
+	r.s, r.dst, r.extents, r.crcs, r.decoder.Ring = nil, nil, r.extents[:0], r.crcs[:0], nil
+	r.joined, r.most = 0, 0
+	if cap(r.extents) > maxExtents || cap(r.crcs) > 16*maxExtents {
+		r.extents, r.crcs = nil, nil
+	}
+}
+
+// plan lists the extents that fill pages, in bytes from the first of them. It returns the end of the pages that it has come to.
+func (r *extentReader) plan(p *picture, at Gen, pages Range) (end PageNo, err error) {
+	if first, last := regionRange(pages); last == first+1 {
 		ok, err := r.regions.only(p, r.vol, &r.row, at, first)
 		if ok {
 			r.planRegion(pages)
 		}
-		return err
+		return pages.End, err
 	}
 	if err := r.regions.open(p.snap, r.vol, &r.row, at, pages); err != nil {
-		return err
+		return 0, err
 	}
 	defer r.regions.close()
 	for {
 		ok, err := r.regions.next()
 		if !ok {
-			return err
+			return pages.End, err
+		}
+		begin := PageNo(r.regions.no * pagemap.RegionPages)
+		if r.most > 0 && len(r.extents) >= r.most && begin >= pages.Start+PageNo(r.joined/PageSize) {
+			return begin, nil
 		}
 		r.planRegion(pages)
 	}

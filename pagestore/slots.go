@@ -20,7 +20,7 @@ const (
 	// slotCount is how many states are kept of regions, of half a GiB, and of frames: 4 MB of these, and of regions 2 MB if
 	// they were written whole, 13 MB if all are in pieces.
 	slotCount = 1 << 13
-	// slotRuns is how many runs a region that is kept has at most, or somewhat more: twice as many as there are chunks.
+	// slotRuns is how many runs a region that is kept has at most: twice as many as there are chunks.
 	slotRuns = 32
 )
 

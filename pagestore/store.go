@@ -72,6 +72,7 @@ type Store struct {
 	contents sync.Pool
 	pendings sync.Pool
 	readers  sync.Pool
+	planners sync.Pool // extentReaders that streams have between pieces
 }
 
 // Close waits for updates that are under way and for views to be closed, then flushes and closes everything. Updates
