@@ -13,7 +13,8 @@ RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./ben
 FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
 STATES ?= 100000
-CI_FUZZTIME ?= 5s
+CI_FUZZTIME ?= 3s
+CI_STATES ?= 50000
 LONG_FUZZTIME ?= 10m
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
@@ -38,7 +39,7 @@ deps: ## install what the tests need and is missing: Debian packages, and npm pa
 	@.ci/deps
 
 test: ## all tests, which is all that CI runs besides `make check`; installs what they need
-	@FUZZTIME=$(CI_FUZZTIME) .ci/steps deps unit model states race e2e crash disks fuzz
+	@FUZZTIME=$(CI_FUZZTIME) STATES=$(CI_STATES) .ci/steps deps unit model states race e2e crash disks fuzz
 
 unit: ## tests of all packages, with our own promises checked
 	$(GO) test -tags $(TAGS) ./...
