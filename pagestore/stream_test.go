@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"pagevault/pagestore/pagemap"
@@ -123,6 +124,43 @@ func TestStreamPlansAhead(t *testing.T) {
 		}
 		if plans != 3 { // 5 MiB, in up to 256 KiB + 2 MiB
 			t.Errorf("planned %d times", plans)
+		}
+	})
+}
+
+// TestDamagedEntry: an entry of a page map that makes no sense is an error of the pages that it is about, and of no others.
+func TestDamagedEntry(t *testing.T) {
+	s := openTest(t, testOptions(vfs.NewMem(), 1))
+	v := newVolume(t, s)
+	p := randomBytes(rand.New(rand.NewPCG(7, 8)), 4*pagemap.RegionBytes)
+	write(t, s, v, 0, p)
+	withView(t, s, func(view *View) {
+		var row volumeRow
+		_, err := view.volume(v, GenHead, &row)
+		if err == nil {
+			err = s.db.Set(appendMapKey(nil, v, 2, row.gen), []byte{0xff}, pebble.NoSync)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	newVolume(t, s) // what comes after it is seen by new views
+	withView(t, s, func(view *View) {
+		got := make([]byte, len(p))
+		if err := view.Read(v, GenHead, 0, got); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("all regions: %v", err)
+		}
+		stream := view.Stream(v, GenHead)
+		defer stream.Close()
+		for no := range 4 {
+			piece := got[:pagemap.RegionBytes]
+			err := stream.Read(PageNo(no*pagemap.RegionPages), piece, PageNo((3-no)*pagemap.RegionPages))
+			if no == 2 && !errors.Is(err, ErrCorrupt) {
+				t.Errorf("region %d: %v", no, err)
+			}
+			if no != 2 && (err != nil || !bytes.Equal(piece, p[no*pagemap.RegionBytes:][:pagemap.RegionBytes])) {
+				t.Errorf("region %d: %v, or wrong bytes", no, err)
+			}
 		}
 	})
 }
