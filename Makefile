@@ -13,8 +13,7 @@ RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./ben
 FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
 STATES ?= 100000
-CI_FUZZTIME ?= 3s
-CI_STATES ?= 50000
+CI_FUZZTIME ?= 5s
 LONG_FUZZTIME ?= 10m
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
@@ -39,7 +38,7 @@ deps: ## install what the tests need and is missing: Debian packages, and npm pa
 	@.ci/deps
 
 test: ## all tests, which is all that CI runs besides `make check`; installs what they need
-	@FUZZTIME=$(CI_FUZZTIME) STATES=$(CI_STATES) .ci/steps deps unit model states race e2e crash disks fuzz
+	@FUZZTIME=$(CI_FUZZTIME) .ci/steps deps unit model states race e2e crash disks fuzz
 
 unit: ## tests of all packages, with our own promises checked
 	$(GO) test -tags $(TAGS) ./...
@@ -49,7 +48,7 @@ model: ## random page-blob operations against plain byte slices, at CI's size (M
 		$(GO) test -tags $(TAGS) -count=1 -v -timeout 20m -run '^TestModel$$' ./blobstore ./pagestore
 
 race: ## tests with the race detector (needs a C compiler), but for those that do many things one at a time, which unit runs
-	PAGEVAULT_CRASH_STATES=400 $(GO) test -race -timeout 40m -skip '^Test((Upgrade|Arrange|Rebuild)Crash|SameHistory|SpaceComesBack|IncrementalModel|SoftDeleteMany|CutOffAnywhere|Fold|CheckFlips|IncrementalFromServerModel|(Nobody|Who)GetsThrough)$$' $(RACE)
+	PAGEVAULT_CRASH_STATES=1000 $(GO) test -race -timeout 40m -skip '^Test((Upgrade|Arrange|Rebuild)Crash|SameHistory|SpaceComesBack|IncrementalModel|SoftDeleteMany|CutOffAnywhere|Fold|CheckFlips|IncrementalFromServerModel|(Nobody|Who)GetsThrough)$$' $(RACE)
 
 conform: ## every row of the operation table that says done, through Azure's Go SDK: in the test process, then the real one
 	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...
