@@ -28,7 +28,8 @@ var errStuck = errors.New("the disk does not answer")
 // patient is how operations on one member are bounded in time. Each has a goroutine of its own, which is left to the disk
 // when it hangs, with all that the operation uses: buffers are its own.
 //
-// Once an operation hangs, no other is begun before it has returned, but for the closing of what is open. A member that was left out is not changed any more.
+// Once an operation hangs, no other is begun before it has returned, but for the closing of what is open. A member that was left
+// out is not changed any more.
 type patient struct {
 	clock clock.Clock
 	quit  <-chan struct{} // closed when the log is being closed
