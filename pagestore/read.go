@@ -121,7 +121,7 @@ func (r *extentReader) plan(p *picture, at Gen, pages Range) (end PageNo, err er
 	defer r.regions.close()
 	for {
 		ok, err := r.regions.next()
-		if err != nil || !ok {
+		if !ok {
 			return pages.End, err
 		}
 		begin := PageNo(r.regions.no * pagemap.RegionPages)

@@ -134,21 +134,22 @@ func TestDamagedEntry(t *testing.T) {
 	v := newVolume(t, s)
 	p := randomBytes(rand.New(rand.NewPCG(7, 8)), 4*pagemap.RegionBytes)
 	write(t, s, v, 0, p)
-	withView(t, s, func(view *View) {
-		var row volumeRow
-		_, err := view.volume(v, GenHead, &row)
-		if err == nil {
-			err = s.db.Set(appendMapKey(nil, v, 2, row.gen), []byte{0xff}, pebble.NoSync)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	var frozen Gen
+	update(t, s, func(tx *Tx) (err error) {
+		frozen, err = tx.Freeze(v)
+		return err
 	})
-	newVolume(t, s) // what comes after it is seen by new views
+	if err := s.db.Set(appendMapKey(nil, v, 2, frozen), []byte{0xff}, pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	newVolume(t, s) // makes a new picture for views
 	withView(t, s, func(view *View) {
 		got := make([]byte, len(p))
 		if err := view.Read(v, GenHead, 0, got); !errors.Is(err, ErrCorrupt) {
 			t.Errorf("all regions: %v", err)
+		}
+		if err := view.Ranges(v, GenHead, AllPages, func(Range) bool { return true }); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("ranges: %v", err)
 		}
 		stream := view.Stream(v, GenHead)
 		defer stream.Close()

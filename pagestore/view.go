@@ -291,10 +291,10 @@ func (r *regionIter) next() (bool, error) {
 	if found == no || g > r.at {
 		return r.seek(max(found, no+1)) // older entries of the same region, or one of the next that is too new
 	}
-	return true, r.load(found, g)
+	return r.load(found, g)
 }
 
-// seek moves to the first region at or after no.
+// seek moves to the first region at or after no. It returns false if there is none and on an error.
 func (r *regionIter) seek(no uint64) (bool, error) {
 	for {
 		r.key = appendMapKey(r.key[:0], r.vol, no, r.at)
@@ -306,22 +306,24 @@ func (r *regionIter) seek(no uint64) (bool, error) {
 			return false, err
 		}
 		if g <= r.at {
-			return true, r.load(found, g)
+			return r.load(found, g)
 		}
 		no = found
 	}
 }
 
-func (r *regionIter) load(no uint64, g Gen) error {
+// load makes the entry that the iterator is at the current one. It returns false on an error.
+func (r *regionIter) load(no uint64, g Gen) (bool, error) {
 	value, err := r.it.ValueAndErr()
 	if err != nil {
-		return fmt.Errorf("index: %w", err)
+		return false, fmt.Errorf("index: %w", err)
 	}
-	return r.set(no, g, value)
+	err = r.set(no, g, value)
+	return err == nil, err
 }
 
 // only moves to one region without an iterator, which need be neither opened nor closed. It returns false if the region has
-// no entries.
+// no entries, and on an error.
 func (r *regionIter) only(p *picture, vol VolumeID, row *volumeRow, at Gen, no uint64) (bool, error) {
 	r.vol, r.row, r.at = vol, row, at
 	r.key = appendMapKey(r.key[:0], vol, no, at)
@@ -329,7 +331,8 @@ func (r *regionIter) only(p *picture, vol VolumeID, row *volumeRow, at Gen, no u
 	if err != nil || value == nil {
 		return false, err
 	}
-	return true, r.set(no, g, value)
+	err = r.set(no, g, value)
+	return err == nil, err
 }
 
 // set makes an entry the current one.
