@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SickDisk is an ext4 file system on a disk that another process plays: it can be made to answer nothing at all, also not
@@ -75,11 +77,15 @@ func lazily(dir string) { syscall.Unmount(dir, syscall.MNT_DETACH) }
 // Dir returns where the file system is mounted.
 func (d *SickDisk) Dir() string { return d.dir }
 
-// Freeze makes whoever reads or writes what is not in the cache wait, until Recover.
+// Freeze makes whoever reads or writes what is not in the cache wait, until Recover. It may not be frozen already.
 func (d *SickDisk) Freeze(t testing.TB) {
 	t.Helper()
 	t.Cleanup(func() { d.Recover(t) }) // before the server is stopped, which could not end
 	if err := d.nbdkit.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	// until the last of its threads has stopped, they answer
+	if err := unix.Waitid(unix.P_PID, d.nbdkit.Process.Pid, nil, unix.WSTOPPED, nil); err != nil {
 		t.Fatal(err)
 	}
 }

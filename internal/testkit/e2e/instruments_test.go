@@ -41,7 +41,7 @@ func hangs(t *testing.T, what string, done <-chan error) {
 	t.Helper()
 	select {
 	case err := <-done:
-		t.Errorf("%s on a frozen disk returned: %v", what, err)
+		t.Fatalf("%s on a frozen disk returned: %v", what, err)
 	case <-time.After(300 * time.Millisecond):
 	}
 }
