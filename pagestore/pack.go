@@ -3,6 +3,7 @@ package pagestore
 import (
 	"encoding/binary"
 
+	"pagevault/internal/digest"
 	framing "pagevault/pagestore/frame"
 	"pagevault/pagestore/pagemap"
 )
@@ -17,6 +18,7 @@ type packer struct {
 	gather []byte  // the content of a frame whose pieces are not side by side
 	names  nameTable
 	look   lookup
+	batch  digest.Batch
 }
 
 // prepared is a frame in its stored form. Whether all of it is needed turns out when it is enqueued.

@@ -33,7 +33,8 @@ func nullServerCommand() *cobra.Command {
 	return c
 }
 
-// runNullServer serves until ctx is done. What it hashes with is what a store names its content with.
+// runNullServer serves until ctx is done. It hashes a body in one piece, as a store names a single chunk or region: what a store does
+// to be faster with many of them is not part of the baseline.
 func runNullServer(ctx context.Context, listen string, out io.Writer) error {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {

@@ -49,6 +49,8 @@ var importMap = []folder{
 
 	{dir: "internal/clock"},
 	{dir: "internal/digest"},
+	{dir: "internal/digest/lanes"},
+	{dir: "internal/digest/lanes/gen"},
 	{dir: "internal/invariant"},
 	{dir: "internal/azure/azerr", may: []string{"internal/azure"}},
 	{dir: "internal/azure/batch", may: []string{"internal/azure"}},

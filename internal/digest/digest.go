@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/zeebo/blake3"
+
+	"pagevault/internal/digest/lanes"
 )
 
 // Size is the length of a Digest in bytes. 160 bits: among 2^40 chunks, 4 PiB, two share a name with a chance of 2^-81,
@@ -24,12 +26,13 @@ type Key [32]byte
 
 // Hasher computes digests under one key. It is safe for concurrent use and does not allocate in steady state.
 type Hasher struct {
-	pool sync.Pool
+	pool  sync.Pool
+	lanes lanes.Key
 }
 
 // NewHasher returns a Hasher for key.
 func NewHasher(key Key) *Hasher {
-	h := &Hasher{}
+	h := &Hasher{lanes: lanes.NewKey((*[32]byte)(&key))}
 	h.pool.New = func() any {
 		k, err := blake3.NewKeyed(key[:])
 		if err != nil {
