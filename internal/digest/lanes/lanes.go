@@ -1,6 +1,6 @@
-// Package lanes computes the keyed BLAKE3 hash of sixteen inputs of the same length at once: each vector register holds one
-// word of all of them. A single input of 4 KiB cannot fill such registers, since BLAKE3 can only work on its four chunks at
-// a time.
+// Package lanes computes the keyed BLAKE3 hash of up to sixteen inputs of the same length at once: each vector register holds
+// one word of all of them, or of eight where the processor has AVX2 and not AVX-512. A single input of 4 KiB cannot fill such
+// registers, since BLAKE3 can only work on its four chunks at a time.
 //
 // The construction, with its flags, is that of the BLAKE3 paper, sections 2.1 to 2.4. Everything is checked against a
 // library's hash in the tests.
@@ -8,7 +8,7 @@ package lanes
 
 import "encoding/binary"
 
-// Count is how many inputs are hashed at once.
+// Count is how many inputs are hashed at once at most.
 const Count = 16
 
 // ChunkBytes is the length of BLAKE3's chunks, the leaves of its tree.
@@ -41,40 +41,45 @@ func NewKey(k *[32]byte) (key Key) {
 	return key
 }
 
-// Fit reports whether Sum can hash inputs of n bytes here: there are the processor's instructions for it (AVX-512F), and n
-// is a whole number of chunks, more than one and MaxBytes at most.
+// Fit reports whether Sum can hash inputs of n bytes here: the processor has the instructions for it, and n is a whole number
+// of chunks, more than one and MaxBytes at most.
 func Fit(n int) bool {
-	return available && n%ChunkBytes == 0 && n > ChunkBytes && n <= MaxBytes
+	return available() && n%ChunkBytes == 0 && n > ChunkBytes && n <= MaxBytes
 }
 
-// Sums are the hashes of Count inputs.
+// Pays reports whether count inputs of n bytes Fit and are hashed faster here than one after the other by a library, which works
+// on four or eight chunks of an input at a time. BenchmarkSum here and in package digest are where the numbers are from.
+func Pays(count, n int) bool { return Fit(n) && count >= fewest(n) }
+
+// Sums are the hashes of all inputs.
 type Sums words
 
 // Word returns word i of eight of the hash of one input. In bytes it is little-endian.
 func (s *Sums) Word(i, input int) uint32 { return s[i][input] }
 
-// Sum hashes Count inputs of n bytes each, which must Fit.
-func Sum(sums *Sums, key *Key, inputs *[Count]*byte, n int) {
+// Sum hashes the first used inputs, of n bytes each, which must Fit. The others are read, too, and may be any of the first.
+func Sum(sums *Sums, key *Key, inputs *[Count]*byte, used, n int) {
+	var m scratch
 	var waiting [depthMax]words // nodes of the tree without their right siblings, from the top down
 	depth := 0
 	node := (*words)(sums)
 	last := n/ChunkBytes - 1
 	for i := range last {
-		chunk(node, inputs, uint64(i)*ChunkBytes, key, uint32(i), flagKeyed)
+		chunk(node, inputs, used, uint64(i)*ChunkBytes, key, uint32(i), flagKeyed, &m)
 		for whole := i + 1; whole&1 == 0; whole >>= 1 {
 			depth--
-			parent(node, &waiting[depth], node, key, flagKeyed|flagParent)
+			parent(node, &waiting[depth], node, used, key, flagKeyed|flagParent, &m)
 		}
 		waiting[depth] = *node
 		depth++
 	}
-	chunk(node, inputs, uint64(last)*ChunkBytes, key, uint32(last), flagKeyed)
+	chunk(node, inputs, used, uint64(last)*ChunkBytes, key, uint32(last), flagKeyed, &m)
 	for depth > 0 {
 		depth--
 		flags := uint32(flagKeyed | flagParent)
 		if depth == 0 {
 			flags |= flagRoot
 		}
-		parent(node, &waiting[depth], node, key, flags)
+		parent(node, &waiting[depth], node, used, key, flags, &m)
 	}
 }

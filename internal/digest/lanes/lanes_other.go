@@ -2,8 +2,14 @@
 
 package lanes
 
-const available = false
+func available() bool { return false }
 
-func chunk(*words, *[Count]*byte, uint64, *Key, uint32, uint32) { panic("lanes: nothing fits here") }
+func fewest(int) int { return Count + 1 }
 
-func parent(_, _, _ *words, _ *Key, _ uint32) { panic("lanes: nothing fits here") }
+type scratch struct{}
+
+func chunk(*words, *[Count]*byte, int, uint64, *Key, uint32, uint32, *scratch) {
+	panic("lanes: nothing fits here")
+}
+
+func parent(_, _, _ *words, _ int, _ *Key, _ uint32, _ *scratch) { panic("lanes: nothing fits here") }

@@ -13,8 +13,15 @@ import (
 
 // TestSum compares every length that fits with a library's hash, for inputs that differ and keys that differ.
 func TestSum(t *testing.T) {
+	testSum(t)
+	t.Run("Narrow", func(t *testing.T) { t.Logf("narrow: %v", lanes.Narrow(func() { testSum(t) })) })
+}
+
+func testSum(t *testing.T) {
 	fits := false
 	r := rand.New(rand.NewPCG(1, 2))
+	all := make([]byte, 4*lanes.MaxBytes)
+	fill(r, all)
 	for n := 0; n <= lanes.MaxBytes+lanes.ChunkBytes; n += lanes.ChunkBytes {
 		if !lanes.Fit(n) {
 			continue
@@ -26,13 +33,13 @@ func TestSum(t *testing.T) {
 		var inputs [lanes.Count]*byte
 		var data [lanes.Count][]byte
 		for i := range inputs {
-			data[i] = make([]byte, n+i)[i:] // at every alignment
-			fill(r, data[i])
+			data[i] = all[r.IntN(len(all)-n):][:n] // at any alignment
 			inputs[i] = &data[i][0]
 		}
 		var sums lanes.Sums
-		lanes.Sum(&sums, &key, &inputs, n)
-		for i, p := range data {
+		used := 1 + r.IntN(lanes.Count)
+		lanes.Sum(&sums, &key, &inputs, used, n)
+		for i, p := range data[:used] {
 			h, err := blake3.NewKeyed(raw[:])
 			if err != nil {
 				t.Fatal(err)
@@ -57,6 +64,11 @@ func fill(r *rand.Rand, p []byte) {
 }
 
 func BenchmarkSum(b *testing.B) {
+	benchmarkSum(b)
+	b.Run("narrow", func(b *testing.B) { lanes.Narrow(func() { benchmarkSum(b) }) })
+}
+
+func benchmarkSum(b *testing.B) {
 	for _, n := range []int{4096, 65536} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			data := make([]byte, lanes.Count*n)
@@ -69,7 +81,7 @@ func BenchmarkSum(b *testing.B) {
 			var sums lanes.Sums
 			b.SetBytes(int64(len(data)))
 			for b.Loop() {
-				lanes.Sum(&sums, &key, &inputs, n)
+				lanes.Sum(&sums, &key, &inputs, lanes.Count, n)
 			}
 		})
 	}

@@ -19,11 +19,7 @@ var quarters = [2][4][4]int{
 	{{0, 5, 10, 15}, {1, 6, 11, 12}, {2, 7, 8, 13}, {3, 4, 9, 14}},
 }
 
-const rounds = 7
-
-// The state is in Z0 to Z15, the message in Z16 to Z31: a word of all sixteen inputs in each.
-func state(i int) string   { return fmt.Sprintf("Z%d", i) }
-func message(i int) string { return fmt.Sprintf("Z%d", 16+i) }
+const roundCount = 7
 
 type asm struct{ strings.Builder }
 
@@ -42,36 +38,98 @@ func main() {
 		a.line("DATA initial<>+%d(SB)/4, $0x%08x", 4*i, w)
 	}
 	a.line("GLOBL initial<>(SB), RODATA|NOPTR, $16\n")
-	a.chunk()
-	a.parent()
+	a.shuffles()
+	a.chunk16()
+	a.parent16()
+	a.chunk8()
+	a.parent8()
 	if _, err := os.Stdout.WriteString(a.String()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-// chunk writes the function that hashes 1 KiB of each input.
-func (a *asm) chunk() {
-	a.line("// func chunk(out *words, in *[Count]*byte, off uint64, key *Key, counter uint32, flags uint32)")
-	a.line("TEXT ·chunk(SB), NOSPLIT, $0-40")
+// mix says how one step of a quarter of a round is written: what is added, and how words are rotated to the right.
+type mix struct {
+	state   func(i int) string
+	message func(i int) string
+	rotate  func(bits int, words [4]string)
+}
+
+// rounds writes all rounds of the compression function. The four quarters of half a round go side by side.
+func (a *asm) rounds(m mix) {
+	var order [16]int
+	for i := range order {
+		order[i] = i
+	}
+	for range roundCount {
+		for half, qs := range quarters {
+			for step := range 2 {
+				three := func(name string, from, to int) { // to = to name from
+					for _, v := range qs {
+						a.op(name, m.state(v[from]), m.state(v[to]), m.state(v[to]))
+					}
+				}
+				rotate := func(bits, of int) {
+					var words [4]string
+					for i, v := range qs {
+						words[i] = m.state(v[of])
+					}
+					m.rotate(bits, words)
+				}
+				bits := [2][2]int{{16, 12}, {8, 7}}[step]
+				for i, v := range qs {
+					a.op("VPADDD", m.message(order[8*half+2*i+step]), m.state(v[0]), m.state(v[0]))
+				}
+				three("VPADDD", 1, 0)
+				three(a.xor(m), 0, 3)
+				rotate(bits[0], 3)
+				three("VPADDD", 3, 2)
+				three(a.xor(m), 2, 1)
+				rotate(bits[1], 1)
+			}
+		}
+		var next [16]int
+		for i, from := range permutation {
+			next[i] = order[from]
+		}
+		order = next
+	}
+}
+
+// xor returns the instruction, which has another name for the wider registers.
+func (a *asm) xor(m mix) string {
+	if strings.HasPrefix(m.state(0), "Z") {
+		return "VPXORD"
+	}
+	return "VPXOR"
+}
+
+// chunkArguments loads what the functions that hash chunks have in common.
+func (a *asm) chunkArguments() {
 	a.op("MOVQ", "out+0(FP)", "DI")
 	a.op("MOVQ", "in+8(FP)", "SI")
 	a.op("MOVQ", "off+16(FP)", "BX")
 	a.op("MOVQ", "key+24(FP)", "AX")
 	a.op("MOVL", "counter+32(FP)", "R10")
 	a.op("MOVL", "flags+36(FP)", "R8")
-	a.key()
+}
+
+func (a *asm) parentArguments() {
+	a.op("MOVQ", "out+0(FP)", "DI")
+	a.op("MOVQ", "left+8(FP)", "SI")
+	a.op("MOVQ", "right+16(FP)", "DX")
+	a.op("MOVQ", "key+24(FP)", "AX")
+	a.op("MOVL", "flags+32(FP)", "R9")
+}
+
+// eachBlock repeats what body writes for the blocks of a chunk: BX is where the block begins in each input, R9 its flags.
+func (a *asm) eachBlock(body func()) {
 	a.op("MOVL", "R8", "R9")
 	a.op("ORL", "$1", "R9") // the chunk's first block
 	a.op("MOVQ", "$16", "CX")
 	a.line("block:")
-	for i := range 16 {
-		a.op("MOVQ", fmt.Sprintf("%d(SI)", 8*i), "DX")
-		a.op("VMOVDQU32", "(DX)(BX*1)", message(i))
-	}
-	a.transpose()
-	a.initial("R10", "R9")
-	a.compress()
+	body()
 	a.op("ADDQ", "$64", "BX")
 	a.op("MOVL", "R8", "R9")
 	a.op("DECQ", "CX")
@@ -81,118 +139,22 @@ func (a *asm) chunk() {
 	a.op("ORL", "$2", "R9") // its last
 	a.op("JMP", "block")
 	a.line("done:")
-	a.store()
 }
 
-// parent writes the function that joins two nodes of the tree.
-func (a *asm) parent() {
-	a.line("// func parent(out, left, right *words, key *Key, flags uint32)")
-	a.line("TEXT ·parent(SB), NOSPLIT, $0-36")
-	a.op("MOVQ", "out+0(FP)", "DI")
-	a.op("MOVQ", "left+8(FP)", "SI")
-	a.op("MOVQ", "right+16(FP)", "DX")
-	a.op("MOVQ", "key+24(FP)", "AX")
-	a.op("MOVL", "flags+32(FP)", "R9")
-	a.key()
-	for i := range 8 {
-		a.op("VMOVDQU32", fmt.Sprintf("%d(SI)", 64*i), message(i))
-		a.op("VMOVDQU32", fmt.Sprintf("%d(DX)", 64*i), message(8+i))
-	}
-	a.op("XORL", "R10", "R10")
-	a.initial("R10", "R9")
-	a.compress()
-	a.store()
+// transpose4 turns r, four registers of four words in each quarter, into quarters with the first words of all, the second, and so
+// on. It uses t.
+func (a *asm) transpose4(r, t func(i int) string) {
+	a.op("VPUNPCKLDQ", r(1), r(0), t(0))
+	a.op("VPUNPCKHDQ", r(1), r(0), t(1))
+	a.op("VPUNPCKLDQ", r(3), r(2), t(2))
+	a.op("VPUNPCKHDQ", r(3), r(2), t(3))
+	a.op("VPUNPCKLQDQ", t(2), t(0), r(0))
+	a.op("VPUNPCKHQDQ", t(2), t(0), r(1))
+	a.op("VPUNPCKLQDQ", t(3), t(1), r(2))
+	a.op("VPUNPCKHQDQ", t(3), t(1), r(3))
 }
 
-// key fills the first half of the state with the key.
-func (a *asm) key() {
-	for i := range 8 {
-		a.op("VPBROADCASTD", fmt.Sprintf("%d(AX)", 4*i), state(i))
-	}
-}
-
-// initial fills the second half of the state.
-func (a *asm) initial(counter, flags string) {
-	for i := range 4 {
-		a.op("VPBROADCASTD", fmt.Sprintf("initial<>+%d(SB)", 4*i), state(8+i))
-	}
-	a.op("VPBROADCASTD", counter, state(12))
-	a.op("VPXORD", state(13), state(13), state(13)) // the counter's upper half
-	a.op("MOVL", "$64", "DX")                       // bytes of the block
-	a.op("VPBROADCASTD", "DX", state(14))
-	a.op("VPBROADCASTD", flags, state(15))
-}
-
-// compress does the rounds and leaves the new chaining value in the first half of the state.
-func (a *asm) compress() {
-	var order [16]int
-	for i := range order {
-		order[i] = i
-	}
-	for range rounds {
-		for half, qs := range quarters {
-			for step := range 2 {
-				each := func(f func(v [4]int, word string)) {
-					for i, v := range qs {
-						f(v, message(order[8*half+2*i+step]))
-					}
-				}
-				right := [2][2]string{{"$16", "$12"}, {"$8", "$7"}}[step]
-				each(func(v [4]int, word string) { a.op("VPADDD", word, state(v[0]), state(v[0])) })
-				each(func(v [4]int, _ string) { a.op("VPADDD", state(v[1]), state(v[0]), state(v[0])) })
-				each(func(v [4]int, _ string) { a.op("VPXORD", state(v[0]), state(v[3]), state(v[3])) })
-				each(func(v [4]int, _ string) { a.op("VPRORD", right[0], state(v[3]), state(v[3])) })
-				each(func(v [4]int, _ string) { a.op("VPADDD", state(v[3]), state(v[2]), state(v[2])) })
-				each(func(v [4]int, _ string) { a.op("VPXORD", state(v[2]), state(v[1]), state(v[1])) })
-				each(func(v [4]int, _ string) { a.op("VPRORD", right[1], state(v[1]), state(v[1])) })
-			}
-		}
-		var next [16]int
-		for i, from := range permutation {
-			next[i] = order[from]
-		}
-		order = next
-	}
-	for i := range 8 {
-		a.op("VPXORD", state(8+i), state(i), state(i))
-	}
-}
-
-// transpose turns a block of each input, one in each register of the message, into one word of all inputs in each. It uses
-// the second half of the state.
-func (a *asm) transpose() {
-	t := func(i int) string { return state(8 + i) }
-	// within groups of four inputs: afterwards quarter j of register k of the group has their words 4j+k
-	for g := 0; g < 16; g += 4 {
-		r := func(i int) string { return message(g + i) }
-		a.op("VPUNPCKLDQ", r(1), r(0), t(0))
-		a.op("VPUNPCKHDQ", r(1), r(0), t(1))
-		a.op("VPUNPCKLDQ", r(3), r(2), t(2))
-		a.op("VPUNPCKHDQ", r(3), r(2), t(3))
-		a.op("VPUNPCKLQDQ", t(2), t(0), r(0))
-		a.op("VPUNPCKHQDQ", t(2), t(0), r(1))
-		a.op("VPUNPCKLQDQ", t(3), t(1), r(2))
-		a.op("VPUNPCKHQDQ", t(3), t(1), r(3))
-	}
-	// between the groups
-	for k := range 4 {
-		r := func(i int) string { return message(4*i + k) }
-		a.op("VSHUFI32X4", "$0x44", r(1), r(0), t(0))
-		a.op("VSHUFI32X4", "$0x44", r(3), r(2), t(1))
-		a.op("VSHUFI32X4", "$0xEE", r(1), r(0), t(2))
-		a.op("VSHUFI32X4", "$0xEE", r(3), r(2), t(3))
-		a.op("VSHUFI32X4", "$0x88", t(1), t(0), r(0))
-		a.op("VSHUFI32X4", "$0xDD", t(1), t(0), r(1))
-		a.op("VSHUFI32X4", "$0x88", t(3), t(2), r(2))
-		a.op("VSHUFI32X4", "$0xDD", t(3), t(2), r(3))
-	}
-}
-
-// store ends a function: the first half of the state is what it returns.
-func (a *asm) store() {
-	for i := range 8 {
-		a.op("VMOVDQU32", state(i), fmt.Sprintf("%d(DI)", 64*i))
-	}
+func (a *asm) end() {
 	a.op("VZEROUPPER")
 	a.op("RET")
 	a.line("")
