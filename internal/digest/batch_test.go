@@ -42,7 +42,7 @@ func TestBatch(t *testing.T) {
 
 func BenchmarkBatch(b *testing.B) {
 	for _, n := range []int{4096, 65536} {
-		for _, count := range []int{1, 2, 3, 4, 6, 7, 8, 16} {
+		for _, count := range []int{1, 3, 4, 7, 8, 16} {
 			b.Run(fmt.Sprintf("%dx%d", count, n), func(b *testing.B) {
 				p := make([]byte, n*count)
 				h := digest.NewHasher(digest.Key{1})
