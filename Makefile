@@ -116,11 +116,11 @@ bench-azurite: build ## the same with Azurite beside, which npm installs into bu
 		npm --prefix $(BUILD)/azurite install $(AZURITE) --ignore-scripts --no-audit --no-fund
 	$(BINARY) bench --dir $(BUILD) --compare pagevault,memory,azurite,null $(ARGS)
 
-results: ## the figures of docs/benchmarks.md anew, into bench/results: an idle machine, npm, fifteen minutes
+results: ## the figures of docs/benchmarks.md anew, into bench/results: an idle machine, npm, twenty minutes
 	@mkdir -p $(BUILD)
 	@$(MAKE) --no-print-directory bench-azurite ARGS="--list" >$(BUILD)/results.log
 	@at=bench/results/$$(date -u +%Y-%m-%d)-$$(git rev-parse --short=7 HEAD); \
-		$(BINARY) bench --dir $(BUILD) --compare pagevault,null,disk,azurite --connections 1,16,64 --rounds 3 \
+		$(BINARY) bench --dir $(BUILD) --compare pagevault,null,disk,azurite --connections 1,16,64 --rounds 5 \
 			--workload '$(RESULTS)' --json $$at.json --html $$at.html
 
 bench-regress: ## benchmarks of hash, index, commit and read at OLD=commit beside NEW=commit (HEAD), in turns, by benchstat; COUNT, BENCHTIME, ONLY
