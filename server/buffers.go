@@ -9,18 +9,12 @@ import (
 // copying one, 256 KiB a piece of a download, 4 MiB the largest.
 var bufferSizes = [...]int{16 << 10, 128 << 10, downloadPiece, 1 << 20, 4 << 20}
 
-// keepBytes returns how much of each size is kept for the next request: 32 MiB, and of the largest 64 MiB, which is what all bodies under
-// way may take (Limits.UploadBytes): between two requests of sixteen connections nearly all may be free. Zeroing a fresh 4 MiB
-// buffer costs more than hashing it, and a sync.Pool would lose it to every other garbage collection.
-func keepBytes(size int) int {
-	if size == bufferSizes[len(bufferSizes)-1] {
-		return 64 << 20
-	}
-	return 32 << 20
-}
+// keepBytes is how much of each size but the largest is kept for the next request: 32 MiB. Zeroing a fresh 4 MiB buffer costs more
+// than hashing it, and a sync.Pool would lose it to every other garbage collection.
+const keepBytes = 32 << 20
 
 // buffers hands out byte slices and takes them back, the last one first: it is the one that caches still hold. It keeps
-// at most keepBytes of each size.
+// at most keepBytes of each size, of the largest as much as newBuffers was told.
 type buffers struct {
 	sizes [len(bufferSizes)]struct {
 		sync.Mutex
@@ -38,10 +32,16 @@ func bufferBytes(n int64) int64 {
 	return n
 }
 
-func newBuffers() *buffers {
+// newBuffers keeps buffers of the largest size for all bodies that may be under way, which take uploadBytes: between two requests
+// of as many connections nearly all of them may be free.
+func newBuffers(uploadBytes int64) *buffers {
 	b := &buffers{}
 	for i, size := range bufferSizes {
-		b.sizes[i].free = make([][]byte, 0, min(keepBytes(size)/size, 1024))
+		keep := keepBytes
+		if i == len(bufferSizes)-1 {
+			keep = int(uploadBytes)
+		}
+		b.sizes[i].free = make([][]byte, 0, min(keep/size, 1024))
 	}
 	return b
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func TestBuffersComeBack(t *testing.T) {
-	b := newBuffers()
+	b := newBuffers(64 << 20)
 	for _, n := range []int{0, 1, 16 << 10, 16<<10 + 1, 4 << 20, 4<<20 + 1} {
 		p := b.Get(n)
 		if len(p) != n {
@@ -20,6 +20,29 @@ func TestBuffersComeBack(t *testing.T) {
 	b.Put(p)
 	if q := b.Get(1<<20 - 1); q[0] != 42 {
 		t.Error("a buffer that was put back is not used again")
+	}
+}
+
+// TestBuffersForAllBodies gives back as many bodies as may be under way, and one more: all but that are used again.
+func TestBuffersForAllBodies(t *testing.T) {
+	const bodies, size = 16, 4 << 20
+	b := newBuffers(bodies * size)
+	var held [bodies + 1][]byte
+	for i := range held {
+		held[i] = b.Get(size)
+		held[i][0] = 42
+	}
+	for _, p := range held {
+		b.Put(p)
+	}
+	again := 0
+	for range held {
+		if b.Get(size)[0] == 42 {
+			again++
+		}
+	}
+	if again != bodies {
+		t.Errorf("%d of %d buffers are used again, want %d", again, len(held), bodies)
 	}
 }
 

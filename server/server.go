@@ -176,7 +176,7 @@ func New(o Options) (*Server, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes),
+	s := &Server{o: o, handlers: &handlers, buffers: newBuffers(o.UploadBytes), uploads: newBudget(o.UploadBytes), replies: newBudget(o.ReplyBytes),
 		openings: newBudget(2 * o.UploadBytes), sources: newBudget(max(o.UploadBytes/2, blobstore.PutPagesMax)), slots: newBudget(int64(o.MaxRequests)), patience: uploadPatience}
 	s.changer = func(a *blobstore.Account) memberChanger { return a }
 	s.requests.New = func() any { return new(request) }
