@@ -1,13 +1,11 @@
 package lanes
 
-// Narrow runs f as on a processor without AVX-512, and reports whether there is a way to run it then.
-func Narrow(f func()) bool {
+// Narrow runs f as on a processor without AVX-512, if there is a way to run it then.
+func Narrow(f func()) {
 	was := wide
 	defer func() { wide = was }()
 	wide = false
-	if !available() {
-		return false
+	if available() {
+		f()
 	}
-	f()
-	return true
 }

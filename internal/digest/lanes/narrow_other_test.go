@@ -3,4 +3,4 @@
 package lanes
 
 // Narrow does nothing: there is no other way here.
-func Narrow(func()) bool { return false }
+func Narrow(func()) {}

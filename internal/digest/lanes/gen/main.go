@@ -49,8 +49,10 @@ func main() {
 	}
 }
 
-// mix says how one step of a quarter of a round is written: what is added, and how words are rotated to the right.
+// mix says how one step of a quarter of a round is written: what is added, the instruction for exclusive or, and how words are
+// rotated to the right.
 type mix struct {
+	xor     string
 	state   func(i int) string
 	message func(i int) string
 	rotate  func(bits int, words [4]string)
@@ -82,10 +84,10 @@ func (a *asm) rounds(m mix) {
 					a.op("VPADDD", m.message(order[8*half+2*i+step]), m.state(v[0]), m.state(v[0]))
 				}
 				three("VPADDD", 1, 0)
-				three(a.xor(m), 0, 3)
+				three(m.xor, 0, 3)
 				rotate(bits[0], 3)
 				three("VPADDD", 3, 2)
-				three(a.xor(m), 2, 1)
+				three(m.xor, 2, 1)
 				rotate(bits[1], 1)
 			}
 		}
@@ -95,14 +97,6 @@ func (a *asm) rounds(m mix) {
 		}
 		order = next
 	}
-}
-
-// xor returns the instruction, which has another name for the wider registers.
-func (a *asm) xor(m mix) string {
-	if strings.HasPrefix(m.state(0), "Z") {
-		return "VPXORD"
-	}
-	return "VPXOR"
 }
 
 // chunkArguments loads what the functions that hash chunks have in common.

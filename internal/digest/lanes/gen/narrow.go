@@ -91,7 +91,7 @@ func (a *asm) narrowInitial(counter, flags string) {
 
 func (a *asm) narrowCompress() {
 	free := narrowState(spilled)
-	a.rounds(mix{state: narrowState, message: narrowMessage, rotate: func(bits int, words [4]string) {
+	a.rounds(mix{xor: "VPXOR", state: narrowState, message: narrowMessage, rotate: func(bits int, words [4]string) {
 		if bits%8 == 0 {
 			for _, w := range words {
 				a.op("VPSHUFB", fmt.Sprintf("rotate%d<>(SB)", bits), w, w)

@@ -62,7 +62,7 @@ func (a *asm) wideInitial(counter, flags string) {
 
 // wideCompress does the rounds and leaves the new chaining value in the first half of the state.
 func (a *asm) wideCompress() {
-	a.rounds(mix{state: wideState, message: wideMessage, rotate: func(bits int, words [4]string) {
+	a.rounds(mix{xor: "VPXORD", state: wideState, message: wideMessage, rotate: func(bits int, words [4]string) {
 		for _, w := range words {
 			a.op("VPRORD", fmt.Sprintf("$%d", bits), w, w)
 		}
