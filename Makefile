@@ -98,7 +98,7 @@ generated:
 tidy:
 	$(GO) mod tidy -diff
 
-generate: ## write the generated files (docs/protocol-coverage.md)
+generate: ## write the generated files (docs/protocol-coverage.md, the assembly of internal/digest/lanes)
 	$(GO) generate ./...
 
 rewrite: ## write transcripts and goldens anew from what the code does; read the diff
@@ -116,7 +116,7 @@ bench-azurite: build ## the same with Azurite beside, which npm installs into bu
 		npm --prefix $(BUILD)/azurite install $(AZURITE) --ignore-scripts --no-audit --no-fund
 	$(BINARY) bench --dir $(BUILD) --compare pagevault,memory,azurite,null $(ARGS)
 
-results: ## the figures of docs/benchmarks.md anew, into bench/results: an idle machine, npm, twenty minutes
+results: ## the figures of docs/benchmarks.md anew, into bench/results: an idle machine, npm, fifteen minutes
 	@mkdir -p $(BUILD)
 	@$(MAKE) --no-print-directory bench-azurite ARGS="--list" >$(BUILD)/results.log
 	@at=bench/results/$$(date -u +%Y-%m-%d)-$$(git rev-parse --short=7 HEAD); \
