@@ -1,56 +1,355 @@
 package blobstore
 
 import (
+	"bytes"
+	"errors"
+	"strconv"
+
+	"pagevault/blobstore/lease"
 	"pagevault/blobstore/tier"
 	"pagevault/internal/azure/azerr"
 	"pagevault/internal/azure/header"
+	"pagevault/pagestore"
 )
 
 // Limits of the protocol on block blobs.
 const (
-	BlocksMax      = 50_000  // that a blob has
-	BlocksStaged   = 100_000 // that wait to be committed
-	BlockIDMax     = 64      // bytes of an id
-	AppendsMax     = 50_000  // blocks of an append blob
-	uncommittedFor = 7 * day // how long blocks wait to be committed
+	BlocksMax    = 50_000     // that a blob has
+	BlocksStaged = 100_000    // that wait to be committed
+	BlockIDMax   = 64         // bytes of an id
+	BlockMax     = 4000 << 20 // bytes of a block
 )
 
-// PutBlockBlob asks for a block blob of the content of an Upload, in place of whatever has its name. End may still set
-// the content type's sum: HTTPHeaders are looked at after it.
+// PutBlockBlob asks for a block blob of the content of an Upload, in place of whatever has its name. The headers are looked at
+// after the upload has ended, so that End may still set the sum of the content.
 type PutBlockBlob struct {
 	Access
 	HTTPHeaders
 	Metadata []header.Pair
-	Tags     []header.Pair
-	Tier     tier.Tier
+	Tags     []header.Pair // as CreatePageBlob has them
+	Tier     tier.Tier     // 0: none
 	Protection
 }
 
-// PutBlockBlob makes a block blob. It has no committed blocks, as Get Block List tells. Blocks that were staged for a blob of the name are gone.
+// PutBlockBlob makes a block blob of content that comes at once. It has no list of blocks. What was of the name is overwritten as by
+// CreatePageBlob; blocks that waited to be committed to it are gone.
 func (a *Account) PutBlockBlob(ref BlobRef, req *PutBlockBlob, up *Upload) (Stamp, error) {
-	return Stamp{}, azerr.NotImplemented
+	if err := firstError(ref.checkWritable(&req.Access), header.CheckTags(req.Tags), a.checkTier(req.Tier, up.Size)); err != nil {
+		return Stamp{}, err
+	}
+	made := newBlob{typ: BlockBlob, size: up.Size, blocks: blockState{next: regionsFor(up.Size)}, tags: appendTags(nil, req.Tags),
+		tier: req.Tier, protection: &req.Protection}
+	if up.Size <= UploadPiece {
+		content, err := a.whole(up)
+		if err != nil {
+			return Stamp{}, err
+		}
+		if content != nil {
+			defer content.Release()
+		}
+		return a.makeUploaded(&ref, &req.Access, &made, &req.HTTPHeaders, req.Metadata, func(c *blobChange) error {
+			c.row.volume = c.tx.CreateVolume()
+			if content == nil {
+				return nil
+			}
+			return c.tx.Write(c.row.volume, content)
+		})
+	}
+	job := &copyJob{}
+	if err := a.beginFill(job, &ref, &req.Access, &made); err != nil {
+		return Stamp{}, err
+	}
+	defer a.endCopy(job)
+	err := a.pieces(up, func(content *pagestore.Content) error {
+		return a.update(func(tx *pagestore.Tx) error { return tx.Write(job.volume, content) })
+	})
+	if err != nil {
+		return Stamp{}, err
+	}
+	stamp, err := a.makeUploaded(&ref, &req.Access, &made, &req.HTTPHeaders, req.Metadata, func(c *blobChange) error {
+		c.row.volume = job.volume
+		c.tx.Delete(appendCopyKey(nil, job.volume))
+		return nil
+	})
+	job.done = err == nil
+	return stamp, err
+}
+
+// makeUploaded makes a blob of content that is there, in a volume that give gives to it.
+func (a *Account) makeUploaded(ref *BlobRef, acc *Access, made *newBlob, h *HTTPHeaders, meta []header.Pair, give func(c *blobChange) error) (Stamp, error) {
+	headers := *h
+	if headers.ContentType == "" {
+		headers.ContentType = defaultContentType
+	}
+	made.props = appendProps(nil, &headers, meta)
+	c := takeChange()
+	defer c.release()
+	err := a.update(func(tx *pagestore.Tx) error {
+		c.tx, c.now = tx, a.clock.Now()
+		counted, err := c.makeBlob(a, ref, acc, made)
+		if err != nil {
+			return err
+		}
+		if err := give(c); err != nil {
+			return err
+		}
+		c.keep()
+		return count(tx, counted)
+	})
+	return c.row.stamp(), err
+}
+
+// beginFill makes a volume for a blob that is going to be made, if it may be made as things are, with a row by which the reaper finds
+// the volume of an upload that came to nothing.
+func (a *Account) beginFill(job *copyJob, ref *BlobRef, acc *Access, made *newBlob) error {
+	c := takeChange()
+	defer c.release()
+	err := a.update(func(tx *pagestore.Tx) error {
+		c.tx, c.now = tx, a.clock.Now()
+		if err := c.mayCreate(a, ref, acc, made); err != nil {
+			return err
+		}
+		job.volume = tx.CreateVolume()
+		a.copies.addUpload(job)
+		row := copyRow{source: job.volume}
+		tx.Set(appendCopyKey(nil, job.volume), row.append(nil))
+		return nil
+	})
+	if err != nil {
+		a.copies.remove(job)
+		if errors.Is(err, pagestore.ErrUnavailable) { // the row may be on its way
+			a.copies.unsure.Store(true)
+			a.reaper.kick()
+		}
+	}
+	return err
+}
+
+// mayCreate checks what makeBlob does, and changes nothing.
+func (c *blobChange) mayCreate(a *Account, ref *BlobRef, acc *Access, made *newBlob) error {
+	if _, err := c.checkCreate(c.tx, a, ref, acc); err != nil {
+		return err
+	}
+	_, err := a.protect(c, ref.Container, made.protection)
+	return err
 }
 
 // PutBlock asks to stage a block of a block blob.
 type PutBlock struct {
-	Access // the lease only
-	ID     []byte
+	Access        // its lease alone
+	ID     []byte // decoded, 1 to 64 bytes
 }
 
-// PutBlock stages a block, in place of a staged one of that id. The blob need not exist; nothing of it changes.
+// PutBlock stages a block, in place of one of that id that waits. The blob need not exist, and nothing of it changes.
 //
-// Errors: InvalidBlobOrBlock if the id is not as long as those of the other blocks of the blob; BlockCountExceedsLimit;
-// InvalidBlobType; those of leases; ServerBusy if the blob was replaced or deleted meanwhile.
-func (a *Account) PutBlock(ref BlobRef, req *PutBlock, up *Upload) error { return azerr.NotImplemented }
+// Errors: InvalidBlobOrBlock if the id is not as long as those of other blocks that wait; BlockCountExceedsLimit;
+// InvalidBlobType; those of leases; ServerBusy if the blob was replaced or deleted while the block came.
+func (a *Account) PutBlock(ref BlobRef, req *PutBlock, up *Upload) error {
+	if err := ref.checkWritable(&req.Access); err != nil {
+		return err
+	}
+	switch {
+	case len(req.ID) == 0 || len(req.ID) > BlockIDMax:
+		return azerr.InvalidBlockId
+	case up.Size == 0:
+		return azerr.BadHeader("Content-Length", "0")
+	case up.Size > BlockMax:
+		return azerr.RequestBodyTooLarge.With("MaxLimit", strconv.Itoa(BlockMax))
+	case up.Size > UploadPiece:
+		return a.fillBlock(&ref, req, up)
+	}
+	content, err := a.whole(up)
+	if err != nil {
+		return err
+	}
+	defer content.Release()
+	c := takeChange()
+	defer c.release()
+	return a.update(func(tx *pagestore.Tx) error {
+		c.tx, c.now = tx, a.clock.Now()
+		if err := c.findForStage(a, &ref, req); err != nil {
+			return err
+		}
+		slot := c.takeSlot(up.Size)
+		if err := tx.WriteAt(c.row.volume, content, slotPage(slot)); err != nil {
+			return err
+		}
+		return c.stage(ref.Blob, req.ID, stagedRow{slot, up.Size})
+	})
+}
+
+func slotPage(slot uint64) pagestore.PageNo { return pagestore.PageNo(slot * pagestore.RegionPages) }
+
+// takeSlot returns the first of the regions that a block of that size is to have.
+func (c *blobChange) takeSlot(size int64) uint64 {
+	slot := c.row.blocks.next
+	c.row.blocks.next += regionsFor(size)
+	return slot
+}
+
+// findForStage finds the row of a blob to which a block may be staged, or makes one.
+func (c *blobChange) findForStage(a *Account, ref *BlobRef, req *PutBlock) (err error) {
+	c.id, c.row, err = c.findKept(c.tx, ref, 0)
+	switch {
+	case errors.Is(err, azerr.BlobNotFound):
+		c.row = blobRow{props: appendProps(nil, &HTTPHeaders{}, nil)}
+		c.vacate()
+		c.row.etag = a.nextTicks(0)
+		c.row.created = c.row.etag
+	case err != nil:
+		return err
+	case c.row.gone.at != 0:
+		if err := firstError(c.checkStageFree(req), c.makeStageable(ref.Blob)); err != nil {
+			return err
+		}
+	case !c.row.vacant:
+		if err := firstError(c.row.checkFree(), c.row.checkBlocks(), c.checkStageFree(req)); err != nil {
+			return err
+		}
+	default:
+		if err := c.checkStageFree(req); err != nil {
+			return err
+		}
+	}
+	if c.row.vacant && c.row.volume == 0 {
+		c.row.typ, c.row.volume = BlockBlob, c.tx.CreateVolume()
+	}
+	staged := &c.row.blocks.staged
+	if staged.n > 0 && int(staged.idLen) != len(req.ID) {
+		return azerr.InvalidBlobOrBlock
+	}
+	staged.idLen = uint8(len(req.ID))
+	return a.store.CheckMetadata()
+}
+
+// checkStageFree decides about the lease.
+func (c *blobChange) checkStageFree(req *PutBlock) error {
+	return c.row.lease.CheckWrite(lease.Blob, req.LeaseID, c.now)
+}
+
+// makeStageable makes the row of a blob that was deleted and is kept one to which blocks can be staged. A block blob stays as it is, and
+// can be brought back beside the blocks; of another a snapshot stays.
+func (c *blobChange) makeStageable(name string) error {
+	if c.row.typ == BlockBlob && c.row.gone.kept(c.now) {
+		return nil
+	}
+	if err := c.replaceGone(name, false); err != nil {
+		return err
+	}
+	c.vacate()
+	return nil
+}
+
+// checkBlocks returns the 409 for a blob that is no block blob.
+func (r *blobRow) checkBlocks() error {
+	if r.typ != BlockBlob {
+		return azerr.InvalidBlobType
+	}
+	return nil
+}
+
+// beginStaging notes in the row of the blob, and in one for the reaper, that blocks wait to be committed.
+func (c *blobChange) beginStaging(name string) {
+	if c.row.blocks.staged.touched == 0 {
+		c.tx.Set(appendStagingKey(nil, c.id, name), []byte{rowVersion})
+	}
+	c.row.blocks.staged.touched = ticksAt(c.now)
+	c.row.blocks.staged.changes++
+}
+
+// stage stores the row of a block whose content is there, and that of the blob.
+func (c *blobChange) stage(name string, id []byte, block stagedRow) error {
+	key := appendStagedKey(nil, c.row.volume, id)
+	_, again, err := c.tx.Get(key)
+	if err != nil {
+		return err
+	}
+	c.beginStaging(name)
+	if again {
+		sweepLater(c.tx, c.id, name, c.row.volume)
+	} else if c.row.blocks.staged.n++; c.row.blocks.staged.n > BlocksStaged {
+		return azerr.BlockCountExceedsLimit
+	}
+	c.tx.Set(key, block.append(nil))
+	c.keep()
+	return nil
+}
+
+// fillBlock stages a block that comes in pieces. It has its slot from the beginning.
+func (a *Account) fillBlock(ref *BlobRef, req *PutBlock, up *Upload) error {
+	c := takeChange()
+	defer c.release()
+	var f fill
+	err := a.update(func(tx *pagestore.Tx) error {
+		c.tx, c.now = tx, a.clock.Now()
+		if err := c.findForStage(a, ref, req); err != nil {
+			return err
+		}
+		if c.row.blocks.staged.n >= BlocksStaged {
+			return azerr.BlockCountExceedsLimit
+		}
+		f = fill{volume: c.row.volume, slot: c.takeSlot(up.Size), size: up.Size}
+		a.fills.add(f)
+		c.beginStaging(ref.Blob)
+		sweepLater(tx, c.id, ref.Blob, f.volume)
+		c.keep()
+		return nil
+	})
+	if err == nil {
+		err = a.pieces(up, func(content *pagestore.Content) error {
+			return a.stillFills(ref, f, func(c *blobChange) error { return c.tx.WriteAt(f.volume, content, slotPage(f.slot)) })
+		})
+	}
+	if err == nil {
+		err = a.stillFills(ref, f, func(c *blobChange) error {
+			if err := c.findForStage(a, ref, req); err != nil {
+				return err
+			}
+			return c.stage(ref.Blob, req.ID, stagedRow{f.slot, f.size})
+		})
+	}
+	a.endFill(f, err)
+	return err
+}
+
+// stillFills makes a change that has to do with a block on its way, if the blob has the volume still.
+func (a *Account) stillFills(ref *BlobRef, f fill, fn func(c *blobChange) error) error {
+	c := takeChange()
+	defer c.release()
+	return a.update(func(tx *pagestore.Tx) (err error) {
+		c.tx, c.now = tx, a.clock.Now()
+		if c.id, c.row, err = c.findKept(tx, ref, 0); errors.Is(err, azerr.BlobNotFound) || err == nil && c.row.volume != f.volume {
+			return azerr.ServerBusy.Because(errBlobReplaced)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(c)
+	})
+}
+
+// errBlobReplaced says why a block cannot be staged that was on its way.
+var errBlobReplaced = errors.New("the blob was replaced or deleted while the block came")
+
+// CommitBlocks asks for a block blob that consists of blocks, in this order. Properties, metadata and tags are replaced.
+type CommitBlocks struct {
+	Access
+	HTTPHeaders
+	Metadata []header.Pair
+	Tags     []header.Pair
+	Tier     tier.Tier // 0: none
+	Protection
+	Blocks []ListedBlock
+}
 
 // BlockSource says where a block is looked for.
 type BlockSource uint8
 
 // Where blocks of a list are looked for.
 const (
-	BlockLatest BlockSource = iota // among the staged ones, then among those of the blob
-	BlockUncommitted
-	BlockCommitted
+	BlockLatest      BlockSource = iota // among those that wait, then among those of the blob
+	BlockUncommitted                    // among those that wait
+	BlockCommitted                      // among those of the blob
 )
 
 // ListedBlock is one entry of a list to commit.
@@ -59,22 +358,92 @@ type ListedBlock struct {
 	ID   []byte // decoded
 }
 
-// CommitBlocks asks for a block blob that consists of blocks, in this order. Properties, metadata and tags are replaced.
-type CommitBlocks struct {
-	Access
-	HTTPHeaders
-	Metadata []header.Pair
-	Tags     []header.Pair
-	Tier     tier.Tier
-	Protection
-	Blocks []ListedBlock
+// commitTries is how often a commit is tried that others get in the way of.
+const commitTries = 64
+
+// errChanged says that what a commit was planned for is not there any more.
+var errChanged = errors.New("the blob was changed while a list was committed")
+
+// CommitBlocks makes a block blob of blocks that are there. No content is read or stored. Blocks that wait and that the list does not
+// name are gone, and so are those of the blob.
+//
+// Errors: InvalidBlockList, BlockListTooLong, InvalidBlobType, those of writes; ServerBusy if others change the blob
+// again and again meanwhile.
+func (a *Account) CommitBlocks(ref BlobRef, req *CommitBlocks) (Stamp, error) {
+	if err := firstError(ref.checkWritable(&req.Access), header.CheckTags(req.Tags), a.checkTier(req.Tier, 0)); err != nil {
+		return Stamp{}, err
+	}
+	if len(req.Blocks) > BlocksMax {
+		return Stamp{}, azerr.BlockListTooLong
+	}
+	for range commitTries {
+		stamp, err := a.tryCommit(&ref, req)
+		if !errors.Is(err, errChanged) {
+			return stamp, err
+		}
+	}
+	return Stamp{}, azerr.ServerBusy.Because(errChanged)
 }
 
-// CommitBlocks makes a block blob of blocks that are there. Staged blocks that the list does not name are gone.
-//
-// Errors: InvalidBlockList, BlockListTooLong, InvalidBlobType, those of writes.
-func (a *Account) CommitBlocks(ref BlobRef, req *CommitBlocks) (Stamp, error) {
-	return Stamp{}, azerr.NotImplemented
+func (a *Account) tryCommit(ref *BlobRef, req *CommitBlocks) (Stamp, error) {
+	plan, err := a.planCommit(ref, req)
+	if err != nil {
+		return Stamp{}, err
+	}
+	defer plan.release()
+	made := newBlob{typ: BlockBlob, size: plan.size, blocks: blockState{count: uint64(len(plan.extents)), list: int64(plan.listed)},
+		tags: appendTags(nil, req.Tags), tier: req.Tier, protection: &req.Protection}
+	made.meets = func(row *blobRow) error { return plan.meets(row, &made) }
+	stamp, err := a.makeUploaded(ref, &req.Access, &made, &req.HTTPHeaders, req.Metadata, plan.carryOut)
+	if err == nil && plan.leaves {
+		a.reaper.kick()
+	}
+	return stamp, err
+}
+
+// planCommit looks where the blocks of the list are, and prepares the new one.
+func (a *Account) planCommit(ref *BlobRef, req *CommitBlocks) (plan *commitPlan, err error) {
+	plan = &commitPlan{ref: ref}
+	err = a.view(func(v *pagestore.View) error {
+		var s scratch
+		_, row, err := s.findKept(v, ref, 0)
+		if err != nil && !errors.Is(err, azerr.BlobNotFound) {
+			return err
+		}
+		plan.found(&row)
+		return plan.resolve(v, req.Blocks)
+	})
+	if errors.Is(err, azerr.InvalidBlockList) { // what else is wrong is said first
+		if first := a.refuseCommit(ref, req); first != nil {
+			err = first
+		}
+	}
+	if err == nil {
+		err = coded(plan.prepare(a.store))
+	}
+	if err != nil {
+		plan.release()
+	}
+	return plan, err
+}
+
+// refuseCommit returns what is wrong with a commit besides its list.
+func (a *Account) refuseCommit(ref *BlobRef, req *CommitBlocks) error {
+	c := takeChange()
+	defer c.release()
+	return a.view(func(v *pagestore.View) error {
+		c.now = a.clock.Now()
+		_, err := c.checkCreate(v, a, ref, &req.Access)
+		return firstError(err, c.checkCommitType())
+	})
+}
+
+// checkCommitType returns the 409 for a blob that is there and no block blob.
+func (c *blobChange) checkCommitType() error {
+	if c.row.typ == 0 { // there is none
+		return nil
+	}
+	return c.row.checkBlocks()
 }
 
 // Block is one block of a blob.
@@ -94,45 +463,69 @@ type BlockList struct {
 
 // BlockList returns the blocks of a blob, a snapshot or a version. uncommitted says whether those that wait are wanted: if there
 // are any, the blob need not exist.
-func (a *Account) BlockList(ref BlobRef, acc *Access, uncommitted bool) (BlockList, error) {
-	return BlockList{}, azerr.NotImplemented
+func (a *Account) BlockList(ref BlobRef, acc *Access, uncommitted bool) (list BlockList, err error) {
+	snapshot, err := ref.check()
+	if err != nil {
+		return BlockList{}, err
+	}
+	err = a.view(func(v *pagestore.View) error {
+		var s scratch
+		_, row, err := s.findKept(v, &ref, snapshot)
+		if err != nil {
+			return err
+		}
+		if row.vacant || row.gone.at != 0 {
+			if !uncommitted || row.blocks.staged.n == 0 {
+				return azerr.BlobNotFound
+			}
+			if err := row.lease.CheckRead(lease.Blob, acc.LeaseID, a.clock.Now()); err != nil {
+				return err
+			}
+		} else if err := list.committed(v, &row, acc, a); err != nil {
+			return err
+		}
+		if uncommitted && row.blocks.staged.n > 0 {
+			list.Uncommitted, err = listStaged(v, row.volume)
+		}
+		return err
+	})
+	return list, err
 }
 
-// CreateAppendBlob asks for an empty append blob, in place of whatever has its name.
-type CreateAppendBlob struct {
-	Access
-	HTTPHeaders
-	Metadata []header.Pair
-	Tags     []header.Pair
-	Protection
+// committed takes what is committed into the list.
+func (l *BlockList) committed(v *pagestore.View, row *blobRow, acc *Access, a *Account) error {
+	if err := acc.checkRead(row, a.clock.Now()); err != nil {
+		return err
+	}
+	if err := row.checkBlocks(); err != nil {
+		return err
+	}
+	l.Stamp, l.Exists, l.Size = row.stamp(), true, row.size
+	extents, ids, err := readBlockList(v, row)
+	l.Committed = make([]Block, len(extents))
+	for i := range extents {
+		l.Committed[i] = Block{ID: ids[i], Size: extents[i].size}
+	}
+	return err
 }
 
-// CreateAppendBlob makes an append blob.
-func (a *Account) CreateAppendBlob(ref BlobRef, req *CreateAppendBlob) (Stamp, error) {
-	return Stamp{}, azerr.NotImplemented
+// listStaged lists the blocks that wait in a volume.
+func listStaged(v *pagestore.View, volume pagestore.VolumeID) (found []Block, err error) {
+	err = scanStaged(v, volume, func(id []byte, row stagedRow) bool {
+		found = append(found, Block{ID: bytes.Clone(id), Size: row.size})
+		return true
+	})
+	return found, err
 }
 
-// AppendBlock asks to append to an append blob.
-type AppendBlock struct {
-	Access
-	Position Int64 // where it must be appended (x-ms-blob-condition-appendpos)
-	MaxSize  Int64 // how large the blob may be afterwards (x-ms-blob-condition-maxsize)
-}
-
-// AppendResult is the state of an append blob after something was appended.
-type AppendResult struct {
-	Stamp
-	Offset int64 // where it was appended
-	Blocks int64 // how many blocks there are now
-}
-
-// AppendBlock appends. Errors: AppendPositionConditionNotMet, MaxBlobSizeConditionNotMet, BlockCountExceedsLimit, BlobIsSealed,
-// InvalidBlobType, those of writes.
-func (a *Account) AppendBlock(ref BlobRef, req *AppendBlock, up *Upload) (AppendResult, error) {
-	return AppendResult{}, azerr.NotImplemented
-}
-
-// SealBlob makes an append blob one that nothing can be appended to. One that is sealed stays so.
-func (a *Account) SealBlob(ref BlobRef, acc *Access, position Int64) (Stamp, error) {
-	return Stamp{}, azerr.NotImplemented
+// scanStaged calls fn for each block that waits in a volume, in the order of the ids, until it returns false. id is valid until it does.
+func scanStaged(v *pagestore.View, volume pagestore.VolumeID, fn func(id []byte, row stagedRow) bool) error {
+	from := appendStagedPrefix(nil, volume)
+	return scanView(v, from, appendAfter(nil, from), func(it *pagestore.Iter) (bool, error) {
+		row, err := decodeStagedRow(it.Value())
+		if err != nil {
+			return false, err
+		}
+		return fn(it.Key()[stagedPrefixLen:], row) && it.Next(), nil
+	})
 }

@@ -137,7 +137,8 @@ type checker struct {
 	blobIDs    containerID         // the id of the next container, as the rows have it
 	claimed    volumeSet           // volumes that some blob has
 	counted    volumeSet           // of these, such as have a row that counts snapshots
-	copies     volumeSet           // volumes that copies fill
+	copies     volumeSet           // volumes that copies and uploads fill
+	stages     volumeSet           // volumes with blocks that wait to be committed
 	held       map[copyRow]bool    // generations that are kept for them
 	totals     Totals              // counted
 	totalsRow  bool                // there is a row of them

@@ -25,10 +25,11 @@ type blobGroup struct {
 
 // groupVolume is a volume that a group uses.
 type groupVolume struct {
-	id    pagestore.VolumeID
-	head  bool            // the blob itself does
-	gens  []pagestore.Gen // of snapshots and versions
-	sizes []int64         // of the same
+	id     pagestore.VolumeID
+	head   bool            // the blob itself does
+	gens   []pagestore.Gen // of snapshots and versions
+	sizes  []int64         // of the same
+	blocks bool            // it is one of a block or append blob
 }
 
 func (g *blobGroup) volume(id pagestore.VolumeID) *groupVolume {
@@ -66,7 +67,7 @@ func (c *checker) checkBlob(key, value []byte) {
 	if err == nil && at.snapshot != 0 && row.version != 0 && row.version != at.snapshot {
 		err = badRow("blob (a version id that does not go with the key)", value)
 	}
-	if err == nil && (row.size%PageSize != 0 || row.volume == 0 && row.typ == PageBlob && !row.vacant) {
+	if err == nil && (row.typ == PageBlob && row.size%PageSize != 0 || row.volume == 0 && !row.vacant) {
 		err = badRow("blob (size or volume)", value)
 	}
 	if err != nil {
@@ -87,15 +88,25 @@ func (c *checker) checkBlob(key, value []byte) {
 		c.damagedRow(key, err)
 	}
 	row.props, row.tags, row.copy, row.state = nil, nil, nil, nil
+	if at.snapshot == 0 && row.staging() {
+		c.checkStaging(&at, &row)
+	}
+	c.checkBlockList(&at, &row)
 	if state, there := c.containers[at.container]; there && !state.immutable && row.locks != (immutable.State{}) {
 		c.report(c.blobProblem(pagestore.SeverityError, KindProtectionUnnoted, &at, 0,
 			"it is protected, and the row of its container does not say that it has immutable storage"))
 	}
 	if row.vacant {
 		g.base = &row
+		if row.volume != 0 {
+			v := g.volume(row.volume)
+			v.head, v.blocks = true, true
+		}
 		return
 	}
-	if v := g.volume(row.volume); at.snapshot != 0 {
+	v := g.volume(row.volume)
+	v.blocks = row.typ != PageBlob
+	if at.snapshot != 0 {
 		c.summary.Snapshots++
 		c.totals.Snapshots++
 		g.newest = at.snapshot
@@ -190,7 +201,7 @@ func (c *checker) checkCounts(g *blobGroup) {
 			"it counts %d snapshots, %d of its present volume, the last %q; there are %d, %d, the last %q",
 			s.all, s.volume, s.last, g.snaps.all, own, newest))
 	}
-	if v := g.base.versions.all; v != g.versions.all || g.base.vacant && v == 0 && g.snaps.all == 0 {
+	if v := g.base.versions.all; v != g.versions.all || g.base.vacant && v == 0 && g.snaps.all == 0 && g.base.volume == 0 {
 		c.report(c.blobProblem(pagestore.SeverityError, KindSnapshotCount, &g.at, g.base.volume,
 			"it counts %d previous versions; there are %d", v, g.versions.all))
 	}
@@ -216,6 +227,9 @@ func (c *checker) checkVolume(g *blobGroup, v *groupVolume, tomb bool) {
 		return
 	}
 	c.compareGenerations(g, v, tomb)
+	if v.blocks {
+		return // what lies where in it is said by lists
+	}
 	if v.head {
 		c.checkSize(g, v.id, pagestore.GenHead, g.base.size)
 	}

@@ -16,7 +16,7 @@ const phaseBlobs = "blobs"
 
 // rows checks all rows of this layer.
 func (c *checker) rows() error {
-	c.claimed, c.counted, c.copies, c.held = volumeSet{}, volumeSet{}, volumeSet{}, map[copyRow]bool{}
+	c.claimed, c.counted, c.copies, c.stages, c.held = volumeSet{}, volumeSet{}, volumeSet{}, volumeSet{}, map[copyRow]bool{}
 	if err := c.loadContainers(); err != nil {
 		return err
 	}
@@ -33,6 +33,9 @@ func (c *checker) rows() error {
 		{tableCopy, c.checkCopy}, // before blobs: it says what is kept for a copy
 		{tableBlob, c.checkBlob},
 		{tablePending, c.checkPending},
+		{tableStaging, c.checkStagingRow},
+		{tableStaged, c.checkStaged}, // after blobs, which say where blocks wait
+		{tableSweep, c.checkSweep},
 		{tableTag, c.checkTag},
 		{tableExpiry, c.checkExpiry},
 		{tableVolume, c.checkCounter},

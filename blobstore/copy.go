@@ -59,8 +59,9 @@ const copiesMax = 4
 // copy that failed, and the reaper takes it away.
 type copies struct {
 	sync.Mutex
-	jobs   map[pagestore.VolumeID]*copyJob // by the volume that is being filled
-	unsure atomic.Bool                     // the row of a copy that failed may be on its way
+	jobs    map[pagestore.VolumeID]*copyJob // by the volume that is being filled
+	uploads int                             // how many of them are uploads
+	unsure  atomic.Bool                     // the row of a copy that failed may be on its way
 }
 
 func (c *copies) has(v pagestore.VolumeID) bool {
@@ -76,11 +77,25 @@ func (c *copies) add(job *copyJob) bool {
 	if c.jobs == nil {
 		c.jobs = make(map[pagestore.VolumeID]*copyJob)
 	}
-	if len(c.jobs) >= copiesMax {
+	if len(c.jobs)-c.uploads >= copiesMax {
 		return false
 	}
 	c.jobs[job.volume] = job
 	return true
+}
+
+// addUpload takes up a volume that an upload fills. As many as there are requests may be on their way.
+func (c *copies) addUpload(job *copyJob) {
+	c.Lock()
+	defer c.Unlock()
+	if c.jobs == nil {
+		c.jobs = make(map[pagestore.VolumeID]*copyJob)
+	}
+	if c.jobs[job.volume] == nil || !c.jobs[job.volume].upload {
+		c.uploads++
+	}
+	job.upload = true
+	c.jobs[job.volume] = job
 }
 
 // remove forgets a job. The number of its volume may be that of another's by now, if its own was never made.
@@ -89,6 +104,9 @@ func (c *copies) remove(job *copyJob) {
 	defer c.Unlock()
 	if c.jobs[job.volume] == job {
 		delete(c.jobs, job.volume)
+		if job.upload {
+			c.uploads--
+		}
 	}
 }
 
@@ -145,6 +163,7 @@ type copyJob struct {
 	gen    pagestore.Gen      // of the source's volume
 	held   bool               // it was frozen for this copy
 	done   bool               // the destination has the volume
+	upload bool               // what fills the volume is an upload
 }
 
 // beginCopy finds source and destination, holds on to what the source shows and makes a volume for it.
@@ -192,7 +211,7 @@ func (c *blobChange) findDestination(a *Account, ref *BlobRef, acc *Access) (err
 		return acc.checkReplaced(&c.row, err)
 	}
 	if exists {
-		if err := firstError(c.row.checkFree(), c.row.checkPages()); err != nil {
+		if err := c.row.checkFree(); err != nil {
 			return err
 		}
 	}
@@ -230,7 +249,7 @@ func (c *blobChange) findSource(job *copyJob, req *CopyBlob, snapshot snapshotID
 		return err
 	}
 	job.source.props = append([]byte(nil), job.source.props...)
-	if err := firstError(job.source.checkFree(), job.source.checkReadable(), job.source.checkPages()); err != nil {
+	if err := firstError(job.source.checkFree(), job.source.checkReadable()); err != nil {
 		return err
 	}
 	stamp := job.source.etag.stamp()
@@ -255,7 +274,7 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 		}
 		props = appendMetadata(headers, req.Metadata)
 	}
-	made := newBlob{size: job.source.size, sequence: job.source.sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
+	made := newBlob{typ: job.source.typ, blocks: job.source.copiedBlocks(), size: job.source.size, sequence: job.source.sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
 		protection: &req.Protection, props: props}
 	c := takeChange()
 	defer c.release()

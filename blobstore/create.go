@@ -38,7 +38,7 @@ func (a *Account) CreatePageBlob(ref BlobRef, req *CreatePageBlob) (Stamp, error
 	if headers.ContentType == "" {
 		headers.ContentType = defaultContentType
 	}
-	made := newBlob{size: req.Size, sequence: req.Sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
+	made := newBlob{typ: PageBlob, size: req.Size, sequence: req.Sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
 		protection: &req.Protection, props: appendProps(nil, &headers, req.Metadata)}
 	c := takeChange()
 	defer c.release()
@@ -82,6 +82,12 @@ func (a *Account) checkSize(size int64) error {
 
 // newBlob is what a blob is to be that is about to be made.
 type newBlob struct {
+	typ        BlobType
+	blocks     blockState
+	stay       bool // it has the volume of the blob that it replaces, if there is one, instead of a new one
+	// meets is called with the row that is there, deleted and vacant ones too, a zero one if there is none, before anything changes.
+	// nil: it need not be.
+	meets func(row *blobRow) error
 	size       int64
 	sequence   int64
 	tags       []byte // encoded
@@ -93,7 +99,16 @@ type newBlob struct {
 // makeBlob makes room for a blob where one may be, and gives c the row of the new one, without a volume. The caller stores
 // it, and counts what is returned.
 func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob) (counted tally, err error) {
-	exists, err := c.findForCreate(a, ref, acc)
+	if n.meets != nil {
+		_, row, err := c.findKept(c.tx, ref, 0)
+		if err != nil && !errors.Is(err, azerr.BlobNotFound) {
+			return tally{}, err
+		}
+		if err := n.meets(&row); err != nil {
+			return tally{}, err
+		}
+	}
+	exists, err := c.findForCreate(a, ref, acc, n)
 	if err != nil {
 		return tally{}, err
 	}
@@ -109,8 +124,14 @@ func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob)
 		return tally{}, err
 	}
 	stamp := a.nextTicks(c.row.etag)
+	volume := c.row.volume
+	if !n.stay {
+		volume = 0
+	}
 	c.row = blobRow{
-		typ:      PageBlob,
+		typ:      n.typ,
+		volume:   volume,
+		blocks:   n.blocks,
 		size:     n.size,
 		sequence: n.sequence,
 		etag:     stamp,
@@ -132,8 +153,23 @@ func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob)
 // its volume. Of the old row only what survives has a meaning afterwards: size, lease, entity tag, snapshots, versions, and
 // the tags, whose rows are still there. It becomes a previous version if it is versioned; else, if what is deleted is kept for
 // a while, a snapshot of it is, deleted from the start.
-func (c *blobChange) findForCreate(a *Account, ref *BlobRef, acc *Access) (exists bool, err error) {
-	c.id, c.row, err = c.findBlob(c.tx, ref, 0, a.replaceAct(immutable.Replace))
+func (c *blobChange) findForCreate(a *Account, ref *BlobRef, acc *Access, n *newBlob) (exists bool, err error) {
+	exists, err = c.checkCreate(c.tx, a, ref, acc)
+	if err != nil {
+		return false, err
+	}
+	if !exists {
+		return false, c.replaceGone(ref.Blob, n.stay)
+	}
+	if err := c.keepOverwritten(a, ref.Blob); err != nil || n.stay {
+		return true, err
+	}
+	return true, c.leaveVolume(ref.Blob)
+}
+
+// checkCreate finds the blob that is to be replaced, if there is one, and checks whether it may be.
+func (c *blobChange) checkCreate(from rows, a *Account, ref *BlobRef, acc *Access) (exists bool, err error) {
+	c.id, c.row, err = c.findBlob(from, ref, 0, a.replaceAct(immutable.Replace))
 	exists = !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
 		return false, acc.checkReplaced(&c.row, err)
@@ -148,18 +184,16 @@ func (c *blobChange) findForCreate(a *Account, ref *BlobRef, acc *Access) (exist
 	if err := acc.Conditions.CheckCreate(exists, stamp.ETag, stamp.LastModified); err != nil {
 		return false, err
 	}
-	if err := c.row.checkTags(&acc.Conditions); err != nil {
-		return false, err
-	}
-	if exists {
-		return true, firstError(c.keepOverwritten(a, ref.Blob), c.leaveVolume())
-	}
-	return false, c.replaceGone(ref.Blob)
+	return exists, c.row.checkTags(&acc.Conditions)
 }
 
 // leaveVolume ends the blob's use of its volume. If snapshots or versions still show it, a row counts them from now on, and the last
-// of them takes the volume with it; what no snapshot shows goes now. Otherwise the volume goes at once.
-func (c *blobChange) leaveVolume() error {
+// of them takes the volume with it; what no snapshot shows goes now. Otherwise the volume goes at once. Blocks that are staged in
+// it are gone.
+func (c *blobChange) leaveVolume(name string) error {
+	if err := c.dropStaged(name); err != nil {
+		return err
+	}
 	if c.row.snaps.volume == 0 {
 		return c.tx.Drop(c.row.volume)
 	}

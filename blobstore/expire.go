@@ -105,18 +105,24 @@ func expireBlob(tx *pagestore.Tx, key []byte, row *blobRow) error {
 	if row.snaps.all > 0 { // they go before it
 		return badRow("blob that would leave snapshots, a", key)
 	}
-	counted := tally{blobs: -1, bytes: -row.size}
-	if row.versions.all == 0 {
-		tx.Delete(key)
-		return firstError(tx.Drop(row.volume), count(tx, counted))
+	at, err := parseBlobName(key)
+	if err != nil {
+		return err
 	}
+	counted := tally{blobs: -1, bytes: -row.size}
 	c := takeChange()
 	defer c.release()
-	c.tx, c.row = tx, *row
-	err := c.leaveVolume()
+	c.tx, c.id, c.row = tx, at.container, *row
+	if err := c.leaveVolume(at.name); err != nil {
+		return err
+	}
+	if row.versions.all == 0 {
+		tx.Delete(key)
+		return count(tx, counted)
+	}
 	c.vacate()
 	tx.Set(key, c.row.append(nil))
-	return firstError(err, count(tx, counted))
+	return count(tx, counted)
 }
 
 func expireSnapshot(tx *pagestore.Tx, key []byte, row *blobRow) error {

@@ -186,7 +186,7 @@ func (c *blobChange) beginIncrement(a *Account, job *pendingJob, req *Incrementa
 	}
 	job.container = c.id
 	if !exists { // what was deleted and is kept becomes a snapshot
-		if err := c.replaceGone(job.ref.Blob); err != nil {
+		if err := c.replaceGone(job.ref.Blob, false); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,9 @@ import (
 //	expiry      'e' when (8, ticks) · key of the row that goes then
 //	pending     'q' as that of the blob, which a pending copy fills
 //	versioning  'g'
+//	staged      'x' volume id (8) · id of the block
+//	staging     's' as that of the blob, blocks of which wait to be committed
+//	sweep       'z' volume id (8)
 //
 // In an escaped name each 00 is 00 FF; so 00 01 ends the name, and keys sort as names do, byte by byte, whatever bytes
 // these are. The snapshot is its id (8 bytes, ticks), or FF for the blob itself: ids begin with a byte below 80, so
@@ -41,6 +44,9 @@ const (
 	tableExpiry     = 'e'
 	tablePending    = 'q'
 	tableVersioning = 'g'
+	tableStaged     = 'x'
+	tableStaging    = 's'
+	tableSweep      = 'z'
 )
 
 // containerID tells containers apart, also those of one name at different times: it is never used again. Zero is none.

@@ -133,7 +133,9 @@ type ListBlobsRequest struct {
 	Metadata   bool   // with metadata
 	Deleted    bool   // with blobs that are deleted and kept for a while, and with such snapshots and versions if there are to be any
 	Versions   bool   // with previous versions, in one order with snapshots
-	Vacant     bool   // with names of which there is no blob, only versions or snapshots
+	// Uncommitted is with names of which there is no blob, only blocks that wait to be committed.
+	Uncommitted bool
+	Vacant      bool // with names of which there is no blob, only versions or snapshots
 }
 
 // ListItem is one entry: a blob, a snapshot, or the prefix into which names were collapsed.
@@ -253,6 +255,9 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 	if !l.req.Metadata {
 		info.Metadata = nil
 	}
+	if row.vacant && l.uncommitted(&row) {
+		info.Vacant, info.Uncommitted = false, true
+	}
 	if n := len(l.result.Items); n == cap(l.result.Items) {
 		l.result.Items = slices.Grow(l.result.Items, min(max(n, 32), l.limit-n))
 	}
@@ -266,7 +271,7 @@ func (l *blobLister) hides(row *blobRow) bool {
 	case row.gone.at != 0 && !(l.req.Deleted && row.gone.kept(l.now)):
 		return true
 	case row.vacant:
-		return !l.req.Vacant || !row.versions.present(l.now) && !row.snaps.present(l.now)
+		return !l.uncommitted(row) && (!l.req.Vacant || !row.versions.present(l.now) && !row.snaps.present(l.now))
 	case row.gen == pagestore.GenHead:
 		return false
 	case row.version != 0:
@@ -274,6 +279,9 @@ func (l *blobLister) hides(row *blobRow) bool {
 	}
 	return !l.req.Snapshots
 }
+
+// uncommitted reports whether a row that is vacant is to be listed for the blocks that wait.
+func (l *blobLister) uncommitted(row *blobRow) bool { return l.req.Uncommitted && row.blocks.staged.n > 0 }
 
 // collapsed returns the part of the name that stands for all names which begin so: up to and with the first delimiter
 // after the prefix. It is nil for a name that is listed itself.

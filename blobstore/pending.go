@@ -60,7 +60,7 @@ func (a *Account) StartCopy(ref BlobRef, req *StartCopy) (CopyResult, error) {
 	if err != nil {
 		return CopyResult{}, err
 	}
-	made := newBlob{size: req.Size, sequence: req.Sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
+	made := newBlob{typ: PageBlob, size: req.Size, sequence: req.Sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
 		protection: &req.Protection, props: appendProps(nil, &req.HTTPHeaders, req.Metadata)}
 	c := takeChange()
 	defer c.release()

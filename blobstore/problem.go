@@ -44,6 +44,8 @@ const (
 	KindGenMissing        pagestore.Kind = "generation-missing" // a snapshot whose pages are not there
 	KindGenLeaked         pagestore.Kind = "generation-leaked"  // pages of no snapshot
 	KindPagesBeyond       pagestore.Kind = "pages-beyond-size"  // valid pages behind the end of a blob
+	KindBlockList         pagestore.Kind = "block-list"         // a block blob whose list cannot be read, or does not go with the rest
+	KindStagedBlocks      pagestore.Kind = "staged-blocks"      // other blocks wait to be committed than a blob says
 	KindTagMissing        pagestore.Kind = "tag-missing"        // a blob that a search by one of its tags would not find
 	KindTagStale          pagestore.Kind = "tag-stale"          // a search by a tag would find a blob that does not have it
 	KindProtectionUnnoted pagestore.Kind = "protection-unnoted" // a protected blob, in a container that is not said to have any

@@ -31,6 +31,10 @@ type BlobInfo struct {
 	Deleted  *Deletion     // nil unless it is deleted and kept for a while, which only lists tell
 	Copy     *CopyInfo     // nil unless it was made by a copy and not changed since, but for its pages
 
+	Appended    int64 // blocks of an append blob
+	Sealed      bool  // an append blob, for ever
+	Uncommitted bool  // there is no such blob, only blocks that wait to be committed, which only lists tell
+
 	Protection  immutable.State
 	Tier        tier.Tier // that it was given; see Account.ShownTier
 	TierChanged time.Time // when that was
@@ -114,6 +118,10 @@ func (r *blobRow) info(name string, id snapshotID, now time.Time) (BlobInfo, err
 	}
 	copied, err := r.copyInfo()
 	base := r.gen == pagestore.GenHead
+	appended := int64(0)
+	if r.typ == AppendBlob {
+		appended = int64(r.blocks.count)
+	}
 	if base || r.version != 0 {
 		id = 0
 	}
@@ -133,6 +141,8 @@ func (r *blobRow) info(name string, id snapshotID, now time.Time) (BlobInfo, err
 		Lease:       r.lease.Info(now),
 		Deleted:     r.gone.info(now),
 		Copy:        copied,
+		Appended:    appended,
+		Sealed:      r.blocks.sealed,
 		Protection:  r.locks,
 		Tier:        r.tier,
 		TierChanged: r.tierChanged(),

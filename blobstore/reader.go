@@ -15,6 +15,7 @@ type Reader struct {
 	stream pagestore.Stream // of ReadNext
 	volume pagestore.VolumeID
 	gen    pagestore.Gen
+	blocks *blockMap // nil: the content lies at the beginning of the volume
 	info   BlobInfo
 }
 
@@ -46,10 +47,10 @@ func (a *Account) openBlob(view *pagestore.View, ref *BlobRef, snapshot snapshot
 	if err := acc.checkRead(&row, now); err != nil {
 		return nil, err
 	}
-	if err := firstError(row.checkReadable(), row.checkPages()); err != nil {
+	if err := row.checkReadable(); err != nil {
 		return nil, err
 	}
-	r := &Reader{view: view, stream: view.Stream(row.volume, row.gen), volume: row.volume, gen: row.gen}
+	r := &Reader{view: view, stream: view.Stream(row.volume, row.gen), volume: row.volume, gen: row.gen, blocks: newBlockMap(view, &row)}
 	r.info, err = row.info(ref.Blob, snapshot, now)
 	return r, err
 }
@@ -70,17 +71,22 @@ var edges = sync.Pool{New: func() any { return new([PageSize]byte) }}
 // before p is full, the error is io.EOF. Whole pages go straight into p; only pages at the ragged ends are copied.
 // Pages that were never written, or cleared, are zeros.
 func (r *Reader) ReadAt(p []byte, off int64) (int, error) {
-	return r.readAt(p, off, func(page pagestore.PageNo, p []byte) error { return r.view.Read(r.volume, r.gen, page, p) })
+	return r.readAt(p, off, func(page pagestore.PageNo, p []byte, _ int64) error { return r.view.Read(r.volume, r.gen, page, p) })
 }
 
 // ReadNext is ReadAt for pieces that are read one after the other: rest is how many bytes are going to be read after this one.
 // It costs least where pieces end at multiples of 64 KiB.
 func (r *Reader) ReadNext(p []byte, off, rest int64) (int, error) {
-	return r.readAt(p, off, func(page pagestore.PageNo, p []byte) error { return r.stream.Read(page, p, pageNo(rest)) })
+	return r.readAt(p, off, func(page pagestore.PageNo, q []byte, more int64) error {
+		return r.stream.Read(page, q, pagestore.PageNo(min(more, max(0, rest))/PageSize))
+	})
 }
 
+// wholeReader reads whole pages. more is how many bytes lie behind them in one piece with them.
+type wholeReader func(page pagestore.PageNo, p []byte, more int64) error
+
 // readAt is ReadAt, with pages that are wanted whole read by whole.
-func (r *Reader) readAt(p []byte, off int64, whole func(page pagestore.PageNo, p []byte) error) (int, error) {
+func (r *Reader) readAt(p []byte, off int64, whole wholeReader) (int, error) {
 	if off < 0 {
 		return 0, azerr.InvalidRange
 	}
@@ -102,11 +108,21 @@ func (r *Reader) readAt(p []byte, off int64, whole func(page pagestore.PageNo, p
 	return n, end
 }
 
-// readSome reads as much as is of one kind: whole pages, or a part of one page.
-func (r *Reader) readSome(p []byte, off int64, whole func(page pagestore.PageNo, p []byte) error) (int, error) {
+// readSome reads as much as is of one kind and of one block: whole pages, or a part of one page.
+func (r *Reader) readSome(p []byte, off int64, whole wholeReader) (int, error) {
+	end := r.info.Size
+	if r.blocks != nil {
+		e, err := r.blocks.find(off)
+		if err != nil {
+			return 0, err
+		}
+		p = p[:min(int64(len(p)), e.end()-off)]
+		off = int64(e.slot)*regionBytes + off - e.start
+		end = int64(e.slot)*regionBytes + e.size
+	}
 	page, skip := pageNo(off), int(off%PageSize)
 	if n := len(p) &^ (PageSize - 1); skip == 0 && n > 0 {
-		return n, whole(page, p[:n])
+		return n, whole(page, p[:n], end-off-int64(n))
 	}
 	edge := edges.Get().(*[PageSize]byte)
 	defer edges.Put(edge)

@@ -101,6 +101,12 @@ func (a *Account) reap() error {
 	if err := a.failPendings(); err != nil {
 		return err
 	}
+	if err := a.reapStaged(); err != nil {
+		return err
+	}
+	if err := a.sweep(); err != nil {
+		return err
+	}
 	// Those of blobs in a container whose tomb is being emptied go with it, in the order of their keys.
 	if err := a.reapTombs(); err != nil || a.reaper.stopping() {
 		return err
@@ -228,7 +234,13 @@ func bury(tx *pagestore.Tx, d *doomedRow, now time.Time) error {
 		tx.Delete(appendExpiryKey(nil, d.row.gone.until, d.key))
 		d.row.tags = nil // searches did not find it
 	}
-	if d.row.vacant {
+	if d.row.staging() {
+		at, err := parseBlobName(d.key)
+		if err := firstError(err, dropStaged(tx, at.container, at.name, &d.row)); err != nil {
+			return err
+		}
+	}
+	if d.row.vacant && d.row.volume == 0 {
 		return nil
 	}
 	if d.row.gen == pagestore.GenHead {

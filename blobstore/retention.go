@@ -123,7 +123,7 @@ func (r *blobRow) decodeRetention(text []byte) bool {
 		d.must(r.versions.gone != 0 && r.versions.gone <= r.versions.all && r.versions.latest != 0)
 	}
 	if r.vacant = parts&partVacant != 0; r.vacant {
-		d.must(r.volume == 0 && r.size == 0 && r.gen == pagestore.GenHead && r.version == 0 && r.gone.at == 0)
+		d.must((r.volume == 0 || r.typ == BlockBlob) && r.size == 0 && r.gen == pagestore.GenHead && r.version == 0 && r.gone.at == 0)
 	}
 	return !d.bad && len(d.p) == 0
 }
@@ -205,8 +205,8 @@ func (c *blobChange) freezeGone(name string, d deletion) error {
 
 // replaceGone makes room for a blob where one was deleted and is kept: that becomes a deleted snapshot of the new one,
 // unless its time is over. What survives of its row, or of one that is vacant, is in c.row, as findForCreate has it. If there
-// is none nothing happens.
-func (c *blobChange) replaceGone(name string) error {
+// is none nothing happens. stay: the new blob has the volume of the old one, as for leaveVolume.
+func (c *blobChange) replaceGone(name string, stay bool) error {
 	value, ok, err := c.tx.Get(c.key)
 	if err != nil || !ok {
 		return err
@@ -216,7 +216,10 @@ func (c *blobChange) replaceGone(name string) error {
 	}
 	if c.row.vacant {
 		c.row.vacant = false
-		return nil
+		if stay || c.row.volume == 0 {
+			return nil
+		}
+		return c.leaveVolume(name)
 	}
 	gone := c.row.gone
 	c.tx.Delete(appendExpiryKey(nil, gone.until, c.key))
@@ -227,7 +230,10 @@ func (c *blobChange) replaceGone(name string) error {
 	}
 	counted := tally{blobs: -1, bytes: -c.row.size}
 	c.row.gone, c.row.tags = deletion{}, nil // searches do not find what is deleted
-	return firstError(c.leaveVolume(), count(c.tx, counted))
+	if err := count(c.tx, counted); err != nil || stay {
+		return err
+	}
+	return c.leaveVolume(name)
 }
 
 // deleteKept makes one step of deleting a blob whose days are counted; done is false if there are more.
@@ -251,6 +257,9 @@ func (c *blobChange) deleteKept(a *Account, ref *BlobRef, mode DeleteSnapshots, 
 		return true, c.remove(a, ref)
 	}
 	if err := c.retag(ref, nil); err != nil {
+		return false, err
+	}
+	if err := c.dropStaged(ref.Blob); err != nil {
 		return false, err
 	}
 	c.row.lease = lease.State{}

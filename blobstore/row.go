@@ -101,7 +101,7 @@ func decodeContainerRow(p []byte) (containerRow, error) {
 // BlobType is the kind of a blob (x-ms-blob-type).
 type BlobType uint8
 
-// Only page blobs can be made yet.
+// The types. A row has the number.
 const (
 	PageBlob BlobType = iota + 1
 	BlockBlob
@@ -115,7 +115,7 @@ func (t BlobType) String() string { return blobTypeNames[t] }
 
 // blobRow is what is stored about a blob, a snapshot or a previous version.
 //
-//	version (1) · type (1) · flags (1) · volume · size · sequence · etag (8) · created (8)
+//	version (1) · type (1) · flags (1) · volume · size · sequence · [blocks, see blockstate.go] · etag (8) · created (8)
 //	· [lease] · [snapshots: count · of them on this volume · last (8)] · [generation] · [tags text] · [copy text]
 //	· [state of the copy text] · [retention text] · [marks text] · properties
 //
@@ -126,6 +126,7 @@ type blobRow struct {
 	gen      pagestore.Gen // of a snapshot or a previous version; GenHead for a blob
 	size     int64         // bytes
 	sequence int64
+	blocks   blockState // of a block or append blob
 	etag     ticks
 	created  ticks
 	lease    lease.State
@@ -187,6 +188,7 @@ func (r *blobRow) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(r.volume))
 	dst = binary.AppendUvarint(dst, uint64(r.size))
 	dst = binary.AppendUvarint(dst, uint64(r.sequence))
+	dst = r.blocks.append(dst, r.typ)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.etag))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(r.created))
 	if flags&flagLease != 0 {
@@ -232,6 +234,7 @@ func decodeBlobRow(p []byte) (blobRow, error) {
 	flags := d.flags(flagLease | flagSnapshots | flagFrozen | flagState | flagTags | flagCopy | flagRetention | flagMarks)
 	r.volume = pagestore.VolumeID(d.uvarint())
 	r.size, r.sequence = d.int64(), d.int64()
+	r.blocks = d.blockState(r.typ)
 	r.etag, r.created = ticks(d.uint64()), ticks(d.uint64())
 	if flags&flagLease != 0 {
 		r.lease = d.lease()

@@ -146,6 +146,8 @@ type Account struct {
 	premium  bool
 	reaper   *reaper
 	copies   copies
+	fills    fills
+	appends  appends
 	pendings pendings
 
 	immutable     ImmutableStorage

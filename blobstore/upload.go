@@ -1,6 +1,13 @@
 package blobstore
 
-// UploadPiece is the length of every piece of an Upload but the last, in bytes: a multiple of what is hashed as one.
+import (
+	"errors"
+
+	"pagevault/internal/azure/azerr"
+	"pagevault/pagestore"
+)
+
+// UploadPiece is the length of every piece of an Upload but the last, in bytes: whole regions of a volume.
 const UploadPiece = 4 << 20
 
 // Upload is the content of a blob or a block as it comes. Nothing of it shows before all has come and End has returned nil, and
@@ -13,4 +20,62 @@ type Upload struct {
 	Next func() ([]byte, error)
 	// End is called when all has come, and says whether it is what the client meant to send. nil: it is.
 	End func() error
+}
+
+// next returns the piece at off, with zeros up to the end of its last page.
+func (u *Upload) next(off int64) (piece []byte, err error) {
+	piece, err = u.Next()
+	if err != nil {
+		return nil, err
+	}
+	want := int(min(UploadPiece, u.Size-off))
+	if len(piece) != want {
+		return nil, azerr.InternalError.Because(errors.New("a piece of an upload has a wrong length"))
+	}
+	piece = piece[:pagesFor(int64(want))*PageSize]
+	clear(piece[want:])
+	return piece, nil
+}
+
+// end is End, which need not be there.
+func (u *Upload) end() error {
+	if u.End == nil {
+		return nil
+	}
+	return u.End()
+}
+
+// whole takes an upload of one piece at most and prepares it for the beginning of a volume. content is nil if it is empty.
+func (a *Account) whole(up *Upload) (content *pagestore.Content, err error) {
+	var piece []byte
+	if up.Size > 0 {
+		if piece, err = up.next(0); err != nil {
+			return nil, err
+		}
+	}
+	if err := up.end(); err != nil || up.Size == 0 {
+		return nil, err
+	}
+	content, err = a.store.Prepare(0, piece)
+	return content, coded(err)
+}
+
+// pieces takes the pieces of an upload from one on, and has put write each, which is prepared for where it lies in the upload.
+func (a *Account) pieces(up *Upload, put func(content *pagestore.Content) error) error {
+	for off := int64(0); off < up.Size; off += UploadPiece {
+		piece, err := up.next(off)
+		if err != nil {
+			return err
+		}
+		content, err := a.store.Prepare(pageNo(off), piece)
+		if err != nil {
+			return coded(err)
+		}
+		err = put(content)
+		content.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return up.end()
 }

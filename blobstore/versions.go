@@ -117,6 +117,7 @@ func (c *blobChange) keepVersion(name string) error {
 func (r *blobRow) frozen(gen pagestore.Gen) blobRow {
 	f := *r
 	f.gen, f.lease, f.snaps, f.versions = gen, lease.State{}, snapshotCount{}, frozenCount{}
+	f.blocks.staged = stagedBlocks{}
 	return f
 }
 
@@ -132,7 +133,7 @@ func (c *blobChange) remove(a *Account, ref *BlobRef) error {
 		}
 	}
 	counted := tally{blobs: -1, bytes: -c.row.size}
-	if err := c.leaveVolume(); err != nil {
+	if err := c.leaveVolume(ref.Blob); err != nil {
 		return err
 	}
 	c.vacate()
@@ -149,11 +150,16 @@ func (c *blobChange) vacate() {
 
 // keepUnlessBare stores the row under the key it was found with, unless it is vacant and nothing of it is left.
 func (c *blobChange) keepUnlessBare() {
-	if c.row.vacant && c.row.snaps.all == 0 && c.row.versions.all == 0 {
+	if c.row.bare() {
 		c.tx.Delete(c.key)
 		return
 	}
 	c.keep()
+}
+
+// bare reports whether the row says nothing: there is no blob, and none has left anything.
+func (r *blobRow) bare() bool {
+	return r.vacant && r.snaps.all == 0 && r.versions.all == 0 && r.volume == 0
 }
 
 // frozenOf returns what the blob's row counts rows like this one with: those of snapshots, or of previous versions.

@@ -9,6 +9,9 @@ import (
 // PageSize is the unit in which volumes are addressed, in bytes.
 const PageSize = pagemap.PageBytes
 
+// RegionPages is how many aligned pages share an entry of the page map, and have one fingerprint if they are written as a whole.
+const RegionPages = pagemap.RegionPages
+
 // PageNo numbers the 512-byte pages of a volume from 0.
 type PageNo uint64
 

@@ -38,6 +38,7 @@ type Tx struct {
 type txOp struct {
 	content  *Content
 	volume   VolumeID
+	shift    PageNo    // by how much it is written behind where it was prepared for
 	folds    []folding // what to do with the content instead of writing it
 	from, to int
 	data     []byte // of a move; unchanged until the record is applied
@@ -208,14 +209,22 @@ func (tx *Tx) isFrozen(k generation) (bool, error) {
 }
 
 // Write makes the content's bytes those of its pages.
-func (tx *Tx) Write(v VolumeID, c *Content) error {
+func (tx *Tx) Write(v VolumeID, c *Content) error { return tx.WriteAt(v, c, 0) }
+
+// WriteAt makes the content's bytes those of the pages that come shift after those it was prepared for. shift is a
+// multiple of pagemap.RegionPages, so that regions stay regions. What is prepared before it is known where it goes is
+// prepared for the first region.
+func (tx *Tx) WriteAt(v VolumeID, c *Content, shift PageNo) error {
 	if c.s != tx.s {
 		return fmt.Errorf("volume %d: the content was prepared by another store, or released", v)
+	}
+	if shift%pagemap.RegionPages != 0 || shift > maxPages-c.pages.End {
+		return fmt.Errorf("%w: pages [%d,%d) written %d later", ErrBadRange, c.pages.Start, c.pages.End, shift)
 	}
 	if _, err := tx.head(v); err != nil {
 		return err
 	}
-	tx.ops = append(tx.ops, txOp{content: c, volume: v})
+	tx.ops = append(tx.ops, txOp{content: c, volume: v, shift: shift})
 	return nil
 }
 

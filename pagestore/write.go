@@ -238,7 +238,7 @@ func (b *builder) content(meta []byte, o *txOp) []byte {
 		b.refer(runs)
 		b.regions = appendWriteRegion(b.regions, name, runs)
 	}
-	meta = appendWriteOp(meta, o.volume, c.pages)
+	meta = appendWriteOp(meta, o.volume, Range{c.pages.Start + o.shift, c.pages.End + o.shift})
 	return append(meta, b.regions...)
 }
 
