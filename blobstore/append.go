@@ -156,7 +156,9 @@ func (j *appendJob) run(piece []byte) (result AppendResult, err error) {
 	at := j.row.size &^ (PageSize - 1)
 	kept := int(j.row.size - at)
 	if kept > 0 {
-		if err := j.a.view(func(v *pagestore.View) error { return v.Read(j.row.volume, pagestore.GenHead, pageNo(at), buf[:PageSize]) }); err != nil {
+		if err := j.a.view(func(v *pagestore.View) error {
+			return v.Read(j.row.volume, pagestore.GenHead, pageNo(at), buf[:PageSize])
+		}); err != nil {
 			return result, err
 		}
 	}

@@ -259,7 +259,7 @@ func (c *blobChange) beginStaging(name string) {
 
 // stage stores the row of a block whose content is there, and that of the blob.
 func (c *blobChange) stage(name string, id []byte, block stagedRow) error {
-	key := appendStagedKey(nil, c.row.volume, id)
+	key := appendStagedKey(nil, c.row.volume, c.row.blocks.epoch, id)
 	_, again, err := c.tx.Get(key)
 	if err != nil {
 		return err
@@ -485,7 +485,7 @@ func (a *Account) BlockList(ref BlobRef, acc *Access, uncommitted bool) (list Bl
 			return err
 		}
 		if uncommitted && row.blocks.staged.n > 0 {
-			list.Uncommitted, err = listStaged(v, row.volume)
+			list.Uncommitted, err = listStaged(v, &row)
 		}
 		return err
 	})
@@ -509,18 +509,19 @@ func (l *BlockList) committed(v *pagestore.View, row *blobRow, acc *Access, a *A
 	return err
 }
 
-// listStaged lists the blocks that wait in a volume.
-func listStaged(v *pagestore.View, volume pagestore.VolumeID) (found []Block, err error) {
-	err = scanStaged(v, volume, func(id []byte, row stagedRow) bool {
-		found = append(found, Block{ID: bytes.Clone(id), Size: row.size})
+// listStaged lists the blocks that wait to be committed to a blob.
+func listStaged(v *pagestore.View, row *blobRow) (found []Block, err error) {
+	err = scanStaged(v, row, func(id []byte, b stagedRow) bool {
+		found = append(found, Block{ID: bytes.Clone(id), Size: b.size})
 		return true
 	})
 	return found, err
 }
 
-// scanStaged calls fn for each block that waits in a volume, in the order of the ids, until it returns false. id is valid until it does.
-func scanStaged(v *pagestore.View, volume pagestore.VolumeID, fn func(id []byte, row stagedRow) bool) error {
-	from := appendStagedPrefix(nil, volume)
+// scanStaged calls fn for each block that waits to be committed to a blob, in the order of the ids, until it returns false. id is
+// valid until it does.
+func scanStaged(v *pagestore.View, of *blobRow, fn func(id []byte, row stagedRow) bool) error {
+	from := appendStagedPrefix(nil, of.volume, of.blocks.epoch)
 	return scanView(v, from, appendAfter(nil, from), func(it *pagestore.Iter) (bool, error) {
 		row, err := decodeStagedRow(it.Value())
 		if err != nil {

@@ -3,6 +3,7 @@ package blobstore
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"pagevault/pagestore"
 )
@@ -18,12 +19,13 @@ import (
 
 // blockState is what the row of a block blob or an append blob says of its blocks.
 //
-//	block blob: committed blocks · bytes of the list · first free region · staging (1) · [staged blocks · length of their ids (1) · when (8) · changes]
+//	block blob: committed blocks · bytes of the list · first free region · epoch · staging (1) · [staged blocks · length of their ids (1) · when (8) · changes]
 //	append blob: appended blocks · sealed (1)
 type blockState struct {
 	count  uint64 // committed or appended. A block blob without any has the content that was put at once, if it has a size
 	list   int64  // bytes of the list of a block blob
 	next   uint64 // of a block blob: the first region of its volume that nothing was ever put into
+	epoch  uint32 // of a block blob: how often blocks that waited in its volume were let go. Rows of those are of an earlier one
 	sealed bool   // of an append blob
 	staged stagedBlocks
 }
@@ -51,6 +53,7 @@ func (b *blockState) append(dst []byte, typ BlobType) []byte {
 		dst = binary.AppendUvarint(dst, b.count)
 		dst = binary.AppendUvarint(dst, uint64(b.list))
 		dst = binary.AppendUvarint(dst, b.next)
+		dst = binary.AppendUvarint(dst, uint64(b.epoch))
 		if b.staged == (stagedBlocks{}) {
 			return append(dst, 0)
 		}
@@ -72,6 +75,9 @@ func (d *rowReader) blockState(typ BlobType) (b blockState) {
 	switch typ {
 	case BlockBlob:
 		b.count, b.list, b.next = d.uvarint(), d.int64(), d.uvarint()
+		epoch := d.uvarint()
+		b.epoch = uint32(epoch)
+		d.must(epoch <= math.MaxUint32)
 		d.must(b.count <= BlocksMax && (b.count == 0) == (b.list == 0) && b.next <= uint64(listPage)/pagestore.RegionPages)
 		if d.bool() {
 			b.staged = stagedBlocks{n: d.uvarint(), idLen: d.byte(), touched: ticks(d.uint64()), changes: d.uvarint()}
@@ -153,6 +159,7 @@ func dropStaged(tx *pagestore.Tx, id containerID, name string, row *blobRow) err
 		sweepLater(tx, id, name, row.volume)
 	}
 	row.blocks.staged = stagedBlocks{}
+	row.blocks.epoch++
 	return nil
 }
 
@@ -163,16 +170,20 @@ func sweepLater(tx *pagestore.Tx, id containerID, name string, v pagestore.Volum
 }
 
 // appendStagedKey appends the key of a block that waits.
-func appendStagedKey(dst []byte, v pagestore.VolumeID, id []byte) []byte {
-	return append(appendStagedPrefix(dst, v), id...)
+func appendStagedKey(dst []byte, v pagestore.VolumeID, epoch uint32, id []byte) []byte {
+	return append(appendStagedPrefix(dst, v, epoch), id...)
 }
 
-func appendStagedPrefix(dst []byte, v pagestore.VolumeID) []byte {
+func appendStagedPrefix(dst []byte, v pagestore.VolumeID, epoch uint32) []byte {
+	return binary.BigEndian.AppendUint32(appendStagedVolume(dst, v), epoch)
+}
+
+func appendStagedVolume(dst []byte, v pagestore.VolumeID) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tableStaged), uint64(v))
 }
 
 // stagedPrefixLen is the length of what comes before the id.
-const stagedPrefixLen = 1 + 8
+const stagedPrefixLen = 1 + 8 + 4
 
 // appendStagingKey appends the key of the row that says that blocks of a blob wait.
 func appendStagingKey(dst []byte, id containerID, name string) []byte {
@@ -201,6 +212,6 @@ func parseSweep(key, row []byte) (pagestore.VolumeID, sweepRow, error) {
 // copiedBlocks returns what a copy of the blob, or of a snapshot of it, has of its state. It has all of its volume.
 func (r *blobRow) copiedBlocks() blockState {
 	b := r.blocks
-	b.staged, b.sealed = stagedBlocks{}, false
+	b.staged, b.sealed, b.epoch = stagedBlocks{}, false, 0
 	return b
 }

@@ -39,7 +39,7 @@ func (c *checker) checkStaging(at *blobName, row *blobRow) {
 			"blocks wait to be committed to it, and nothing would remove them if they are not"))
 	}
 	n, beyond := uint64(0), uint64(0)
-	err = scanStaged(c.view, row.volume, func(id []byte, b stagedRow) bool {
+	err = scanStaged(c.view, row, func(id []byte, b stagedRow) bool {
 		if n++; b.slot+regionsFor(b.size) > row.blocks.next {
 			beyond++
 		}

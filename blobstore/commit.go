@@ -31,7 +31,9 @@ func (p *commitPlan) found(row *blobRow) {
 }
 
 // live reports whether there is a blob whose blocks can be committed again.
-func (p *commitPlan) live() bool { return p.row.typ == BlockBlob && !p.row.vacant && p.row.gone.at == 0 }
+func (p *commitPlan) live() bool {
+	return p.row.typ == BlockBlob && !p.row.vacant && p.row.gone.at == 0
+}
 
 // resolve finds the blocks.
 func (p *commitPlan) resolve(v *pagestore.View, listed []ListedBlock) error {
@@ -77,8 +79,8 @@ func (p *commitPlan) waiting(v *pagestore.View) (found map[string]extent, err er
 		return nil, nil
 	}
 	found = make(map[string]extent, p.row.blocks.staged.n)
-	prefix := appendStagedPrefix(nil, p.row.volume)
-	err = scanStaged(v, p.row.volume, func(id []byte, row stagedRow) bool {
+	prefix := appendStagedPrefix(nil, p.row.volume, p.row.blocks.epoch)
+	err = scanStaged(v, &p.row, func(id []byte, row stagedRow) bool {
 		found[string(id)] = extent{slot: row.slot, size: row.size}
 		p.staged = append(p.staged, append(bytes.Clone(prefix), id...))
 		return true
@@ -129,11 +131,11 @@ func (p *commitPlan) meets(row *blobRow, made *newBlob) error {
 		return azerr.InvalidBlobType
 	}
 	if row.typ != p.row.typ || row.volume != p.row.volume || row.vacant != p.row.vacant || row.gone != p.row.gone ||
-		row.etag != p.row.etag || row.blocks.staged != p.row.blocks.staged {
+		row.etag != p.row.etag || row.blocks.staged != p.row.blocks.staged || row.blocks.epoch != p.row.blocks.epoch {
 		return errChanged
 	}
 	if made.stay = row.typ == BlockBlob && row.volume != 0; made.stay {
-		made.blocks.next = row.blocks.next
+		made.blocks.next, made.blocks.epoch = row.blocks.next, row.blocks.epoch
 	}
 	return nil
 }

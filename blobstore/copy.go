@@ -290,6 +290,9 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 		info := CopyInfo{ID: id, Source: req.SourceURL, Bytes: made.size, Completed: c.row.etag.Time()}
 		c.row.volume, c.row.copy = job.volume, info.append(nil)
 		c.keep()
+		if made.typ == BlockBlob && made.blocks.next > regionsFor(made.size) { // there may be blocks that the list does not name
+			sweepLater(tx, c.id, ref.Blob, job.volume)
+		}
 		tx.Delete(appendCopyKey(nil, job.volume))
 		return firstError(job.letGo(tx), count(tx, counted))
 	})

@@ -82,12 +82,12 @@ func (a *Account) checkSize(size int64) error {
 
 // newBlob is what a blob is to be that is about to be made.
 type newBlob struct {
-	typ        BlobType
-	blocks     blockState
-	stay       bool // it has the volume of the blob that it replaces, if there is one, instead of a new one
+	typ    BlobType
+	blocks blockState
+	stay   bool // it has the volume of the blob that it replaces, if there is one, instead of a new one
 	// meets is called with the row that is there, deleted and vacant ones too, a zero one if there is none, before anything changes.
 	// nil: it need not be.
-	meets func(row *blobRow) error
+	meets      func(row *blobRow) error
 	size       int64
 	sequence   int64
 	tags       []byte // encoded

@@ -23,7 +23,7 @@ import (
 //	expiry      'e' when (8, ticks) · key of the row that goes then
 //	pending     'q' as that of the blob, which a pending copy fills
 //	versioning  'g'
-//	staged      'x' volume id (8) · id of the block
+//	staged      'x' volume id (8) · epoch (4) · id of the block
 //	staging     's' as that of the blob, blocks of which wait to be committed
 //	sweep       'z' volume id (8)
 //

@@ -281,7 +281,9 @@ func (l *blobLister) hides(row *blobRow) bool {
 }
 
 // uncommitted reports whether a row that is vacant is to be listed for the blocks that wait.
-func (l *blobLister) uncommitted(row *blobRow) bool { return l.req.Uncommitted && row.blocks.staged.n > 0 }
+func (l *blobLister) uncommitted(row *blobRow) bool {
+	return l.req.Uncommitted && row.blocks.staged.n > 0
+}
 
 // collapsed returns the part of the name that stands for all names which begin so: up to and with the first delimiter
 // after the prefix. It is nil for a name that is listed itself.

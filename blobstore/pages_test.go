@@ -130,8 +130,7 @@ func TestOrderOfChecks(t *testing.T) {
 // TestWrongType: what is about pages is refused for a blob without.
 func TestWrongType(t *testing.T) {
 	f := newFixture(t)
-	f.create("b", 1)
-	f.setType("b", AppendBlob)
+	must(t)(f.CreateAppendBlob(ref("b"), &CreateAppendBlob{}))
 	_, err := f.PutPages(ref("b"), putReq(0, 1, 'a'))
 	wantCode(t, "put", err, azerr.InvalidBlobType)
 	_, err = f.ClearPages(ref("b"), clearReq(0, 1))
@@ -142,8 +141,6 @@ func TestWrongType(t *testing.T) {
 	wantCode(t, "resize", err, azerr.InvalidBlobType)
 	_, err = f.SetBlobProperties(ref("b"), &SetProperties{Action: SequenceIncrement})
 	wantCode(t, "sequence", err, azerr.InvalidBlobType)
-	_, err = f.OpenBlob(ref("b"), &Access{})
-	wantCode(t, "read", err, azerr.InvalidBlobType)
 	must(t)(f.SetBlobProperties(ref("b"), &SetProperties{Headers: &HTTPHeaders{}}))
 	equal(t, "type", f.info(ref("b")).Type.String(), "AppendBlob")
 	f.create("b", 2)

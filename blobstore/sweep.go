@@ -3,6 +3,7 @@ package blobstore
 import (
 	"bytes"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 
@@ -111,11 +112,14 @@ func (a *Account) sweepVolume(v pagestore.VolumeID, of *sweepRow) error {
 	case err != nil:
 		return err
 	case row.volume != v:
-		return a.sweepRows(v)
+		return a.sweepRows(v, math.MaxUint32, true)
 	case before.volume != v: // the blob got it a moment ago
 		return nil
 	case row.typ == AppendBlob:
 		return a.sweepTail(v, of)
+	}
+	if err := a.sweepRows(v, row.blocks.epoch, false); err != nil {
+		return err
 	}
 	for batch := range slices.Chunk(gaps, sweepBatch) {
 		err := a.update(func(tx *pagestore.Tx) error {
@@ -173,7 +177,7 @@ func sweepable(view *pagestore.View, row *blobRow, end uint64, coming []fill) (g
 	for _, f := range coming {
 		used = append(used, extent{slot: f.slot, size: f.size})
 	}
-	err = scanStaged(view, row.volume, func(_ []byte, b stagedRow) bool {
+	err = scanStaged(view, row, func(_ []byte, b stagedRow) bool {
 		used = append(used, extent{slot: b.slot, size: b.size})
 		return true
 	})
@@ -233,12 +237,13 @@ func (c *blobChange) dropVacant(of *sweepRow) error {
 	return nil
 }
 
-// sweepRows removes the rows of blocks that were staged in a volume which the blob does not have any more.
-func (a *Account) sweepRows(v pagestore.VolumeID) error {
-	from := appendStagedPrefix(nil, v)
+// sweepRows removes the rows of blocks that waited in a volume before an epoch and were let go; and, if the volume is gone, the row
+// that asked for a sweep.
+func (a *Account) sweepRows(v pagestore.VolumeID, before uint32, gone bool) error {
+	from, to := appendStagedVolume(nil, v), appendStagedPrefix(nil, v, before)
 	for !a.reaper.stopping() {
 		var batch [][]byte
-		err := a.scan(from, appendAfter(nil, from), func(it *pagestore.Iter) (bool, error) {
+		err := a.scan(from, to, func(it *pagestore.Iter) (bool, error) {
 			batch = append(batch, bytes.Clone(it.Key()))
 			return len(batch) < reapBatch && it.Next(), nil
 		})
@@ -249,7 +254,7 @@ func (a *Account) sweepRows(v pagestore.VolumeID) error {
 			for _, key := range batch {
 				tx.Delete(key)
 			}
-			if len(batch) == 0 {
+			if len(batch) == 0 && gone {
 				tx.Delete(appendSweepKey(nil, v))
 			}
 			return nil
