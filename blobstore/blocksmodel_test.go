@@ -217,7 +217,12 @@ func (m *blocksModel) copy(to string) {
 		return
 	}
 	dst := m.blob(to)
-	must(t)(m.f.CopyBlob(t.Context(), ref(to), &CopyBlob{Source: ref(from)}))
+	_, err := m.f.CopyBlob(t.Context(), ref(to), &CopyBlob{Source: ref(from)})
+	if dst.typ != 0 && dst.typ != src.typ {
+		wantCode(t, "a copy over another type", err, azerr.InvalidBlobType)
+		return
+	}
+	ok(t, err)
 	blocks := slices.Clone(src.blocks)
 	appends := src.appends
 	dst.replace(src.typ, src.content)

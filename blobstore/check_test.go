@@ -56,6 +56,11 @@ func (f *fixture) populate() (snapshot string) {
 	f.snapshot("b")
 	f.create("b", 100) // another volume; the snapshot keeps the old one
 	f.create("empty", 0)
+	f.putBlock("blocks", "aaa", fillRandom(1, 1000)) // volume 5
+	f.putBlock("blocks", "bbb", fillRandom(2, 2000))
+	f.commit("blocks", "aaa", "bbb")
+	f.putBlock("blocks", "ccc", fillRandom(3, 3000))
+	must(f.t)(f.PutBlockBlob(ref("whole"), &PutBlockBlob{}, upload(fillRandom(4, 1000))))
 	must(f.t)(f.CreateContainer("other", nil))
 	return snapshot
 }
@@ -66,7 +71,7 @@ func TestCheckClean(t *testing.T) {
 	must(t)(f.CreateContainer("cont", nil))
 	f.populate()
 	s := f.wantClean("with blobs")
-	if s.Containers != 2 || s.Blobs != 3 || s.Snapshots != 3 || s.Volumes != 4 || s.Frames == 0 || s.Chunks == 0 || s.Rows == 0 || s.Bytes == 0 {
+	if s.Containers != 2 || s.Blobs != 5 || s.Snapshots != 3 || s.Volumes != 6 || s.Frames == 0 || s.Chunks == 0 || s.Rows == 0 || s.Bytes == 0 {
 		t.Errorf("summary %+v", s)
 	}
 	f.reopen()
@@ -84,7 +89,8 @@ func TestCheckClean(t *testing.T) {
 // provoked are the kinds of problems that tests of this package have seen; see TestCheckKinds.
 func allKinds() []pagestore.Kind {
 	return []pagestore.Kind{KindUserRowUnknown, KindUserRowDamaged, KindContainerIDs, KindContainerMissing, KindBlobMissing, KindSnapshotCount,
-		KindVolumeMissing, KindVolumeShared, KindVolumeLeaked, KindGenMissing, KindGenLeaked, KindPagesBeyond, KindProtectionUnnoted, KindTotalsWrong, KindExpiryWrong}
+		KindVolumeMissing, KindVolumeShared, KindVolumeLeaked, KindGenMissing, KindGenLeaked, KindPagesBeyond, KindProtectionUnnoted, KindTotalsWrong, KindExpiryWrong,
+		KindBlockList, KindStagedBlocks}
 }
 
 // TestCheckKinds provokes each kind of problem of the blob service's rows, and wants it named with container and blob.
@@ -135,7 +141,7 @@ func TestCheckKinds(t *testing.T) {
 		return func(_ *fixture, tx *pagestore.Tx) error { tx.Delete(key); return nil }
 	}
 
-	f("a row of another table", set([]byte("zebra"), 1), "error: blob-row-unknown: account acct: rows of table 'z'")
+	f("a row of another table", set([]byte("yak"), 1), "error: blob-row-unknown: account acct: rows of table 'y'")
 	f("a container that cannot be read", set(appendContainerKey(nil, "other"), 9), "error: blob-row-damaged: account acct container other: ", "totals-wrong")
 	f("two containers of one id", func(_ *fixture, tx *pagestore.Tx) error {
 		row, _, err := tx.Get(appendContainerKey(nil, "cont"))
@@ -148,7 +154,7 @@ func TestCheckKinds(t *testing.T) {
 	f("service properties that cannot be read", set(propertiesKey, rowVersion, '<'), "blob-row-damaged: account acct: row 70")
 	f("versioning that cannot be read", set(versioningKey, rowVersion, 1), "blob-row-damaged: account acct: row 67")
 	f("blobs without a container", remove(appendContainerKey(nil, "cont")),
-		"error: container-missing: account acct container #1 blob a: ", "container #1 blob b: ", "container #1 blob empty: ", "totals-wrong")
+		"error: container-missing: account acct container #1 blob a: ", "container #1 blob b: ", "container #1 blob empty: ", "container #1 blob blocks: ", "container #1 blob whole: ", "totals-wrong")
 	f("a blob that cannot be read", set(blob("empty", 0), 9), "error: blob-row-damaged: account acct container cont blob empty: ", "volume-leaked", "totals-wrong")
 	f("snapshots without their blob", remove(blob("a", 0)), "blob-missing: account acct container cont blob a: 2 snapshots of a blob that does not exist",
 		"snapshot-count: account acct container cont blob a: volume 1 has 2 snapshots and no row that counts them", "totals-wrong")
@@ -158,14 +164,14 @@ func TestCheckKinds(t *testing.T) {
 	f("a count that cannot be read", set(appendVolumeKey(nil, 2), 9), "blob-row-damaged: account acct: row 76")
 	f("no volume", edit("empty", func(r *blobRow) { r.volume = 99 }), "error: volume-missing: account acct container cont blob empty: volume 99", "volume-leaked: account acct volume 4: ")
 	f("one volume, two blobs", edit("empty", func(r *blobRow) { r.volume = 3 }), "volume-shared: account acct container cont blob empty: volume 3", "volume-leaked: account acct volume 4: ")
-	f("a volume of nobody", func(_ *fixture, tx *pagestore.Tx) error { tx.CreateVolume(); return nil }, "warning: volume-leaked: account acct volume 5: ")
+	f("a volume of nobody", func(_ *fixture, tx *pagestore.Tx) error { tx.CreateVolume(); return nil }, "warning: volume-leaked: account acct volume 7: ")
 	f("a generation of nobody", func(_ *fixture, tx *pagestore.Tx) error { _, err := tx.Freeze(1); return err }, "warning: generation-leaked: account acct container cont blob a: generation ")
 	f("no generation", func(f *fixture, tx *pagestore.Tx) error { return tx.Thaw(2, 1) }, "error: generation-missing: account acct container cont blob b: generation 1 of volume 2")
 	f("pages behind the end", edit("a", func(r *blobRow) { r.size = 150 * PageSize }), "error: pages-beyond-size: account acct container cont blob a: it ends at byte 76800, and its pages from byte 76800 on are valid", "totals-wrong")
 	f("totals", set(totalsKey, appendTotalsRow(nil, &Totals{Blobs: 1})...), "error: totals-wrong: account acct: the row of totals says {Containers:0 Blobs:1")
 	f("totals that cannot be read", set(totalsKey, 9), "blob-row-damaged: account acct: row 61")
 	f("protection that the container does not know of", edit("empty", func(r *blobRow) { r.locks.Hold = true }), "error: protection-unnoted: account acct container cont blob empty: it is protected")
-	f("no totals", remove(totalsKey), "totals-wrong: account acct: there is no row of totals, and a recount gives {Containers:2 Blobs:3 Snapshots:3")
+	f("no totals", remove(totalsKey), "totals-wrong: account acct: there is no row of totals, and a recount gives {Containers:2 Blobs:5 Snapshots:3")
 	gone := deletion{ticksAt(goldenTime), ticksAt(goldenTime.Add(day))}
 	f("deleted, and would stay", edit("empty", func(r *blobRow) { r.gone = gone }), "error: expiry-wrong: account acct container cont blob empty: it is deleted and to be kept until 2026-03-02")
 	f("deleted, its snapshots not", func(f *fixture, tx *pagestore.Tx) error {
@@ -200,6 +206,17 @@ func TestCheckKinds(t *testing.T) {
 	removed := removedRow{gone, containerRow{id: 7, etag: 1, created: 1, meta: appendMetadata(nil, nil)}}
 	f("a deleted container that would stay", set(appendRemovedKey(nil, "old", 7), removed.append(nil)...),
 		"container-id: account acct container old: its id 7 would be given out again: the next one is 3", "expiry-wrong: account acct container old: it is deleted and to be kept until 2026-03-02")
+	f("a list that cannot be read", edit("blocks", func(r *blobRow) { r.blocks.list-- }), "error: block-list: account acct container cont blob blocks: its list of blocks: ")
+	f("blocks where others would be put", edit("blocks", func(r *blobRow) { r.blocks.next = 1 }),
+		"error: block-list: account acct container cont blob blocks: the block at byte 1000", "error: staged-blocks: account acct container cont blob blocks: 1 blocks are said")
+	f("content where blocks would be put", edit("whole", func(r *blobRow) { r.blocks.next = 0 }), "error: block-list: account acct container cont blob whole: it has 1000 bytes")
+	f("other blocks wait", edit("blocks", func(r *blobRow) { r.blocks.staged.n++ }), "error: staged-blocks: account acct container cont blob blocks: 2 blocks are said to wait to be committed to it; there are 1, of which 0")
+	f("blocks that would wait for ever", remove(appendStagingKey(nil, 1, "blocks")), "error: staged-blocks: account acct container cont blob blocks: blocks wait to be committed to it, and nothing")
+	f("no blocks wait", edit("blocks", func(r *blobRow) { r.blocks.staged = stagedBlocks{} }),
+		"a row says that blocks wait to be committed to it, and none do", "error: staged-blocks: account acct volume 5: a block waits for a volume of no blob")
+	f("a staged block that cannot be read", set(appendStagedKey(nil, 5, 0, []byte("zzz")), 9), "blob-row-damaged: account acct: row 78")
+	f("staging that cannot be read", set([]byte("sss"), 9), "blob-row-damaged: account acct: row 73")
+	f("a sweep that cannot be read", set(appendSweepKey(nil, 9), 9), "blob-row-damaged: account acct: row 7a")
 	for _, k := range allKinds() {
 		if !seen[k] {
 			t.Errorf("no case provokes %s", k)

@@ -49,9 +49,7 @@ func (c *checker) checkStaging(at *blobName, row *blobRow) {
 		c.report(c.blobProblem(pagestore.SeverityError, KindStagedBlocks, at, row.volume,
 			"%d blocks are said to wait to be committed to it; there are %d, of which %d lie where others would be put", row.blocks.staged.n, n, beyond))
 	}
-	if err == nil && n > 0 {
-		c.stages.add(row.volume)
-	}
+	c.stages.add(row.volume)
 }
 
 // checkStagingRow checks a row that says that blocks wait.

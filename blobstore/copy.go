@@ -172,7 +172,7 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 	defer c.release()
 	return a.update(func(tx *pagestore.Tx) (err error) {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findDestination(a, ref, &req.Access); err != nil {
+		if err := c.findDestination(a, ref, &req.Access, 0); err != nil {
 			return err
 		}
 		if _, err := a.protect(c, ref.Container, &req.Protection); err != nil {
@@ -180,6 +180,9 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 		}
 		if err := c.findSource(job, req, snapshot); err != nil {
 			return err
+		}
+		if c.row.typ != 0 && c.row.typ != job.source.typ {
+			return azerr.InvalidBlobType
 		}
 		if !req.Tier.Fits(job.source.size) {
 			return azerr.BlobTierInadequateForContentLength
@@ -203,15 +206,15 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 	})
 }
 
-// findDestination checks whether the blob may be overwritten. It need not exist.
-func (c *blobChange) findDestination(a *Account, ref *BlobRef, acc *Access) (err error) {
+// findDestination checks whether the blob may be overwritten by one of a type, 0 if that is not known yet. It need not exist.
+func (c *blobChange) findDestination(a *Account, ref *BlobRef, acc *Access, typ BlobType) (err error) {
 	c.id, c.row, err = c.findBlob(c.tx, ref, 0, a.replaceAct(immutable.Replace))
 	exists := !errors.Is(err, azerr.BlobNotFound)
 	if err != nil && exists {
 		return acc.checkReplaced(&c.row, err)
 	}
 	if exists {
-		if err := c.row.checkFree(); err != nil {
+		if err := firstError(c.row.checkFree(), c.row.checkType(typ)); err != nil {
 			return err
 		}
 	}
@@ -226,6 +229,14 @@ func (c *blobChange) findDestination(a *Account, ref *BlobRef, acc *Access) (err
 		return err
 	}
 	return c.row.checkTags(&acc.Conditions)
+}
+
+// checkType returns the 409 for a blob of another type than the one that is to be copied over it. 0: that may be any.
+func (r *blobRow) checkType(typ BlobType) error {
+	if typ != 0 && r.typ != typ {
+		return azerr.InvalidBlobType
+	}
+	return nil
 }
 
 // checkCopyLease decides about the lease of a destination, which must last as long as the copy may take.
@@ -280,7 +291,7 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 	defer c.release()
 	err := a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findDestination(a, ref, &req.Access); err != nil {
+		if err := c.findDestination(a, ref, &req.Access, made.typ); err != nil {
 			return err
 		}
 		counted, err := c.makeBlob(a, ref, &req.Access, &made)

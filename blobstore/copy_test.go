@@ -125,8 +125,7 @@ func TestCopyRefused(t *testing.T) {
 	f := newFixture(t)
 	f.create("a", 8)
 	f.create("b", 8)
-	f.create("other", 8)
-	f.setType("other", BlockBlob)
+	must(t)(f.PutBlockBlob(ref("other"), &PutBlockBlob{}, upload([]byte("content"))))
 	acquire(t, f, "b", guidA)
 	try := func(what, to string, req CopyBlob, want azerr.Code) {
 		t.Helper()
@@ -137,7 +136,7 @@ func TestCopyRefused(t *testing.T) {
 	try("no source", "c", CopyBlob{Source: ref("none")}, azerr.CannotVerifyCopySource)
 	try("no container", "c", CopyBlob{Source: BlobRef{Container: "none", Blob: "a"}}, azerr.CannotVerifyCopySource)
 	try("no snapshot", "c", CopyBlob{Source: snap("a", "2020-01-01T00:00:00.0000000Z")}, azerr.CannotVerifyCopySource)
-	try("source of another type", "c", CopyBlob{Source: ref("other")}, azerr.InvalidBlobType)
+	try("source of another type", "a", CopyBlob{Source: ref("other")}, azerr.InvalidBlobType)
 	try("destination of another type", "other", CopyBlob{Source: ref("a")}, azerr.InvalidBlobType)
 	try("leased", "b", CopyBlob{Source: ref("a")}, azerr.LeaseIdMissing)
 	try("exists", "a", CopyBlob{Source: ref("b"), Access: with(t, "If-None-Match", "*")}, azerr.BlobAlreadyExists)

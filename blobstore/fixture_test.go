@@ -318,7 +318,7 @@ func (f *fixture) rowCount(table byte) (n int) {
 
 var _ io.ReaderAt = (*Reader)(nil)
 
-// setType changes the type of a blob behind everybody's back: there is no other way yet to have one that is no page blob.
+// setType changes the type of a blob behind everybody's back.
 func (f *fixture) setType(name string, typ BlobType) {
 	f.t.Helper()
 	ok(f.t, f.update(func(tx *pagestore.Tx) error {

@@ -66,7 +66,7 @@ func (a *Account) StartCopy(ref BlobRef, req *StartCopy) (CopyResult, error) {
 	defer c.release()
 	err = a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findDestination(a, &ref, &req.Access); err != nil {
+		if err := c.findDestination(a, &ref, &req.Access, PageBlob); err != nil {
 			return err
 		}
 		counted, err := c.makeBlob(a, &ref, &req.Access, &made)
