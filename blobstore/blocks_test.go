@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"pagevault/internal/azure/azerr"
@@ -173,5 +174,244 @@ func TestAppendBlock(t *testing.T) {
 		want = append(want, p...)
 		f.readsAs(blobRef("log"), want)
 	}
+	f.checks()
+}
+
+// TestStagedExpire: blocks that nobody commits go after a week, with the volume they lie in.
+func TestStagedExpire(t *testing.T) {
+	f := newFixture(t)
+	f.putBlock("never", "aaa", fillRandom(1, 1000))
+	f.putBlock("old", "aaa", fillRandom(2, 1000))
+	f.commit("old", "aaa")
+	f.putBlock("old", "bbb", fillRandom(3, 100_000))
+	f.clock.Advance(6 * day)
+	f.putBlock("late", "aaa", fillRandom(4, 1000))
+	ok(t, f.reapStaged())
+	for _, name := range []string{"never", "old", "late"} {
+		if n := len(value(f.BlockList(ref(name), &Access{}, true))(t).Uncommitted); n != 1 {
+			t.Errorf("after six days %d blocks of %q wait", n, name)
+		}
+	}
+	f.clock.Advance(day)
+	ok(t, f.reapStaged())
+	f.swept()
+	_, err := f.BlockList(ref("never"), &Access{}, true)
+	wantCode(t, "blocks after a week", err, azerr.BlobNotFound)
+	if list := value(f.BlockList(ref("old"), &Access{}, true))(t); len(list.Uncommitted) != 0 || len(list.Committed) != 1 {
+		t.Errorf("a blob some blocks of which waited for a week: %+v", list)
+	}
+	if list := value(f.BlockList(ref("late"), &Access{}, true))(t); len(list.Uncommitted) != 1 {
+		t.Errorf("blocks that came a day ago: %+v", list)
+	}
+	equal(t, "volumes", f.volumes(), 2)
+	equal(t, "staged blocks", f.rowCount(tableStaged), 1)
+	equal(t, "rows that say that blocks wait", f.rowCount(tableStaging), 1)
+	f.checks()
+}
+
+// TestStagedContainer: blocks go with their container.
+func TestStagedContainer(t *testing.T) {
+	f := newFixture(t)
+	f.putBlock("never", "aaa", fillRandom(1, 1000))
+	f.putBlock("both", "aaa", fillRandom(2, 1000))
+	f.commit("both", "aaa")
+	f.putBlock("both", "bbb", fillRandom(3, 1000))
+	ok(t, f.DeleteContainer("cont", &Access{}))
+	if r := <-f.reaped; r.Rows != 2 {
+		t.Errorf("%+v", r)
+	}
+	ok(t, f.sweep())
+	equal(t, "volumes", f.volumes(), 0)
+	for _, table := range []byte{tableStaged, tableStaging, tableSweep, tableBlob} {
+		equal(t, "rows of table "+string(table), f.rowCount(table), 0)
+	}
+	f.checks()
+}
+
+// errGone is what an upload says that does not come to its end.
+var errGone = errors.New("the client went away")
+
+// cutUpload is an upload of which only so many pieces come.
+func cutUpload(p []byte, pieces int) *Upload {
+	u := upload(p)
+	next := u.Next
+	u.Next = func() ([]byte, error) {
+		if pieces--; pieces < 0 {
+			return nil, errGone
+		}
+		return next()
+	}
+	return u
+}
+
+// TestUploadCutOff: of an upload that does not come to its end nothing is left, whatever it was of.
+func TestUploadCutOff(t *testing.T) {
+	f := newFixture(t)
+	p := fillRandom(1, 3*UploadPiece)
+	f.putBlock("b", "aaa", p[:1000])
+	f.commit("b", "aaa")
+	must(t)(f.CreateAppendBlob(ref("log"), &CreateAppendBlob{}))
+	must(t)(f.AppendBlock(ref("log"), &AppendBlock{}, upload(p[:1000])))
+	wrong := func(u *Upload) *Upload {
+		u.End = func() error { return azerr.Md5Mismatch }
+		return u
+	}
+	for _, u := range []func() *Upload{
+		func() *Upload { return cutUpload(p, 0) }, func() *Upload { return cutUpload(p, 2) }, func() *Upload { return cutUpload(p[:10], 0) },
+		func() *Upload { return wrong(upload(p)) }, func() *Upload { return wrong(upload(p[:10])) },
+	} {
+		if _, err := f.PutBlockBlob(ref("whole"), &PutBlockBlob{}, u()); err == nil {
+			t.Fatal("a blob was made of an upload that was cut off")
+		}
+		for _, name := range []string{"b", "other"} {
+			if err := f.PutBlock(ref(name), &PutBlock{ID: []byte("bbb")}, u()); err == nil {
+				t.Fatal("a block was made of an upload that was cut off")
+			}
+		}
+		if _, err := f.AppendBlock(ref("log"), &AppendBlock{}, u()); err == nil {
+			t.Fatal("an upload was appended that was cut off")
+		}
+	}
+	f.readsAs(ref("b"), p[:1000])
+	f.readsAs(ref("log"), p[:1000])
+	ok(t, f.reap())
+	f.swept()
+	equal(t, "volumes", f.volumes(), 2)
+	equal(t, "staged blocks", f.rowCount(tableStaged), 0)
+	equal(t, "copies", f.rowCount(tableCopy), 0)
+	for _, name := range []string{"whole", "other"} {
+		_, err := f.BlockList(ref(name), &Access{}, true)
+		wantCode(t, name, err, azerr.BlobNotFound)
+	}
+	f.checks()
+	must(t)(f.AppendBlock(ref("log"), &AppendBlock{}, upload(p[1000:5000])))
+	f.readsAs(ref("log"), p[:5000])
+}
+
+// TestBlocksRefused: what is wrong with blocks and lists, in Azure's words.
+func TestBlocksRefused(t *testing.T) {
+	f := newFixture(t)
+	p := fillRandom(1, 100)
+	put := func(what string, r BlobRef, req PutBlock, p []byte, want azerr.Code) {
+		t.Helper()
+		wantCode(t, what, f.PutBlock(r, &req, upload(p)), want)
+	}
+	put("no container", BlobRef{Container: "none", Blob: "b"}, PutBlock{ID: []byte("a")}, p, azerr.ContainerNotFound)
+	put("no id", ref("b"), PutBlock{}, p, azerr.InvalidBlockId)
+	put("an id too long", ref("b"), PutBlock{ID: make([]byte, BlockIDMax+1)}, p, azerr.InvalidBlockId)
+	put("no content", ref("b"), PutBlock{ID: []byte("a")}, nil, azerr.InvalidHeaderValue)
+	f.putBlock("b", "aa", p)
+	put("an id of another length", ref("b"), PutBlock{ID: []byte("aaa")}, p, azerr.InvalidBlobOrBlock)
+	f.create("page", 1)
+	put("a page blob", ref("page"), PutBlock{ID: []byte("a")}, p, azerr.InvalidBlobType)
+	f.commit("b", "aa")
+	acquire(t, f, "b", guidA)
+	put("leased", ref("b"), PutBlock{ID: []byte("aaa")}, p, azerr.LeaseIdMissing)
+	ok(t, f.PutBlock(ref("b"), &PutBlock{ID: []byte("aaa"), Access: holding(guidA)}, upload(p))) // ids of the blob may be of another length
+	commit := func(what, name string, req CommitBlocks, want azerr.Code) {
+		t.Helper()
+		_, err := f.CommitBlocks(ref(name), &req)
+		wantCode(t, what, err, want)
+	}
+	commit("leased", "b", CommitBlocks{}, azerr.LeaseIdMissing)
+	commit("leased, and nothing of what the list names", "b", CommitBlocks{Blocks: latest3("zz")}, azerr.LeaseIdMissing)
+	commit("exists", "page", CommitBlocks{Access: with(t, "If-None-Match", "*"), Blocks: latest3("zz")}, azerr.BlobAlreadyExists)
+	commit("a page blob", "page", CommitBlocks{}, azerr.InvalidBlobType)
+	commit("a page blob, and nothing of what the list names", "page", CommitBlocks{Blocks: latest3("zz")}, azerr.InvalidBlobType)
+	commit("too many", "new", CommitBlocks{Blocks: make([]ListedBlock, BlocksMax+1)}, azerr.BlockListTooLong)
+	commit("not there", "new", CommitBlocks{Blocks: latest3("zz")}, azerr.InvalidBlockList)
+	f.checks()
+}
+
+// TestManyBlocks: as many blocks as there may be are committed, read, and exchanged for others.
+func TestManyBlocks(t *testing.T) {
+	f := newFixture(t)
+	const n = 3000 // more than fit into ten windows of the list
+	var want []byte
+	var ids []string
+	for i := range n {
+		p := []byte{byte(i), byte(i >> 8), 1}[:1+i%3]
+		id := fmt.Sprintf("%06d", i)
+		f.putBlock("b", id, p)
+		ids, want = append(ids, id), append(want, p...)
+	}
+	f.commit("b", ids...)
+	f.readsAs(ref("b"), want)
+	r := value(f.OpenBlob(ref("b"), &Access{}))(t)
+	defer r.Close()
+	rnd := rand.New(rand.NewPCG(1, 1))
+	for range 3000 {
+		off := rnd.Int64N(int64(len(want)))
+		p := make([]byte, 1+rnd.IntN(20))
+		got, err := r.ReadAt(p, off)
+		if err != nil && err != io.EOF || !bytes.Equal(p[:got], want[off:min(off+int64(len(p)), int64(len(want)))]) {
+			t.Fatalf("%d bytes at %d: %d, %v", len(p), off, got, err)
+		}
+	}
+	f.commit("b", ids[1], ids[n-1])
+	f.swept()
+	f.checks()
+}
+
+// TestBlocksAtOnce: blocks staged by many at once are all there, and lists committed meanwhile are of whole blobs. Appends neither
+// get lost nor mixed.
+func TestBlocksAtOnce(t *testing.T) {
+	f := newFixture(t)
+	must(t)(f.CreateAppendBlob(ref("log"), &CreateAppendBlob{}))
+	const writers, each = 8, 10
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for i := range each {
+				p := bytes.Repeat([]byte{byte('a' + w)}, 1000+i)
+				if err := f.PutBlock(ref("shared"), &PutBlock{ID: fmt.Appendf(nil, "%02d-%02d", w, i)}, upload(p)); err != nil {
+					t.Errorf("block: %v", err)
+				}
+				if _, err := f.AppendBlock(ref("log"), &AppendBlock{}, upload(p)); err != nil {
+					t.Errorf("append: %v", err)
+				}
+				if err := f.PutBlock(ref("fought over"), &PutBlock{ID: []byte{byte(w)}}, upload(p)); err != nil {
+					t.Errorf("block: %v", err)
+				}
+				_, err := f.CommitBlocks(ref("fought over"), &CommitBlocks{Blocks: []ListedBlock{{ID: []byte{byte(w)}}}})
+				if err != nil && !errors.Is(err, azerr.InvalidBlockList) { // somebody else's list did not name it
+					t.Errorf("commit: %v", err)
+				}
+				if i%3 == 0 {
+					f.reaper.kick()
+				}
+			}
+		})
+	}
+	all.Wait()
+	var ids []string
+	var want []byte
+	for w := range writers {
+		for i := range each {
+			ids = append(ids, fmt.Sprintf("%02d-%02d", w, i))
+			want = append(want, bytes.Repeat([]byte{byte('a' + w)}, 1000+i)...)
+		}
+	}
+	f.commit("shared", ids...)
+	f.readsAs(ref("shared"), want)
+	info := f.info(ref("log"))
+	if info.Appended != writers*each || info.Size != int64(len(want)) {
+		t.Errorf("%d blocks were appended, %d bytes", info.Appended, info.Size)
+	}
+	r := value(f.OpenBlob(ref("log"), &Access{}))(t)
+	defer r.Close()
+	got := make([]byte, len(want))
+	must(t)(r.ReadAt(got, 0))
+	for off := 0; off < len(got); { // runs of one writer's letter are as long as appends of its, in their order
+		n := 1
+		for off+n < len(got) && got[off+n] == got[off] {
+			n++
+		}
+		if n < 1000 {
+			t.Fatalf("%d bytes of %q at %d", n, got[off], off)
+		}
+		off += n
+	}
+	f.swept()
 	f.checks()
 }
