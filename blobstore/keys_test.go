@@ -61,6 +61,9 @@ func TestKeysGolden(t *testing.T) {
 	line("blob a/b of 1", appendBlobKey(nil, 1, "a/b", 0))
 	line("its snapshot", appendBlobKey(nil, 1, "a/b", snap))
 	line(`blob "\x00\x01\xff" of 1`, appendBlobKey(nil, 1, "\x00\x01\xff", 0))
+	line("blocks of a/b of 1 wait", appendStagingKey(nil, 1, "a/b"))
+	line("block aaa waits in 259", appendStagedKey(nil, 259, 1, []byte("aaa")))
+	line("sweep of 259", appendSweepKey(nil, 259))
 	line("tag k = v of a/b in 1", appendTagKey(nil, "k", "v", 1, "a/b"))
 	golden(t, "keys.golden", b.String())
 }

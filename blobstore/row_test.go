@@ -84,6 +84,18 @@ func exampleBlobRows() map[string]blobRow {
 	vacant.snaps.volume, vacant.versions = 0, frozenCount{all: 200, gone: 3, latest: deleted.gone.until}
 	deletedWith := deletedAll
 	deletedWith.versions = vacant.versions
+	put := plain
+	put.typ, put.sequence, put.size, put.blocks = BlockBlob, 0, 1000, blockState{next: 1}
+	blocks := put
+	blocks.blocks = blockState{count: 2, list: 40, next: 300, epoch: 1}
+	staged := blocks
+	staged.blocks.staged = stagedBlocks{n: 3, idLen: 8, touched: ticksAt(goldenTime), changes: 4}
+	uncommitted := staged
+	uncommitted.size, uncommitted.vacant, uncommitted.blocks.count, uncommitted.blocks.list = 0, true, 0, 0
+	appended := put
+	appended.typ, appended.blocks = AppendBlob, blockState{count: 300}
+	sealed := appended
+	sealed.blocks.sealed = true
 	promised := pending
 	promised.locks = locked.locks
 	full := leased
@@ -99,7 +111,9 @@ func exampleBlobRows() map[string]blobRow {
 		"with a tier": tiered, "snapshot, all four": marked, "copy pending, locked": promised,
 		"deleted": deleted, "snapshot, deleted": deletedSnapshot, "with deleted snapshots": deletedSnapshots, "deleted, with snapshots": deletedAll,
 		"current version": current, "previous version": version, "previous version, deleted": deletedVersion, "versions only": vacant,
-		"deleted, with versions": deletedWith}
+		"deleted, with versions": deletedWith,
+		"of blocks, put at once": put, "of blocks": blocks, "of blocks, others wait": staged, "blocks that wait": uncommitted,
+		"appended to": appended, "appended to, sealed": sealed}
 }
 
 func exampleContainerRows() map[string]containerRow {
@@ -128,7 +142,8 @@ func TestRowsGolden(t *testing.T) {
 		"deleted", "snapshot, deleted", "with deleted snapshots", "deleted, with snapshots",
 		"locked and held", "held", "with a tier", "snapshot, all four",
 		"copy pending", "copy failed", "copied incrementally", "copied from elsewhere", "copy pending, locked",
-		"current version", "previous version", "previous version, deleted", "versions only", "deleted, with versions"} {
+		"current version", "previous version", "previous version, deleted", "versions only", "deleted, with versions",
+		"of blocks, put at once", "of blocks", "of blocks, others wait", "blocks that wait", "appended to", "appended to, sealed"} {
 		row := blobs[name]
 		fmt.Fprintf(&b, "blob, %-25s %x\n", name, row.append(nil))
 	}
@@ -140,7 +155,43 @@ func TestRowsGolden(t *testing.T) {
 	container := containers["plain"]
 	fmt.Fprintf(&b, "removed container               %x\n", (&removedRow{blobs["deleted"].gone, container}).append(nil))
 	fmt.Fprintf(&b, "tag in logs-1                   %x\n", appendTagRow(nil, "logs-1"))
+	fmt.Fprintf(&b, "block that waits                %x\n", (&stagedRow{slot: 300, size: 1000}).append(nil))
+	fmt.Fprintf(&b, "sweep of a/b in container 1     %x\n", (&sweepRow{1, "a/b"}).append(nil))
+	fmt.Fprintf(&b, "list of two blocks              %x\n", appendBlockList(nil, exampleExtents(), [][]byte{[]byte("aaa"), []byte("bbb")}))
 	golden(t, "rows.golden", b.String())
+}
+
+func exampleExtents() []extent {
+	return []extent{{start: 0, slot: 300, size: 1000}, {start: 1000, slot: 1<<40 + 1, size: BlockMax}}
+}
+
+// TestBlockListDamaged: a list that says something else than a list can is damaged.
+func TestBlockListDamaged(t *testing.T) {
+	list := appendBlockList(nil, exampleExtents(), [][]byte{[]byte("aaa"), []byte("bbb")})
+	extents, ids, err := decodeBlockList(list, 2)
+	if err != nil || !reflect.DeepEqual(extents, exampleExtents()) || string(ids[1]) != "bbb" {
+		t.Fatalf("%+v %q, %v", extents, ids, err)
+	}
+	spoil := func(what string, p []byte, count int) {
+		t.Helper()
+		if _, _, err := decodeBlockList(p, count); !errors.Is(err, pagestore.ErrCorrupt) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for n := range list {
+		spoil(fmt.Sprintf("%d bytes", n), list[:n], 2)
+	}
+	spoil("a byte too many", append(list[:len(list):len(list)], 0), 2)
+	spoil("more blocks", list, 3)
+	spoil("fewer blocks", list, 1)
+	for i := range extentBytes * 2 {
+		if i >= 6 && i < 12 || i >= 22 && i < 28 || i >= 28 { // any place will do, and so will any length of the last
+			continue
+		}
+		p := append([]byte(nil), list...)
+		p[i] ^= 0x40
+		spoil(fmt.Sprintf("byte %d", i), p, 2)
+	}
 }
 
 func TestRowsRoundTrip(t *testing.T) {

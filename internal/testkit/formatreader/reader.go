@@ -153,8 +153,10 @@ type Blob struct {
 	Snapshot        uint64 // ticks; 0: the blob itself
 	Size            int64
 
+	kind               byte // 1: page, 2: block, 3: append blob
 	volume, generation uint64
-	deleted            bool // and kept for a while
+	blocks             uint64 // of a block blob with a list
+	deleted            bool   // and kept for a while, or never committed
 }
 
 // Blobs returns all blobs and snapshots that can be reached, in the order of their keys.
@@ -215,11 +217,28 @@ func blobRow(key string, value []byte) (b Blob, err error) {
 	}
 	r := &reader{p: value}
 	version, kind, flags := r.u8(), r.u8(), r.u8()
-	if version != 1 || kind != 1 {
+	if version != 1 || kind < 1 || kind > 3 {
 		return b, fmt.Errorf("blob %q: version %d, type %d", b.Name, version, kind)
 	}
 	b.volume, b.Size = r.loose(), int64(r.loose())
-	r.loose()   // sequence
+	b.kind = kind
+	r.loose() // sequence
+	switch kind {
+	case 2:
+		b.blocks = r.loose()
+		r.loose() // bytes of the list
+		r.loose() // first free region
+		r.loose() // epoch
+		if r.u8() == 1 {
+			r.loose()
+			r.u8()
+			r.bytes(8)
+			r.loose()
+		}
+	case 3:
+		r.loose()
+		r.u8()
+	}
 	r.bytes(16) // etag, created
 	if flags&1 != 0 {
 		r.u8()
@@ -246,7 +265,7 @@ func blobRow(key string, value []byte) (b Blob, err error) {
 	}
 	if flags&32 != 0 {
 		text := r.bytes(int(r.loose())) // retention
-		b.deleted = len(text) > 0 && text[0]&1 != 0
+		b.deleted = len(text) > 0 && text[0]&(1|32) != 0 // deleted, or vacant
 	}
 	if flags&128 != 0 {
 		r.bytes(int(r.loose())) // marks
@@ -266,16 +285,46 @@ func (s *Store) Read(b *Blob) ([]byte, error) {
 			return nil, fmt.Errorf("generation %d of volume %d does not exist", b.generation, b.volume)
 		}
 	}
-	out := make([]byte, b.Size)
 	contents := map[uint64][]byte{}
-	for no, r := range regions {
-		for i, pg := range r {
-			at := (int64(no)*128 + int64(i)) * 512
-			if !pg.valid || pg.frame == 0 {
-				continue
+	if b.kind == 1 {
+		for no, r := range regions {
+			for i, pg := range r {
+				if at := (int64(no)*128 + int64(i)) * 512; at >= b.Size && pg.valid {
+					return nil, fmt.Errorf("page %d is valid behind the end", at/512)
+				}
 			}
-			if at >= b.Size {
-				return nil, fmt.Errorf("page %d is valid behind the end", at/512)
+		}
+	}
+	if b.blocks == 0 {
+		return s.readPages(regions, 0, b.Size, contents)
+	}
+	table, err := s.readPages(regions, 1<<50/128, int64(b.blocks)*16, contents)
+	if err != nil {
+		return nil, err
+	}
+	var out []byte
+	for ; len(table) > 0; table = table[16:] {
+		region := binary.LittleEndian.Uint64(table[6:14]) & (1<<48 - 1)
+		block, err := s.readPages(regions, region, int64(binary.LittleEndian.Uint32(table[12:])), contents)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, block...)
+	}
+	if int64(len(out)) != b.Size {
+		return nil, fmt.Errorf("the blocks have %d bytes, the blob has %d", len(out), b.Size)
+	}
+	return out, nil
+}
+
+// readPages returns n bytes from the beginning of a region on.
+func (s *Store) readPages(regions map[uint64]region, first uint64, n int64, contents map[uint64][]byte) ([]byte, error) {
+	out := make([]byte, n)
+	for no := first; no < first+uint64((n+65535)/65536); no++ {
+		for i, pg := range regions[no] {
+			at := (int64(no-first)*128 + int64(i)) * 512
+			if !pg.valid || pg.frame == 0 || at >= n {
+				continue
 			}
 			content, from, err := s.find(place{pg.frame, pg.off}, contents)
 			if err != nil {
