@@ -108,11 +108,40 @@ func (w *written) history(rng *rand.Rand, pages int) {
 			w.blobs["incremental "+info.Copy.Destination] = w.blobs["incremental"]
 		}
 	}
+	w.blocks(random)
 	w.copy("gone before", w.ref("gone"), w.blobs["gone"])
 	w.put("copy of a blob", 100, random(30))
 	w.put("a", 140, random(3))
 	w.ok(w.account.DeleteBlob(w.ref("gone"), &blobstore.Access{}, blobstore.SnapshotsNone))
 	delete(w.blobs, "gone")
+}
+
+// blocks makes a block blob of blocks, some of which it has no use for, one that is put at once, and an append blob.
+func (w *written) blocks(random func(pages int) []byte) {
+	w.t.Helper()
+	upload := func(p []byte) *blobstore.Upload {
+		return &blobstore.Upload{Size: int64(len(p)), Next: func() ([]byte, error) { return append(make([]byte, 0, len(p)+512), p...), nil }}
+	}
+	p := random(400)
+	for i, part := range [][]byte{p[:70_001], p[70_001:70_002], p[70_002:], p[:9]} {
+		w.ok(w.account.PutBlock(w.ref("blocks"), &blobstore.PutBlock{ID: []byte{byte(i)}}, upload(part)))
+	}
+	list := []blobstore.ListedBlock{{ID: []byte{0}}, {ID: []byte{1}}, {ID: []byte{2}}}
+	_, err := w.account.CommitBlocks(w.ref("blocks"), &blobstore.CommitBlocks{Blocks: list})
+	w.ok(err)
+	w.blobs["blocks"] = p
+	w.ok(w.account.PutBlock(w.ref("blocks"), &blobstore.PutBlock{ID: []byte{9}}, upload(p[1:2000])))
+	w.ok(w.account.PutBlock(w.ref("never committed"), &blobstore.PutBlock{ID: []byte{9}}, upload(p[1:2000])))
+	_, err = w.account.PutBlockBlob(w.ref("whole"), &blobstore.PutBlockBlob{}, upload(p[5:100_000]))
+	w.ok(err)
+	w.blobs["whole"] = p[5:100_000]
+	_, err = w.account.CreateAppendBlob(w.ref("log"), &blobstore.CreateAppendBlob{})
+	w.ok(err)
+	for _, part := range [][]byte{p[:100], p[100:1000], p[1000:70_000]} {
+		_, err = w.account.AppendBlock(w.ref("log"), &blobstore.AppendBlock{}, upload(part))
+		w.ok(err)
+	}
+	w.blobs["log"] = p[:70_000]
 }
 
 // copy copies a blob that holds p.
