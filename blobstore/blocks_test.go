@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"pagevault/internal/azure/azerr"
 )
 
@@ -414,4 +416,101 @@ func TestBlocksAtOnce(t *testing.T) {
 	}
 	f.swept()
 	f.checks()
+}
+
+// FuzzBlockList: whatever a list looks like, reading it ends, and what can be read is what is written.
+func FuzzBlockList(f *testing.F) {
+	f.Add(appendBlockList(nil, exampleExtents(), [][]byte{[]byte("aaa"), []byte("bbb")}), 2)
+	f.Add([]byte{}, 0)
+	f.Fuzz(func(t *testing.T, p []byte, count int) {
+		if count < 0 || count > BlocksMax {
+			return
+		}
+		extents, ids, err := decodeBlockList(p, count)
+		if err != nil {
+			return
+		}
+		if again := appendBlockList(nil, extents, ids); !bytes.Equal(again, p) {
+			t.Errorf("%x is written as %x", p, again)
+		}
+	})
+}
+
+// FuzzStagedRows: the same of the rows of blocks that wait and of sweeps.
+func FuzzStagedRows(f *testing.F) {
+	f.Add((&stagedRow{slot: 300, size: 1000}).append(nil))
+	f.Add((&sweepRow{1, "a/b"}).append(nil))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if s, err := decodeStagedRow(p); err == nil {
+			if again, err := decodeStagedRow(s.append(nil)); err != nil || again != s {
+				t.Errorf("%+v is written as %+v, %v", s, again, err)
+			}
+		}
+		if s, err := decodeSweepRow(p); err == nil {
+			if again, err := decodeSweepRow(s.append(nil)); err != nil || again != s {
+				t.Errorf("%+v is written as %+v, %v", s, again, err)
+			}
+		}
+	})
+}
+
+// TestUploadCrash: what a crash leaves of an upload, wherever it comes, is taken away at the next start; what was there is as it was.
+func TestUploadCrash(t *testing.T) {
+	p := fillRandom(1, 2*UploadPiece+100)
+	before := p[:5000]
+	uploads := map[string]func(f *fixture, u *Upload) error{
+		"blob": func(f *fixture, u *Upload) error {
+			_, err := f.PutBlockBlob(ref("blob"), &PutBlockBlob{}, u)
+			return err
+		},
+		"block":        func(f *fixture, u *Upload) error { return f.PutBlock(ref("block"), &PutBlock{ID: []byte("bbb")}, u) },
+		"block of new": func(f *fixture, u *Upload) error { return f.PutBlock(ref("new"), &PutBlock{ID: []byte("bbb")}, u) },
+		"append": func(f *fixture, u *Upload) error {
+			_, err := f.AppendBlock(ref("append"), &AppendBlock{}, u)
+			return err
+		},
+	}
+	for name, put := range uploads {
+		t.Run(name, func(t *testing.T) {
+			r := seeded(t)
+			f := newFixture(t)
+			must(t)(f.PutBlockBlob(ref("blob"), &PutBlockBlob{}, upload(before)))
+			f.putBlock("block", "aaa", before)
+			f.commit("block", "aaa")
+			must(t)(f.CreateAppendBlob(ref("append"), &CreateAppendBlob{}))
+			must(t)(f.AppendBlock(ref("append"), &AppendBlock{}, upload(before)))
+			var disks []*vfs.MemFS
+			u := upload(p)
+			next := u.Next
+			u.Next = func() ([]byte, error) {
+				for _, kept := range []int{0, 50, 100} {
+					disks = append(disks, f.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: kept, RNG: r}))
+				}
+				return next()
+			}
+			u.End = func() error {
+				disks = append(disks, f.fs.(*vfs.MemFS).CrashClone(vfs.CrashCloneCfg{}))
+				return nil
+			}
+			ok(t, put(f, u))
+			if len(disks) != 10 {
+				t.Fatalf("%d crashes", len(disks))
+			}
+			for i, fs := range disks {
+				g := *f
+				g.fs = fs
+				g.open()
+				ok(t, g.reap())
+				g.swept()
+				for _, name := range []string{"blob", "block", "append"} {
+					g.readsAs(ref(name), before)
+				}
+				_, err := g.BlockList(ref("new"), &Access{}, true)
+				wantCode(t, fmt.Sprintf("crash %d: a block that never came", i), err, azerr.BlobNotFound)
+				equal(t, "volumes", g.volumes(), 3)
+				g.checks()
+				g.close()
+			}
+		})
+	}
 }

@@ -241,6 +241,9 @@ func TestCheckNamesBlobs(t *testing.T) {
 	putAt("a b", 0, body)
 	s := f.snapshot("a b")
 	putAt("copy", 8, body)
+	f.putBlock("blocks", "aaa", fillRandom(1, 1000))
+	f.putBlock("blocks", "bbb", body)
+	f.commit("blocks", "aaa", "bbb")
 	putAt("a b", 8, body[:8*PageSize]) // the snapshot alone shows the second chunk now, beside the copy
 	f.wantClean("before")
 	f.damage("member-2", body[4096+100:4096+164])
@@ -256,7 +259,7 @@ func TestCheckNamesBlobs(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s [%d,%d)", p.Blob, p.Snapshot, p.Offset, p.Offset+p.Length))
 	}
 	slices.Sort(got)
-	for _, want := range []string{"a b " + s + " [", "copy  ["} {
+	for _, want := range []string{"a b " + s + " [", "copy  [", "blocks  [5096,"} {
 		if !slices.ContainsFunc(got, func(line string) bool { return strings.HasPrefix(line, want) }) {
 			t.Errorf("nothing begins with %q in %q", want, got)
 		}

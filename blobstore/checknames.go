@@ -3,6 +3,7 @@ package blobstore
 import (
 	"encoding/binary"
 
+	"pagevault/internal/azure/header"
 	"pagevault/pagestore"
 )
 
@@ -93,11 +94,35 @@ func (c *checker) showsIn(p *pagestore.Problem, row *blobRow, at *blobName) bool
 	if err != nil {
 		runs = append(runs[:0], p.Pages)
 	}
+	shown := false
 	for _, r := range runs {
-		found.Offset, found.Length = int64(r.Start)*PageSize, int64(r.End-r.Start)*PageSize
-		c.report(found)
+		for _, bytes := range c.blobBytes(row, r) {
+			found.Offset, found.Length = bytes.Start, bytes.End-bytes.Start
+			c.report(found)
+			shown = true
+		}
 	}
-	return len(runs) > 0
+	return shown
+}
+
+// blobBytes returns which bytes of a blob lie in pages of its volume. Of a block blob these are parts of blocks, and blocks that no list
+// names are no part of it. Where that cannot be told, because the list is damaged, it is all of the blob.
+func (c *checker) blobBytes(row *blobRow, pages pagestore.Range) (found []header.Range) {
+	whole := header.Range{Start: int64(pages.Start) * PageSize, End: int64(pages.End) * PageSize}
+	if row.typ != BlockBlob || row.blocks.count == 0 {
+		return []header.Range{whole}
+	}
+	extents, _, err := readBlockList(c.view, row)
+	if err != nil || pages.Start >= listPage {
+		return []header.Range{{End: row.size}}
+	}
+	for _, e := range extents {
+		at := int64(e.slot) * regionBytes
+		if from, to := max(whole.Start, at), min(whole.End, at+e.size); from < to {
+			found = append(found, header.Range{Start: e.start + from - at, End: e.start + to - at})
+		}
+	}
+	return found
 }
 
 // parseBlobName reads the key of a blob's row, which does not tell a version from a snapshot.

@@ -1,4 +1,4 @@
-// Package blobstore is the blob service without its wire: accounts, containers, page blobs and their snapshots, with
+// Package blobstore is the blob service without its wire: accounts, containers, blobs of all three types and their snapshots, with
 // Azure's rules for names, leases, conditions, sequence numbers and limits. It turns each request into rows and pages
 // of a pagestore and leaves to it how those are kept.
 //
@@ -28,10 +28,14 @@
 //	p                            service properties
 //	d name id                    a container that is deleted and kept for a while → when it goes, and its row
 //	e time key                   when a row of something deleted and kept goes
+//	s id name                    a blob of which blocks wait to be committed
+//	x volume epoch id            a block that waits → where in the volume it lies
+//	z volume                     a volume in which there may be what nothing refers to
 //	a                            how many containers, blobs, snapshots and provisioned bytes there are
 //
 // A blob's pages are a volume of the pagestore; a snapshot is a generation of that volume. Writing a blob anew (Put Blob)
 // gives it a new volume, so two pictures of a blob can be compared page by page exactly if their volumes are the same.
-// A volume goes with the last row that uses it. Rows of blobs lie under the id of their container, which is never used
+// The blocks of a block blob lie in its volume too, and so does the list that says which of them it consists of: see
+// blockstate.go. A volume goes with the last row that uses it. Rows of blobs lie under the id of their container, which is never used
 // again: deleting a container removes one row, and the account's reaper removes the rest in the background.
 package blobstore
