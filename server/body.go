@@ -35,6 +35,9 @@ const (
 	// uploadPatience is how long a body, or a reply, waits for memory that others hold, and a request for the end of others,
 	// before the client is told to slow down.
 	uploadPatience = 10 * time.Second
+
+	// laterPatience is how many times as long a body waits of which something is stored: all of it would have to come again.
+	laterPatience = 6
 )
 
 // checkBody decides, from the headers alone, whether a body as announced will be read. most is the operation's limit
@@ -77,27 +80,60 @@ func (r *request) readBody(most int64) ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	r.awaitBody()
-	if err := r.takeBody(n); err != nil {
+	r.awaitBody(r.framing.length)
+	if err := r.takeBody(n, r.s.patience); err != nil {
 		return nil, err
 	}
 	return r.body, r.stepUp()
 }
 
-// awaitBody prepares for the time that the client takes to send the body.
-func (r *request) awaitBody() {
+// receivePiece returns the next n bytes of a body that is read in pieces, of which memory holds one. Between two pieces that is
+// given back if others wait for some: it is their turn, however long this body is. The request has stepped aside when it returns.
+func (r *request) receivePiece(n int64) ([]byte, error) {
+	wait := r.s.patience
+	if r.read {
+		wait *= laterPatience
+	}
+	r.awaitBody(n)
+	if r.budget == r.s.uploads && r.budget.Scarce() {
+		r.giveBack()
+	}
+	var err error
+	if r.body == nil {
+		err = r.takeBody(n, wait)
+	} else {
+		r.body = r.body[:n]
+		err = r.receive(r.body)
+	}
+	return r.body, err
+}
+
+// giveBack ends the use of the memory of the body.
+func (r *request) giveBack() {
+	if r.body != nil {
+		r.s.buffers.Put(r.body)
+		r.body = nil
+	}
+	if r.budget != nil {
+		r.budget.Release(r.taken)
+		r.budget = nil
+	}
+}
+
+// awaitBody prepares for the time that the client takes to send the next n bytes of the body.
+func (r *request) awaitBody(n int64) {
 	r.stepAside() // however long it is, it is not our work
-	if n := r.framing.length; n > prefetched {
+	if r.framing.length > prefetched {
 		r.patience(r.s.o.ReadTimeout + time.Duration((n+1<<20-1)>>20)*uploadPerMiB)
 	}
 }
 
-// takeBody reads the body, of n bytes, into memory that it takes from the budget. A long body gets a little at first, so
-// that clients which send nothing, or a few bytes now and then, are not in the way of those that do.
-func (r *request) takeBody(n int64) error {
+// takeBody reads the body, of n bytes, into memory that it takes from the budget, for which it waits so long. A long body gets a little
+// at first, so that clients which send nothing, or a few bytes now and then, are not in the way of those that do.
+func (r *request) takeBody(n int64, wait time.Duration) error {
 	var first []byte
 	if n > openingBytes {
-		if !r.s.openings.Acquire(openingBytes, r.s.patience) {
+		if !r.s.openings.Acquire(openingBytes, wait) {
 			return azerr.ServerBusy
 		}
 		defer r.s.openings.Release(openingBytes)
@@ -111,7 +147,7 @@ func (r *request) takeBody(n int64) error {
 	if n <= openingBytes { // however many long ones wait for memory
 		from = r.s.openings
 	}
-	if !r.makeBody(n, from) {
+	if !r.makeBody(n, from, wait) {
 		r.broken = len(first) > 0
 		return azerr.ServerBusy
 	}
@@ -119,10 +155,10 @@ func (r *request) takeBody(n int64) error {
 	return r.receive(r.body[len(first):])
 }
 
-// makeBody makes r.body n bytes long, of memory from a budget, and reports whether there was any within our patience.
-func (r *request) makeBody(n int64, from *budget) bool {
+// makeBody makes r.body n bytes long, of memory from a budget, and reports whether there was any within that time.
+func (r *request) makeBody(n int64, from *budget, wait time.Duration) bool {
 	taken := bufferBytes(n)
-	if !from.Acquire(taken, r.s.patience) {
+	if !from.Acquire(taken, wait) {
 		return false
 	}
 	r.budget, r.taken = from, taken
@@ -150,8 +186,11 @@ func (r *request) receive(p []byte) error {
 }
 
 // stepUp makes r one of the requests that are carried out, of which there is a limited number.
-func (r *request) stepUp() error {
-	if !r.slot && !r.s.slots.Acquire(1, r.s.patience) {
+func (r *request) stepUp() error { return r.stepUpWithin(r.s.patience) }
+
+// stepUpWithin is stepUp for one that waits so long.
+func (r *request) stepUpWithin(wait time.Duration) error {
+	if !r.slot && !r.s.slots.Acquire(1, wait) {
 		return azerr.ServerBusy
 	}
 	r.slot = true

@@ -219,7 +219,7 @@ func (r *request) aside(wait func() error) error {
 // roomForSource makes r.body n bytes long, to be read from a source.
 func (r *request) roomForSource(n int64, of *budget) error {
 	r.stepAside() // first the memory, then the place, as for a body that is sent
-	if !r.makeBody(n, of) {
+	if !r.makeBody(n, of, r.s.patience) {
 		return azerr.ServerBusy
 	}
 	return r.stepUp()

@@ -11,13 +11,44 @@ import (
 	"pagevault/internal/azure/batch"
 	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
+	"pagevault/internal/azure/xmlbody"
 )
 
 // handler carries out an operation: it reads what the request says about it, calls the account, and makes the reply.
 type handler struct {
 	serve func(r *request) error
 	body  int64 // the largest body it reads, in bytes. 0: it reads none, and one that comes is dropped
+	older []olderLimit
 }
+
+// olderLimit is the largest body in versions before a later one.
+type olderLimit struct {
+	before string
+	body   int64
+}
+
+// most returns the largest body in a version.
+func (h *handler) most(version []byte) int64 {
+	for _, o := range h.older {
+		if string(version) < o.before {
+			return o.body
+		}
+	}
+	return h.body
+}
+
+// The largest bodies of blobs and blocks, by the version, the oldest first.
+const (
+	putBlobMax     = 5000 << 20
+	putBlockMax    = 4000 << 20
+	appendBlockMax = 100 << 20
+)
+
+var (
+	putBlobOlder     = []olderLimit{{"2016-05-31", 64 << 20}, {"2019-12-12", 256 << 20}}
+	putBlockOlder    = []olderLimit{{"2016-05-31", 4 << 20}, {"2019-12-12", 100 << 20}}
+	appendBlockOlder = []olderLimit{{"2022-11-02", 4 << 20}}
+)
 
 // handlers is who carries out which operation of op.Table. Those that are not here are refused there.
 var handlers = [256]handler{
@@ -72,6 +103,15 @@ var handlers = [256]handler{
 	op.PutPageFromURL:    {serve: (*request).putPageFromURL},
 	op.GetPageRanges:     {serve: (*request).getPageRanges},
 	op.GetPageRangesDiff: {serve: (*request).getPageRangesDiff},
+
+	op.PutBlockBlob: {serve: (*request).putBlockBlob, body: putBlobMax, older: putBlobOlder},
+	op.PutBlock:     {serve: (*request).putBlock, body: putBlockMax, older: putBlockOlder},
+	op.PutBlockList: {serve: (*request).putBlockList, body: xmlbody.BlockListMax},
+	op.GetBlockList: {serve: (*request).getBlockList},
+
+	op.PutAppendBlob:  {serve: (*request).putAppendBlob},
+	op.AppendBlock:    {serve: (*request).appendBlock, body: appendBlockMax, older: appendBlockOlder},
+	op.SealAppendBlob: {serve: (*request).sealAppendBlob},
 }
 
 // handle serves one request. fasthttp calls it when the headers are there; the body is read by whoever wants it.
@@ -137,7 +177,7 @@ func (r *request) admit() error {
 	if r.target.secondary && !r.readOnly() {
 		return azerr.InsufficientAccountPermissions
 	}
-	if err := r.checkBody(r.s.handlers[r.row.ID].body); err != nil || r.readOnly() {
+	if err := r.checkBody(r.s.handlers[r.row.ID].most(r.version)); err != nil || r.readOnly() {
 		return err
 	}
 	return r.account.Available() // a body that cannot be stored is not waited for

@@ -48,7 +48,7 @@ func TestExpect(t *testing.T) {
 	f(401, "NoAuthenticationInformation", call{method: "PUT", path: "disks/b?comp=page", body: big, unsigned: true, header: []string{"x-ms-page-write: update"}})
 	f(400, "InvalidQueryParameterValue", call{method: "PUT", path: "disks/b?comp=nonsense", body: big})
 	f(400, "UnsupportedHeader", putPage(0, big, "x-ms-encryption-scope: mine"))
-	f(501, "APINotImplemented", call{method: "PUT", path: "disks/b?comp=block&blockid=AAAA", body: big})
+	f(501, "APINotImplemented", call{method: "PUT", path: "disks/b?comp=expiry", body: big})
 	f(413, "RequestBodyTooLarge", call{method: "PUT", path: "disks/b?comp=page", body: make([]byte, 4<<20+512),
 		header: []string{"x-ms-page-write: update", "x-ms-range: bytes=0-4194815"}})
 	f(400, "InvalidHeaderValue", call{method: "PUT", path: "disks/b?comp=page", body: big, header: []string{"x-ms-page-write: update", "x-ms-version: new"}})

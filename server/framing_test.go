@@ -160,7 +160,7 @@ func TestRefusedBodyKeepsStep(t *testing.T) {
 			f("not signed", call{method: "PUT", path: "disks/b?comp=page", unsigned: true}, 400, "MissingRequiredHeader")
 			f("not there", call{method: "PUT", path: "other/b?comp=lease", header: []string{"x-ms-lease-action: release",
 				"x-ms-lease-id: 11111111-1111-1111-1111-111111111111"}}, 404, "ContainerNotFound")
-			f("not done", call{method: "PUT", path: "disks/b?comp=block&blockid=AAAA"}, 501, "APINotImplemented")
+			f("not done", call{method: "PUT", path: "disks/b?comp=expiry"}, 501, "APINotImplemented")
 			f("no body wanted", call{method: "GET", path: "?comp=list"}, 200, "")
 			f("wrong key", call{method: "PUT", path: "disks/b?comp=page", header: []string{"x-ms-page-write: update",
 				"Authorization: SharedKey devstoreaccount1:AAAA"}}, 403, "AuthenticationFailed")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,24 +25,46 @@ func TestBodyLimits(t *testing.T) {
 			continue
 		}
 		read++
-		c := call{method: row.Methods[0], path: paths[row.Level] + "comp=" + row.Comp, body: make([]byte, most+1)}
+		c := call{method: row.Methods[0], path: paths[row.Level] + "comp=" + row.Comp, noLength: true}
 		if row.Restype != "" {
 			c.path += "&restype=" + row.Restype
 		}
-		if row.ID == op.PutPage {
+		switch row.ID {
+		case op.PutPage:
 			c.header = []string{"x-ms-page-write: update", "x-ms-range: bytes=0-4194303"}
+		case op.PutBlockBlob:
+			c.header = []string{"x-ms-blob-type: BlockBlob"}
 		}
-		t.Run(row.Name, func(t *testing.T) {
-			a := ts.do(t, c)
-			a.want(t, 413, "RequestBodyTooLarge")
-			if want := fmt.Sprintf("<MaxLimit>%d</MaxLimit>", most); !strings.Contains(string(a.body), want) {
-				t.Errorf("want %s:\n%s", want, a.body)
+		t.Run(row.Name, func(t *testing.T) { ts.tooLarge(t, c, most) })
+		for _, older := range handlers[row.ID].older {
+			day, err := time.Parse(time.DateOnly, older.before)
+			if err != nil {
+				t.Fatal(err)
 			}
-		})
+			c := c
+			c.header = append(slices.Clone(c.header), "x-ms-version: "+day.AddDate(0, 0, -1).Format(time.DateOnly))
+			t.Run(row.Name+" before "+older.before, func(t *testing.T) { ts.tooLarge(t, c, older.body) })
+		}
 	}
 	if read < 5 {
 		t.Errorf("only %d operations read a body", read)
 	}
+}
+
+// tooLarge announces one byte more than is taken, and not one that is.
+func (ts *testServer) tooLarge(t *testing.T, c call, most int64) {
+	t.Helper()
+	header := c.header
+	c.header = append(slices.Clone(header), fmt.Sprintf("Content-Length: %d", most+1), expect)
+	a := ts.do(t, c)
+	a.want(t, 413, "RequestBodyTooLarge")
+	if want := fmt.Sprintf("<MaxLimit>%d</MaxLimit>", most); !strings.Contains(string(a.body), want) {
+		t.Errorf("want %s:\n%s", want, a.body)
+	}
+	c.header = append(slices.Clone(header), fmt.Sprintf("Content-Length: %d", most), expect)
+	w := ts.dial(t)
+	w.send(c.bytes(t))
+	w.recv(c.method).want(t, 100, "")
 }
 
 // TestHeaderLimits: how many headers there are matters to nobody, what they take together does.

@@ -30,10 +30,10 @@ type include struct {
 	metadata, snapshots, tags, copy, deleted, policy, hold bool
 	versions                                               bool
 	vacant                                                 bool // names of which only versions are left
+	uncommitted                                            bool // names of which only blocks are there
 }
 
-// Things that a listing can be asked to include. What we do not have is included by showing nothing: no blob here is
-// uncommitted.
+// Things that a listing can be asked to include. What we do not have is included by showing nothing.
 var (
 	includeContainers = [...]string{"metadata", "deleted", "system"}
 	includeBlobs      = [...]string{"metadata", "snapshots", "uncommittedblobs", "copy", "deleted", "versions", "tags",
@@ -100,6 +100,7 @@ func (r *request) include(known []string) (in include, err error) {
 			in.hold = in.hold || string(v) == "legalhold"
 			in.versions = in.versions || string(v) == "versions"
 			in.vacant = in.vacant || string(v) == "deletedwithversions"
+			in.uncommitted = in.uncommitted || string(v) == "uncommittedblobs"
 		}
 	}
 	return in, nil

@@ -93,12 +93,7 @@ func (r *request) release() {
 	r.conn.enter(sending)
 	r.stepAside()
 	r.leaveAccount()
-	if r.body != nil {
-		s.buffers.Put(r.body)
-	}
-	if r.budget != nil {
-		r.budget.Release(r.taken)
-	}
+	r.giveBack()
 	if cap(r.out) > keptScratch {
 		r.out = nil
 	}

@@ -32,40 +32,20 @@ func (r *request) messageAsked() (bool, error) {
 }
 
 // readMessage returns the data of the structured message that the body is: want bytes, and not more than most. It is good
-// until the reply is made. A checksum of the body beside those in it is refused: which bytes it would be of nobody says.
+// until the reply is made.
 func (r *request) readMessage(want, most int64) (data []byte, sums header.Verified, err error) {
-	if given, err := r.messageAsked(); err != nil || !given {
-		if err == nil {
-			err = azerr.MissingHeader(header.XMsStructuredBody.String())
-		}
-		return nil, sums, err
+	n, err := r.messageLength()
+	if err == nil && n != want {
+		err = azerr.BadHeader(header.XMsStructuredContentLength.String(), strconv.FormatInt(n, 10))
 	}
-	n, given, err := header.Int(&r.headers, header.XMsStructuredContentLength, 0, math.MaxInt64)
-	if err == nil && !given {
-		err = azerr.MissingHeader(header.XMsStructuredContentLength.String())
+	if err == nil {
+		err = r.openMessage(n, most)
 	}
 	if err != nil {
 		return nil, sums, err
 	}
-	for _, id := range [...]header.ID{header.ContentMD5, header.XMsContentCRC64} {
-		if r.headers.Has(id) {
-			return nil, sums, azerr.UnsupportedHeader.With("HeaderName", id.String(), "HeaderValue", r.headers.String(id))
-		}
-	}
-	switch {
-	case n != want:
-		return nil, sums, azerr.BadHeader(header.XMsStructuredContentLength.String(), strconv.FormatInt(n, 10))
-	case n > most:
-		return nil, sums, azerr.RequestBodyTooLarge.With("MaxLimit", strconv.FormatInt(most, 10))
-	case r.framing.length < 0:
-		r.broken = true // as in readBody
-		return nil, sums, azerr.MissingContentLengthHeader
-	}
-	if r.message, err = xsm.NewDecoder(r.ctx.RequestBodyStream(), r.framing.length, n); err != nil {
-		return nil, sums, messageError(err)
-	}
-	r.awaitBody()
-	if err := r.takeBody(n); err != nil {
+	r.awaitBody(r.framing.length)
+	if err := r.takeBody(n, r.s.patience); err != nil {
 		return nil, sums, err
 	}
 	if sums.CRC, err = r.endMessage(); err != nil {
@@ -75,8 +55,48 @@ func (r *request) readMessage(want, most int64) (data []byte, sums header.Verifi
 	return r.body, sums, r.stepUp()
 }
 
+// messageLength returns how much data the headers of a structured message announce. A checksum of the body beside those in it is
+// refused: which bytes it would be of nobody says.
+func (r *request) messageLength() (int64, error) {
+	if given, err := r.messageAsked(); err != nil || !given {
+		if err == nil {
+			err = azerr.MissingHeader(header.XMsStructuredBody.String())
+		}
+		return 0, err
+	}
+	n, given, err := header.Int(&r.headers, header.XMsStructuredContentLength, 0, math.MaxInt64)
+	if err == nil && !given {
+		err = azerr.MissingHeader(header.XMsStructuredContentLength.String())
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range [...]header.ID{header.ContentMD5, header.XMsContentCRC64} {
+		if r.headers.Has(id) {
+			return 0, azerr.UnsupportedHeader.With("HeaderName", id.String(), "HeaderValue", r.headers.String(id))
+		}
+	}
+	return n, nil
+}
+
+// openMessage begins to read a structured message with n bytes of data, which may not be more than most.
+func (r *request) openMessage(n, most int64) (err error) {
+	switch {
+	case n > most:
+		return azerr.RequestBodyTooLarge.With("MaxLimit", strconv.FormatInt(most, 10))
+	case r.framing.length < 0:
+		r.broken = true // as in readBody
+		return azerr.MissingContentLengthHeader
+	}
+	if r.message, err = xsm.NewDecoder(r.ctx.RequestBodyStream(), r.framing.length, n); err != nil {
+		return messageError(err)
+	}
+	return nil
+}
+
 // endMessage reads what follows the data and returns the CRC-64 of all of it.
 func (r *request) endMessage() (crc uint64, err error) {
+	r.read = true // a message may have no data
 	r.conn.enter(receiving)
 	crc, err = r.message.End()
 	r.conn.enter(working)

@@ -55,6 +55,20 @@ func parseChecksum(s *Set, md5, crc ID) (Checksum, error) {
 	return c, nil
 }
 
+// ParseBlobChecksum is ParseChecksum for the content of a whole blob: x-ms-blob-content-md5, which the blob is to have, guards the
+// transport as well. It counts in place of Content-MD5, and beside a CRC64.
+func ParseBlobChecksum(s *Set) (Checksum, error) {
+	c, err := ParseChecksum(s)
+	if v := s.Get(XMsBlobContentMD5); err == nil && len(v) > 0 {
+		c.hasMD5 = true
+		c.md5, err = ParseMD5(v)
+	}
+	return c, err
+}
+
+// HasMD5 reports whether the client sent an MD5.
+func (c *Checksum) HasMD5() bool { return c.hasMD5 }
+
 // ParseMD5 reads an MD5 as headers carry it. The error is InvalidMd5.
 func ParseMD5(v []byte) (sum [md5.Size]byte, err error) {
 	if !decodeSum(sum[:], v) {
@@ -81,30 +95,46 @@ type Verified struct {
 	HasMD5, HasCRC bool
 }
 
-// Verify compares a whole body with its checksum. The error is Md5Mismatch or Crc64Mismatch, with both values. The
-// reply to an MD5 carries the MD5, from 2026-10-06 with a CRC64, and any other reply the CRC64; operations differ in
-// whether they send one at all.
+// Verify compares a whole body with its checksum. Errors and results are those of Check.
 func (c *Checksum) Verify(body []byte) (Verified, error) {
+	var sum [md5.Size]byte
+	var crc uint64
+	if c.hasMD5 {
+		sum = md5.Sum(body)
+	}
+	if !c.hasMD5 || c.hasCRC || c.crcToo {
+		crc = CRC64(body)
+	}
+	return c.Check(sum, crc)
+}
+
+// Check compares the sums of a whole body with its checksum; the MD5 counts only if HasMD5. The error is Md5Mismatch or
+// Crc64Mismatch, with both values. The reply to an MD5 carries the MD5, from 2026-10-06 with a CRC64, and any other reply the
+// CRC64; operations differ in whether they send one at all.
+func (c *Checksum) Check(sum [md5.Size]byte, crc uint64) (Verified, error) {
 	v := Verified{HasMD5: c.hasMD5, HasCRC: !c.hasMD5 || c.crcToo}
 	if v.HasMD5 {
-		v.MD5 = md5.Sum(body)
+		v.MD5 = sum
 	}
 	if v.HasCRC {
-		v.CRC = CRC64(body)
+		v.CRC = crc
 	}
 	switch {
-	case c.hasMD5 && v.MD5 != c.md5:
+	case c.hasMD5 && sum != c.md5:
 		return Verified{}, azerr.Md5Mismatch.With(
-			"UserSpecifiedMd5", string(AppendMD5(nil, c.md5)), "ServerCalculatedMd5", string(AppendMD5(nil, v.MD5)))
-	case c.hasCRC && v.CRC != c.crc:
+			"UserSpecifiedMd5", string(AppendMD5(nil, c.md5)), "ServerCalculatedMd5", string(AppendMD5(nil, sum)))
+	case c.hasCRC && crc != c.crc:
 		return Verified{}, azerr.Crc64Mismatch.With(
-			"UserSpecifiedCrc64", string(AppendCRC64(nil, c.crc)), "ServerCalculatedCrc64", string(AppendCRC64(nil, v.CRC)))
+			"UserSpecifiedCrc64", string(AppendCRC64(nil, c.crc)), "ServerCalculatedCrc64", string(AppendCRC64(nil, crc)))
 	}
 	return v, nil
 }
 
 // CRC64 returns the checksum of the service: CRC-64/NVME.
 func CRC64(b []byte) uint64 { return crc64nvme.Checksum(b) }
+
+// UpdateCRC64 returns the checksum of what has the checksum crc, and b behind it.
+func UpdateCRC64(crc uint64, b []byte) uint64 { return crc64nvme.Update(crc, b) }
 
 // AppendCRC64 appends the value of x-ms-content-crc64: base64 of the 8 bytes, the least significant first.
 func AppendCRC64(dst []byte, crc uint64) []byte {

@@ -102,6 +102,33 @@ func TestChecksum(t *testing.T) {
 	}
 }
 
+// TestBlobChecksum: the MD5 that a blob is to have guards the transport as well, and counts in place of the other one.
+func TestBlobChecksum(t *testing.T) {
+	const md5abc, crcabc, zero, wrong = "kAFQmDzST7DWlj99KOF/cg==", "6/rBP7vK5QU=", "AAAAAAAAAAA=", "AAAAAAAAAAAAAAAAAAAAAA=="
+	f := func(want azerr.Code, hasMD5 bool, lines ...string) {
+		t.Helper()
+		c, err := ParseBlobChecksum(set(t, lines...))
+		if err == nil && c.HasMD5() != hasMD5 {
+			t.Errorf("%q: HasMD5 is %v", lines, c.HasMD5())
+		}
+		if err == nil {
+			_, err = c.Verify([]byte("abc"))
+		}
+		if want == 0 && err != nil || want != 0 && !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", lines, err, want)
+		}
+	}
+	f(0, false)
+	f(0, false, "x-ms-blob-content-md5:") // it is to have none of the client's
+	f(0, true, "x-ms-blob-content-md5: "+md5abc)
+	f(0, true, "x-ms-blob-content-md5: "+md5abc, "Content-MD5: "+wrong)
+	f(0, true, "x-ms-blob-content-md5: "+md5abc, "x-ms-content-crc64: "+crcabc)
+	f(azerr.Md5Mismatch, true, "x-ms-blob-content-md5: "+wrong, "Content-MD5: "+md5abc)
+	f(azerr.Crc64Mismatch, true, "x-ms-blob-content-md5: "+md5abc, "x-ms-content-crc64: "+zero)
+	f(azerr.InvalidMd5, true, "x-ms-blob-content-md5: "+md5abc, "Content-MD5: AAAA")
+	f(azerr.InvalidMd5, true, "x-ms-blob-content-md5: AAAA")
+}
+
 func BenchmarkVerifyCRC64(b *testing.B) {
 	body := bytes.Repeat(binary.LittleEndian.AppendUint64(nil, 0x0123456789abcdef), 4<<20/8)
 	var c Checksum

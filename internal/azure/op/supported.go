@@ -29,19 +29,19 @@ var Refusals = []Refusal{
 	{Header: header.XMsEncryptionContext, Code: azerr.UnsupportedHeader, Note: "encryption contexts"},
 	{Header: header.XMsDefaultEncryptionScope, Code: azerr.UnsupportedHeader, Except: "$account-encryption-key", Note: "encryption scopes"},
 	{Header: header.XMsDenyEncryptionScopeOverride, Code: azerr.UnsupportedHeader, Except: "false", Note: "encryption scopes"},
-	{Header: header.XMsStructuredBody, Code: azerr.UnsupportedHeader, But: []ID{PutPage, GetBlob}, Note: "framed bodies"},
-	{Header: header.XMsStructuredContentLength, Code: azerr.UnsupportedHeader, But: []ID{PutPage}, Note: "framed bodies"},
-	{Header: header.XMsImmutabilityPolicyUntilDate, Code: azerr.UnsupportedHeader, But: []ID{PutPageBlob, CopyBlob, SetImmutabilityPolicy}, Note: "this operation sets no policy"},
-	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, But: []ID{PutPageBlob, CopyBlob, SetImmutabilityPolicy}, Note: "this operation sets no policy"},
-	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, But: []ID{PutPageBlob, CopyBlob, SetLegalHold}, Except: "false", Note: "this operation puts nothing on hold"},
+	{Header: header.XMsStructuredBody, Code: azerr.UnsupportedHeader, But: append([]ID{GetBlob}, uploads...), Note: "framed bodies"},
+	{Header: header.XMsStructuredContentLength, Code: azerr.UnsupportedHeader, But: uploads, Note: "framed bodies"},
+	{Header: header.XMsImmutabilityPolicyUntilDate, Code: azerr.UnsupportedHeader, But: append([]ID{SetImmutabilityPolicy}, protecting...), Note: "this operation sets no policy"},
+	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, But: append([]ID{SetImmutabilityPolicy}, protecting...), Note: "this operation sets no policy"},
+	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, But: append([]ID{SetLegalHold}, protecting...), Except: "false", Note: "this operation puts nothing on hold"},
 	{Header: header.XMsBlobPublicAccess, Code: azerr.UnsupportedHeader, But: []ID{CreateContainer, SetContainerACL}, Note: "this operation does not say who may read a container"},
 	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
 	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsAccessTierIfUnmodifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsExpiryOption, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
 	{Header: header.XMsExpiryTime, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
-	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, Note: "append blobs"},
-	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, Note: "append blobs"},
+	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, But: []ID{AppendBlock, SealAppendBlob}, Note: "this operation does not append"},
+	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, But: []ID{AppendBlock}, Note: "this operation does not append"},
 	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: copying, Note: "this operation does not copy"},
 	{Header: header.XMsSourceLeaseID, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on the source's lease"},
 	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: []ID{IncrementalCopyBlob}, Note: "bearer tokens for the source"},
@@ -56,8 +56,14 @@ var Refusals = []Refusal{
 	{Query: "endbefore", Code: azerr.UnsupportedQueryParameter, Rows: []ID{ListBlobs}, Note: "listing up to a name"},
 }
 
+// uploads are the operations that take the content of a blob.
+var uploads = []ID{PutPage, PutBlockBlob, PutBlock, AppendBlock}
+
+// protecting are the operations that make a blob which may be protected from the beginning.
+var protecting = []ID{PutPageBlob, PutBlockBlob, PutBlockList, PutAppendBlob, CopyBlob}
+
 // versioned are the operations that may be addressed to a version.
-var versioned = []ID{GetBlob, GetBlobProperties, GetBlobMetadata, GetPageRanges, GetPageRangesDiff, GetBlobTags, SetBlobTags, SetBlobTier,
+var versioned = []ID{GetBlob, GetBlobProperties, GetBlobMetadata, GetPageRanges, GetPageRangesDiff, GetBlockList, GetBlobTags, SetBlobTags, SetBlobTier,
 	DeleteBlob, SetImmutabilityPolicy, DeleteImmutabilityPolicy, SetLegalHold}
 
 // copying are the operations that read a source.
