@@ -89,3 +89,11 @@ func (r *request) sealAppendBlob() error {
 	r.setString("x-ms-blob-sealed", "true")
 	return nil
 }
+
+// setAppended sends the properties that append blobs alone have.
+func (r *request) setAppended(b *blobstore.BlobInfo) {
+	r.setInt("x-ms-blob-committed-block-count", b.Appended)
+	if b.Sealed {
+		r.setString("x-ms-blob-sealed", "true")
+	}
+}

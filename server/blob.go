@@ -100,8 +100,11 @@ func (r *request) setBlob(b *blobstore.BlobInfo) {
 	}
 	r.setTime("x-ms-creation-time", b.Created)
 	r.setString("x-ms-blob-type", b.Type.String())
-	if b.Type == blobstore.PageBlob {
+	switch b.Type {
+	case blobstore.PageBlob:
 		r.setInt("x-ms-blob-sequence-number", b.Sequence)
+	case blobstore.AppendBlob:
+		r.setAppended(b)
 	}
 	r.setCurrent(b)
 	if !b.Frozen() {

@@ -164,7 +164,7 @@ func (r *request) listBlobs() error {
 	list, err := r.account.ListBlobs(r.target.container, &blobstore.ListBlobsRequest{
 		Prefix: l.prefix, Delimiter: l.delimiter, StartFrom: l.startFrom, Marker: l.marker, MaxResults: l.maxResults,
 		Snapshots: l.include.snapshots, Metadata: l.include.metadata, Deleted: l.include.deleted,
-		Versions: l.include.versions, Vacant: l.include.vacant})
+		Versions: l.include.versions, Vacant: l.include.vacant, Uncommitted: l.include.uncommitted})
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func listedBlob(b *blobstore.BlobInfo, metadata bool) xmlbody.Blob {
 		Name: b.Name, Snapshot: b.Snapshot, Deleted: listedDeletion(b.Deleted),
 		Version: b.Version, Current: b.Current, VersionsOnly: b.Vacant,
 		Created: b.Created, LastModified: b.LastModified, ETag: b.ETag,
-		Size: b.Size, Type: b.Type.String(), Sequence: b.Sequence,
+		Size: b.Size, Type: b.Type.String(), Sequence: b.Sequence, Sealed: b.Sealed,
 		ContentType: b.ContentType, ContentEncoding: b.ContentEncoding, ContentLanguage: b.ContentLanguage,
 		ContentMD5: b.ContentMD5, CacheControl: b.CacheControl, ContentDisposition: b.ContentDisposition,
 		WithMetadata: metadata, Metadata: b.Metadata, TagCount: len(b.Tags),

@@ -141,6 +141,7 @@ type Blob struct {
 	ContentDisposition string
 	Type               string // PageBlob, BlockBlob, AppendBlob
 	Sequence           int64  // shown for page blobs
+	Sealed             bool   // nothing can be appended any more
 	Lease              Lease  // the zero Lease for snapshots and versions, which cannot have one
 	Encrypted          bool   // on the disks of the server
 	TagCount           int    // shown unless there are none
@@ -282,6 +283,9 @@ func AppendBlob(dst []byte, b *Blob) []byte {
 	dst = append(dst, "</ServerEncrypted>"...)
 	if b.Incremental {
 		dst = append(dst, "<IncrementalCopy>true</IncrementalCopy>"...)
+	}
+	if b.Sealed {
+		dst = append(dst, "<Sealed>true</Sealed>"...)
 	}
 	if b.Destination != "" {
 		dst = xmltext.AppendElement(dst, "DestinationSnapshot", b.Destination)
