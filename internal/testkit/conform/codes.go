@@ -118,6 +118,14 @@ var Codes = []CodeStatus{
 	{"NoPendingCopyOperation", 409},
 	{"PreviousSnapshotNotFound", 409},
 	{"PreviousSnapshotCannotBeNewer", 400},
+	{"InvalidBlobType", 409},
+	{"InvalidBlobOrBlock", 400}, // ids of different lengths
+	{"InvalidBlockId", 400},
+	{"InvalidBlockList", 400},
+	{"BlockListTooLong", 400},
+	{"AppendPositionConditionNotMet", 412},
+	{"MaxBlobSizeConditionNotMet", 412},
+	{"BlobIsSealed", 409},
 
 	// Leases: the lease operations, then everything else.
 	{"LeaseAlreadyPresent", 409},

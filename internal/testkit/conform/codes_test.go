@@ -16,14 +16,12 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.ContainerDisabled, azerr.SystemInUse},
 	"is a failure of the server itself, of its disks or of its time": {
 		azerr.InternalError, azerr.OperationTimedOut, azerr.ServerBusy},
-	"is answered by accounts with limits only: TestLimits": {azerr.AccountCapacityExceeded},
-	"is for block and append blobs": {
-		azerr.AppendPositionConditionNotMet, azerr.BlobIsSealed, azerr.BlockCountExceedsLimit, azerr.BlockListTooLong,
-		azerr.InvalidBlobOrBlock, azerr.InvalidBlockId, azerr.InvalidBlockList, azerr.MaxBlobSizeConditionNotMet,
-		azerr.InvalidBlobType, azerr.InvalidSourceBlobType}, // page blobs are the only type there is
+	"is answered by accounts with limits only: TestLimits":            {azerr.AccountCapacityExceeded},
+	"needs 50,000 requests":                                           {azerr.BlockCountExceedsLimit},
+	"is for copies from URLs, which are refused":                      {azerr.InvalidSourceBlobType},
 	"needs a copy that takes its time: TestPendingCopy of the server": {azerr.CopyIdMismatch, azerr.PendingCopyOperation},
-	"has another name since":                        {azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed, azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed},
-	"is of versions before copies between accounts": {azerr.CopyAcrossAccountsNotSupported},
+	"has another name since":                                          {azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed, azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed},
+	"is of versions before copies between accounts":                   {azerr.CopyAcrossAccountsNotSupported},
 	"is for tiers of block blobs, and limits of premium accounts that we do not have": {
 		azerr.BlobAccessTierNotSupportedForAccountType, azerr.BlobArchived, azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
 		azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,

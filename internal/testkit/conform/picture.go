@@ -53,7 +53,7 @@ func pictureContainer(w *wire, c ref) string {
 	}
 	looked := 0
 	for marker := ""; ; {
-		r := w.get(c, "restype=container&comp=list&include=snapshots%2Cversions%2Cdeletedwithversions%2Cmetadata%2Ctags").q("marker", marker).ok(200)
+		r := w.get(c, "restype=container&comp=list&include=snapshots%2Cversions%2Cdeletedwithversions%2Cuncommittedblobs%2Cmetadata%2Ctags").q("marker", marker).ok(200)
 		root := w.xml(r)
 		for _, n := range root.child("Blobs").children {
 			fmt.Fprintf(&b, "%s\n", flat(n))
@@ -67,7 +67,7 @@ func pictureContainer(w *wire, c ref) string {
 	}
 }
 
-// pictureBlob adds the valid pages of a blob, snapshot or version and a digest of what is in them.
+// pictureBlob adds the valid pages, or the blocks, of a blob, snapshot or version and a digest of what is in them.
 func pictureBlob(w *wire, blob ref, n *node, b *strings.Builder) {
 	snapshot, version := n.value("Snapshot"), n.value("VersionId")
 	if n.value("IsCurrentVersion") == "true" {
@@ -86,10 +86,24 @@ func pictureBlob(w *wire, blob ref, n *node, b *strings.Builder) {
 		}
 		return c
 	}
-	properties := query("HEAD", "").ok(200)
+	properties := query("HEAD", "").send()
+	if properties.status == 404 { // nothing is there but blocks
+		fmt.Fprintf(b, "  %s\n", w.blocks(blob, "all"))
+		return
+	}
+	if properties.status != 200 {
+		w.Fatalf("looking at a blob:\n%v", properties)
+	}
 	fmt.Fprintf(b, "  %s", settled(properties))
 	if properties.has("x-ms-incremental-copy") && (snapshot == "" || properties.get("x-ms-copy-status") != "success") {
 		return // only what such a copy ended with can be read
+	}
+	if properties.get("x-ms-blob-type") != "PageBlob" {
+		fmt.Fprintf(b, "  %x\n", sha256.Sum256(query("GET", "").ok(200).body))
+		if properties.get("x-ms-blob-type") == "BlockBlob" {
+			fmt.Fprintf(b, "  %s\n", query("GET", "comp=blocklist").q("blocklisttype", "all").ok(200).body)
+		}
+		return
 	}
 	ranges, _ := pageRanges(w, query("GET", "comp=pagelist").ok(200))
 	sum := sha256.New()

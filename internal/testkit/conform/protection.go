@@ -384,6 +384,9 @@ var onProtected = map[op.ID]string{
 	op.SetImmutabilityPolicy: isAllowed, op.DeleteImmutabilityPolicy: isAllowed, op.SetLegalHold: isAllowed,
 	op.RestoreContainer: elsewhere,
 	op.UndeleteBlob:     isAllowed,
+	op.PutBlockBlob:     isRefused, op.PutAppendBlob: isRefused,
+	op.PutBlock: elsewhere, op.PutBlockList: elsewhere, // see protectedBlocks
+	op.AppendBlock: elsewhere, op.SealAppendBlob: elsewhere,
 }
 
 // everyOperation tries every operation that changes anything on a protected blob, from a request of the key's holder. One
@@ -402,6 +405,8 @@ func everyOperation(w *wire, protect func(b ref)) {
 	requests[op.CopyBlob] = func() *call { return w.copy(b, other, "") }
 	requests[op.IncrementalCopyBlob] = func() *call { return w.incremental(b, w.url(other)+"?snapshot="+of) }
 	requests[op.PutPageFromURL] = func() *call { return w.pagesFrom(b, 0, page, other, 0, page) }
+	requests[op.PutBlockBlob] = func() *call { return w.putBlob(b, []byte("content")) }
+	requests[op.PutAppendBlob] = func() *call { return w.createAppend(b) }
 	requests[op.SetImmutabilityPolicy] = func() *call { return w.policy(other, "", "Unlocked", policyTime) }
 	requests[op.DeleteImmutabilityPolicy] = func() *call { return w.delete(other, "comp=immutabilityPolicies") }
 	for i := range op.Table {

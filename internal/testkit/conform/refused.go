@@ -97,9 +97,7 @@ func refusedHeaders(c *call, row *op.Row, source string) {
 		c.h("x-ms-copy-source", source)
 	case op.PutPageFromURL:
 		c.hs("x-ms-range", "bytes=512-1023", "x-ms-source-range", "bytes=0-511")
-	case op.PutBlockBlob, op.PutBlock, op.AppendBlock:
-		c.b([]byte("content"))
-	case op.PutBlockList, op.QueryBlobContents:
+	case op.QueryBlobContents:
 		c.b([]byte("<Body/>"))
 	}
 }
@@ -119,6 +117,9 @@ func codeOf(c azerr.Code) string {
 func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 	c := b.container()
 	fresh := "/" + ref(w.env.unique())
+	blocks, log := c.blob("blocks"), c.blob("log")
+	w.putBlob(blocks, []byte("content")).ok(201)
+	w.createAppend(log).ok(201)
 	metadata := func(r ref, query string) func() *call {
 		return func() *call { return w.put(r, query).h("x-ms-meta-a", "1") }
 	}
@@ -174,6 +175,13 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.ClearPages:               func() *call { return w.clear(b, 0, page) },
 		op.GetPageRanges:            get(b, "comp=pagelist"),
 		op.GetPageRangesDiff:        get(b, "comp=pagelist&prevsnapshot="+at),
+		op.PutBlockBlob:             func() *call { return w.putBlob(blocks, []byte("content")) },
+		op.PutBlock:                 func() *call { return w.block(blocks, "a", []byte("content")) },
+		op.PutBlockList:             func() *call { return w.blockList(blocks) },
+		op.GetBlockList:             get(blocks, "comp=blocklist"),
+		op.PutAppendBlob:            func() *call { return w.createAppend(log) },
+		op.AppendBlock:              func() *call { return w.appendTo(log, []byte("content")) },
+		op.SealAppendBlob:           func() *call { return w.put(log, "comp=seal") },
 		op.GetUserDelegationKey: func() *call {
 			return w.do("POST", "/", userKeyQuery[1:]).b([]byte("<KeyInfo><Expiry>" + w.later(time.Hour) + "</Expiry></KeyInfo>"))
 		},
