@@ -87,24 +87,17 @@ func (r *request) readBody(most int64) ([]byte, error) {
 	return r.body, r.stepUp()
 }
 
-// receivePiece returns the next n bytes of a body that is read in pieces, of which memory holds one. Between two pieces that is
-// given back if others wait for some: it is their turn, however long this body is. The request has stepped aside when it returns.
+// receivePiece returns the next n bytes of a body that is read in pieces, of which memory holds one. It is given back between two
+// pieces: others have their turn, however long this body is, and a client that stops sending holds none. The request has stepped
+// aside when it returns.
 func (r *request) receivePiece(n int64) ([]byte, error) {
 	wait := r.s.patience
 	if r.read {
 		wait *= laterPatience
 	}
+	r.giveBack()
 	r.awaitBody(n)
-	if r.budget == r.s.uploads && r.budget.Scarce() {
-		r.giveBack()
-	}
-	var err error
-	if r.body == nil {
-		err = r.takeBody(n, wait)
-	} else {
-		r.body = r.body[:n]
-		err = r.receive(r.body)
-	}
+	err := r.takeBody(n, wait)
 	return r.body, err
 }
 

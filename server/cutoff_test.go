@@ -45,6 +45,7 @@ func cuttable(t *testing.T) map[string]struct {
 	}
 	framed := call{method: "PUT", path: "disks/b?comp=page", body: message.Bytes(), header: []string{"x-ms-page-write: update", "x-ms-range: bytes=512-1023",
 		"x-ms-structured-body: " + xsm.Value, "x-ms-structured-content-length: 512"}}
+	piece := call{method: "PUT", path: "disks/staged?comp=block&blockid=AAAA", body: message.Bytes(), header: framed.header[2:]}
 	chunks := call{method: "PUT", path: "disks/b?comp=page", noLength: true, header: []string{"Transfer-Encoding: chunked", "x-ms-page-write: update",
 		"x-ms-range: bytes=0-511"}}
 	chunks.body = []byte("20;a=b\r\n" + strings.Repeat("x", 32) + "\r\n1e0\r\n" + strings.Repeat("x", 480) + "\r\n0\r\nA: b\r\n\r\n")
@@ -52,13 +53,18 @@ func cuttable(t *testing.T) map[string]struct {
 		request []byte
 		status  int
 	}{
-		"Put Page":             whole(putPage(0, pages(512, 'x')), 201),
-		"Put Page, structured": whole(framed, 201),
-		"Put Page, chunked":    whole(chunks, 411),
-		"Put Blob":             whole(call{method: "PUT", path: "disks/new", header: []string{"x-ms-blob-type: PageBlob", "x-ms-blob-content-length: 512"}}, 201),
-		"Set Container ACL":    whole(call{method: "PUT", path: "disks?restype=container&comp=acl", body: []byte(acl)}, 200),
-		"Set Blob Tags":        whole(call{method: "PUT", path: "disks/b?comp=tags", body: []byte(tags)}, 204),
-		"Blob Batch":           whole(call{method: "POST", path: "?comp=batch", body: []byte(batch), header: []string{"Content-Type: multipart/mixed; boundary=b"}}, 202),
+		"Put Page":              whole(putPage(0, pages(512, 'x')), 201),
+		"Put Page, structured":  whole(framed, 201),
+		"Put Block, structured": whole(piece, 201),
+		"Put Page, chunked":     whole(chunks, 411),
+		"Put Blob (page)":       whole(call{method: "PUT", path: "disks/new", header: []string{"x-ms-blob-type: PageBlob", "x-ms-blob-content-length: 512"}}, 201),
+		"Set Container ACL":     whole(call{method: "PUT", path: "disks?restype=container&comp=acl", body: []byte(acl)}, 200),
+		"Set Blob Tags":         whole(call{method: "PUT", path: "disks/b?comp=tags", body: []byte(tags)}, 204),
+		"Put Blob (block)":      whole(call{method: "PUT", path: "disks/new", body: pages(700, 'b'), header: []string{"x-ms-blob-type: BlockBlob"}}, 201),
+		"Put Block":             whole(call{method: "PUT", path: "disks/staged?comp=block&blockid=AAAA", body: pages(700, 's')}, 201),
+		"Put Block List":        whole(call{method: "PUT", path: "disks/listed?comp=blocklist", body: []byte("<BlockList></BlockList>")}, 201),
+		"Append Block":          whole(call{method: "PUT", path: "disks/log?comp=appendblock", body: pages(700, 'l')}, 201),
+		"Blob Batch":            whole(call{method: "POST", path: "?comp=batch", body: []byte(batch), header: []string{"Content-Type: multipart/mixed; boundary=b"}}, 202),
 	}
 }
 
@@ -99,6 +105,7 @@ func cutAnywhere(t *testing.T, config *tls.Config) {
 		do(call{method: "PUT", path: "disks/" + name, header: []string{"x-ms-blob-type: PageBlob", "x-ms-blob-content-length: 4096"}}).want(t, 201, "")
 	}
 	do(putPage(2048, pages(512, 'a'))).want(t, 201, "")
+	do(call{method: "PUT", path: "disks/log", header: []string{"x-ms-blob-type: AppendBlob"}}).want(t, 201, "")
 
 	look := func() string { return ts.picture(t, do) }
 	for name, c := range cuttable(t) {
@@ -153,7 +160,8 @@ func (ts *testServer) picture(t *testing.T, do func(call) answer) string {
 	t.Helper()
 	var b strings.Builder
 	for _, path := range []string{"?comp=list&include=metadata", "disks?restype=container&comp=list&include=metadata,snapshots,tags", "disks?restype=container&comp=acl",
-		"disks/b", "disks/b?comp=pagelist", "disks/b?comp=tags", "disks/c", "disks/new"} {
+		"disks/b", "disks/b?comp=pagelist", "disks/b?comp=tags", "disks/c", "disks/new", "disks/log", "disks/listed",
+		"disks/staged?comp=blocklist&blocklisttype=all"} {
 		a := do(call{method: "GET", path: path})
 		body := timeInBody.ReplaceAllString(idsInBody.ReplaceAllString(string(a.body), ""), "")
 		fmt.Fprintf(&b, "%s: %s%x\n", path, replyIDs.ReplaceAllString(a.raw, ""), sha256.Sum256([]byte(body)))

@@ -12,7 +12,7 @@ import (
 )
 
 // The body of Put Blob, Put Block and Append Block may be longer than memory should hold. It is handed to the store piece by piece,
-// in one buffer, and its checksums are known when the last piece has come.
+// each in the memory of the one before, and its checksums are known when the last piece has come.
 
 // hashAside is how long a piece is whose MD5 is worth a goroutine: MD5 takes longer than all else, and goes on while the piece is stored.
 const hashAside = 64 << 10
