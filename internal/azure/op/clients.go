@@ -16,7 +16,8 @@ var Clients = []Client{
 		ContainerBatch, PutPageBlob, CopyBlob, GetBlob, GetBlobProperties, DeleteBlob, SetBlobProperties, SetBlobMetadata,
 		LeaseBlob, SnapshotBlob, AbortCopyBlob, IncrementalCopyBlob, SetBlobTier, UndeleteBlob, GetBlobTags, SetBlobTags,
 		SetImmutabilityPolicy, DeleteImmutabilityPolicy, SetLegalHold, PutPage, ClearPages, PutPageFromURL, GetPageRanges,
-		GetPageRangesDiff,
+		GetPageRangesDiff, PutBlockBlob, PutBlock, PutBlockList, GetBlockList,
+		PutAppendBlob, AppendBlock, SealAppendBlob,
 	}},
 	{"Python", "python", []ID{
 		ListContainers, GetServiceProperties, SetServiceProperties, GetServiceStats, GetUserDelegationKey, FindBlobsByTags,
@@ -25,7 +26,8 @@ var Clients = []Client{
 		ContainerBatch, PutPageBlob, CopyBlob, GetBlob, GetBlobProperties, DeleteBlob, SetBlobProperties, SetBlobMetadata,
 		LeaseBlob, SnapshotBlob, AbortCopyBlob, IncrementalCopyBlob, SetBlobTier, UndeleteBlob, GetBlobTags, SetBlobTags,
 		SetImmutabilityPolicy, DeleteImmutabilityPolicy, SetLegalHold, PutPage, ClearPages, PutPageFromURL, GetPageRanges,
-		GetPageRangesDiff,
+		GetPageRangesDiff, PutBlockBlob, PutBlock, PutBlockList, GetBlockList,
+		PutAppendBlob, AppendBlock, SealAppendBlob,
 	}},
 	{"az", "az", []ID{
 		ListContainers, GetServiceProperties, SetServiceProperties, GetUserDelegationKey, CreateContainer,

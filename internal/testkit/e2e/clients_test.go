@@ -21,7 +21,7 @@ import (
 	"pagevault/internal/testkit"
 )
 
-// TestClients has three of Azure's clients do all that they can do with page blobs and containers, by all credentials they
+// TestClients has three of Azure's clients do all that they can do with blobs and containers, by all credentials they
 // have, over HTTP and HTTPS, and compares what they say came of each step, errors with their codes, with
 // testdata/clients/CLIENT.txt, which is what they say with the account's key over HTTP. Where the credential makes a
 // difference, the difference is in credentials_test.go. PAGEVAULT_REWRITE writes those files anew.

@@ -62,7 +62,7 @@ func ofSDK(yes string, more ...string) []clientCredential {
 	batches := []string{"batch*", "list after batch"} // whose parts are signed by themselves
 	ofService := slices.Concat(byPolicy, []string{"policy", "container *", "find by tags", "list containers", "list kept containers", "service *", "secondary*",
 		"kept container create", "premium *"})
-	ofContainer := []string{"copy", "copy of nothing", "copy deleted", "copy pending", "copy aborted*", "abort copy*", "write while copied to", "incremental*",
+	ofContainer := []string{"block *", "append*", "copy", "copy of nothing", "copy deleted", "copy pending", "copy aborted*", "abort copy*", "write while copied to", "incremental*",
 		"pages from url*", "upload as a whole*", "delete by the container", "list*", "find by tags in container", "bad tag expression", "tier listed",
 		"container delete under policy"}
 	return []clientCredential{

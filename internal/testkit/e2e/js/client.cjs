@@ -1,4 +1,4 @@
-// Does everything that Azure's JavaScript SDK can do with page blobs and containers, once, and prints what it did and
+// Does everything that Azure's JavaScript SDK can do with blobs and containers, once, and prints what it did and
 // what came of it, as steps.cjs says it. What the steps are is in clients_test.go, which reads the lines.
 //   node client.cjs CREDENTIAL CONTAINER     CREDENTIAL is key, account-sas, container-sas, blob-sas or bearer
 // with AZURE_STORAGE_CONNECTION_STRING of the server in the environment, PAGEVAULT_PREMIUM for its account that has tiers and
@@ -7,6 +7,7 @@
 const { say, step } = require("./steps.cjs");
 const { openClients } = require("./open.cjs");
 const { pageBlob } = require("./page.cjs");
+const { blockWork } = require("./blocks.cjs");
 const { copies } = require("./copy.cjs");
 const { containerWork } = require("./container.cjs");
 const { delegation } = require("./delegation.cjs");
@@ -21,6 +22,7 @@ async function main() {
   if (service) await step("container create", async () => void await container.create());
   const snapshot = await pageBlob(blob);
   if (container) {
+    await blockWork(container);
     await copies(container, blob, snapshot);
     await containerWork(opened, credential);
   }

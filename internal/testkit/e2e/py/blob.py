@@ -3,7 +3,7 @@ import datetime
 import json
 
 from azure.core import MatchConditions
-from azure.storage.blob import BlobBlock, ContentSettings, SequenceNumberAction
+from azure.storage.blob import ContentSettings, SequenceNumberAction
 
 from lease import lease
 from steps import KIB, NOW, account, quiet, ranges, sha, step
@@ -77,10 +77,7 @@ def page_blob(clients):
     step("if tags", quiet(blob.get_blob_properties, if_tags_match_condition="stage = 'one'"))
     step("account info", lambda: account(blob.get_account_information()))
     lease(blob, "blob", lambda **held: blob.clear_page(0, 512, **held), blob.get_blob_properties)
-    step("block blob refused", quiet(blob.upload_blob, b"x", overwrite=True))
     step("tier in a standard account", quiet(blob.set_premium_page_blob_tier, "P10"))
     step("hold without immutable storage", quiet(blob.set_legal_hold, True))
     step("copy at once refused", quiet(blob.start_copy_from_url, clients.source(old), requires_sync=True))
-    step("append blob refused", quiet(blob.create_append_blob))
-    step("blocks refused", quiet(blob.commit_block_list, [BlobBlock("AAAA")]))
     return old

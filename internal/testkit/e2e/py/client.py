@@ -1,4 +1,4 @@
-# Does everything that Azure's Python SDK can do with page blobs and containers, once, and prints what it did and what
+# Does everything that Azure's Python SDK can do with blobs and containers, once, and prints what it did and what
 # came of it, as steps.py says it. What the steps are to say is in clients_test.go.
 #   python3 client.py CREDENTIAL CONTAINER     CREDENTIAL is key, account-sas, container-sas, blob-sas or bearer
 # with AZURE_STORAGE_CONNECTION_STRING of the server in the environment, PAGEVAULT_PREMIUM for its account that has tiers and
@@ -7,6 +7,7 @@ import os
 import sys
 
 from blob import page_blob
+from blocks import block_work
 from clients import Clients
 from container import container_work
 from copies import copies
@@ -25,6 +26,7 @@ def main():
         step("container create", quiet(clients.container.create_container))
     old = page_blob(clients)
     if clients.container is not None:
+        block_work(clients.container)
         copies(clients, old)
         container_work(clients)
     if CREDENTIAL == "bearer":
