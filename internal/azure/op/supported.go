@@ -35,6 +35,7 @@ var Refusals = []Refusal{
 	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, But: append([]ID{SetImmutabilityPolicy}, protecting...), Note: "this operation sets no policy"},
 	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, But: append([]ID{SetLegalHold}, protecting...), Except: "false", Note: "this operation puts nothing on hold"},
 	{Header: header.XMsBlobPublicAccess, Code: azerr.UnsupportedHeader, But: []ID{CreateContainer, SetContainerACL}, Note: "this operation does not say who may read a container"},
+	{Header: header.XMsAccessTier, Code: azerr.UnsupportedHeader, Rows: []ID{PutBlockBlob, PutBlockList, PutAppendBlob}, Except: "hot", Note: "tiers of block blobs"},
 	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
 	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsAccessTierIfUnmodifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},

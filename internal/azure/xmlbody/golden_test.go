@@ -86,15 +86,16 @@ func flat() []byte {
 	return EndBlobs(b, "")
 }
 
-// marked is a listing of blobs that have tiers, and are protected.
+// marked is a listing of blobs that have tiers, are protected, and are sealed.
 func marked() []byte {
 	given, inferred, held := disk(), disk(), disk()
 	given.Name, given.Tier = "given", Tier{Name: "P10", Changed: modified}
 	given.Policy = Policy{Mode: "locked", Until: modified}
 	inferred.Name, inferred.Tier = "inferred", Tier{Name: "P60", Inferred: true}
 	held.Name, held.LegalHold, held.TagCount = "held", true, 1
+	sealed := &Blob{Name: "log", Created: created, LastModified: modified, ETag: 1, Type: "AppendBlob", Sealed: true, Encrypted: true}
 	b := BeginBlobs(nil, &List{Endpoint: endpoint, Container: "disks"})
-	return EndBlobs(AppendBlob(AppendBlob(AppendBlob(b, given), inferred), held), "")
+	return EndBlobs(AppendBlob(AppendBlob(AppendBlob(AppendBlob(b, given), inferred), held), sealed), "")
 }
 
 // versions is a listing of a previous version that is deleted, of the current one, and of a name that has versions only.
