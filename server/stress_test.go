@@ -67,6 +67,10 @@ func (c *stressClient) run(rounds int) {
 	path := fmt.Sprintf("disks/%d", c.id)
 	c.send(201, call{method: "PUT", path: path, header: []string{"x-ms-blob-type: PageBlob", fmt.Sprintf("x-ms-blob-content-length: %d", stressDisk)}})
 	for range rounds {
+		if c.rng.IntN(4) == 0 {
+			c.upload()
+			continue
+		}
 		pages := 1 + c.rng.IntN(8)
 		if c.rng.IntN(4) == 0 {
 			pages = 1 + c.rng.IntN(4<<20>>9)
@@ -105,6 +109,27 @@ func (c *stressClient) run(rounds int) {
 	}
 }
 
+// upload makes a block blob, of some pieces at times, at once or of blocks, and reads it.
+func (c *stressClient) upload() {
+	p := make([]byte, 1+c.rng.IntN(64<<10))
+	if c.rng.IntN(3) == 0 {
+		p = make([]byte, 1+c.rng.IntN(9<<20))
+	}
+	for i := 0; i < len(p); i += 512 {
+		p[i] = byte(c.rng.Uint32())
+	}
+	path := fmt.Sprintf("disks/blocks%d", c.id)
+	if c.rng.IntN(2) == 0 {
+		c.send(201, call{method: "PUT", path: path, body: p, header: []string{"x-ms-blob-type: BlockBlob"}})
+	} else {
+		c.send(201, call{method: "PUT", path: path + "?comp=block&blockid=AAAA", body: p})
+		c.send(201, call{method: "PUT", path: path + "?comp=blocklist", body: []byte("<BlockList><Latest>AAAA</Latest></BlockList>")})
+	}
+	if a := c.send(200, call{method: "GET", path: path}); !bytes.Equal(a.body, p) {
+		c.t.Errorf("client %d: %d bytes came back as %d that differ", c.id, len(p), len(a.body))
+	}
+}
+
 func (c *stressClient) send(status int, call call) answer {
 	c.w.SetDeadline(time.Now().Add(patience))
 	c.w.send(call.bytes(c.t), call.body)
@@ -121,7 +146,10 @@ func (ts *testServer) nuisance(t *testing.T, rng *rand.Rand, rounds int) {
 		put := call{method: "PUT", path: "disks/0?comp=page", body: pages(512*(1+rng.IntN(2048)), 0xee),
 			header: []string{"x-ms-page-write: update", "x-ms-range: bytes=0-511"}}
 		w := ts.dial(t)
-		switch rng.IntN(4) {
+		switch rng.IntN(5) {
+		case 4: // cut off, perhaps in a later piece
+			put = putBlock(pages(1+rng.IntN(6<<20), 0xdd))
+			w.send(put.bytes(t), put.body[:rng.IntN(len(put.body))])
 		case 0: // refused, with its body
 			put.header = append(put.header, "Authorization: SharedKey devstoreaccount1:AAAA")
 			w.send(put.bytes(t), put.body)
