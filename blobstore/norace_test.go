@@ -2,5 +2,5 @@
 
 package blobstore
 
-// modelOps is how many requests TestModel makes by default.
-const modelOps = 20_000
+// modelOps is how many requests TestModel makes by default; make model has it make more.
+const modelOps = 5_000

@@ -235,7 +235,11 @@ func testCrash(t *testing.T, seed uint64) (checked int) {
 		mu.Lock()
 		defer mu.Unlock()
 		percent := []int{0, 50, 100}[clones%3]
+		look := clones%(3*raceScale) < 3 // the writers are what may race, and looking takes longer than all they do
 		clones++
+		if !look {
+			return
+		}
 		c := crash{what: fmt.Sprintf("clone %d, %d %% of what was not synced", clones, percent)}
 		for _, w := range writers {
 			c.lo = append(c.lo, w.acked.Load())

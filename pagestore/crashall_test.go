@@ -388,7 +388,7 @@ func (c *stormCrash) deleteAll(t *testing.T, s *Store, all stormState) {
 //
 // PAGESTORE_CRASH_STATES is how many crashes are checked at least, PAGESTORE_SEED replays a run.
 func TestCrashAnywhere(t *testing.T) {
-	states := int64(envInt(t, "PAGESTORE_CRASH_STATES", 3000/raceScale))
+	states := int64(envInt(t, "PAGESTORE_CRASH_STATES", 1500/raceScale))
 	seed := uint64(envInt(t, "PAGESTORE_SEED", int(rand.Uint32())))
 	t.Logf("seed %d: replay with PAGESTORE_SEED=%d (as far as goroutines allow)", seed, seed)
 	total := make(map[string]int)

@@ -143,7 +143,7 @@ func envInt(t testing.TB, name string, def int) int {
 // across reopening, with the index kept or lost. PAGESTORE_MODEL_OPS sets the number of operations, PAGESTORE_SEED
 // replays a run.
 func TestModel(t *testing.T) {
-	ops := envInt(t, "PAGESTORE_MODEL_OPS", 20_000/raceScale)
+	ops := envInt(t, "PAGESTORE_MODEL_OPS", modelOps)
 	seed := uint64(envInt(t, "PAGESTORE_SEED", int(rand.Uint32())))
 	const runs = 8
 	for i := range runs {

@@ -69,7 +69,7 @@ func TestStream(t *testing.T) {
 				s := v.Stream(st.v, of.gen)
 				defer s.Close()
 				end := len(of.want) + 1<<20 // beyond the last page that was written
-				for range 40 {
+				for range 40 / raceScale {
 					at := rng.IntN(len(of.want)/PageSize) * PageSize
 					most := []int{128 << 10, 256 << 10, 64 << 10, 1 << 20, 9 * PageSize}[rng.IntN(5)]
 					for at < end {
