@@ -12,7 +12,7 @@ ARGS     ?=
 RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./bench/... ./internal/testkit/conform/...
 # tests that do many things one at a time: they share nothing between goroutines that others do not, and would take half of
 # the time of the race detector's run
-ALONE    := ^Test((Upgrade|Arrange|Rebuild)Crash|SameHistory|SpaceComesBack(ByItself)?|IncrementalModel|SoftDeleteMany|CutOffAnywhere|Fold|CheckFlips|CheckKinds|IncrementalFromServerModel|(Nobody|Who)GetsThrough|(Index|SummaryFile)Damaged|SmallWriteCost|IdleRests|DiffWindows|List(Cost|WhileChanging))$$
+ALONE    := ^Test((Upgrade|Arrange|Rebuild)Crash|SameHistory|SpaceComesBack(ByItself)?|IncrementalModel|SoftDeleteMany|CutOffAnywhere|Fold|CheckFlips|CheckKinds|IncrementalFromServerModel|(Nobody|Who)GetsThrough|(Index|SummaryFile)Damaged|SmallWriteCost|IdleRests|DiffWindows|List(Cost|WhileChanging)|(Cut|Flip)OnOneMember|FlipOnAllMembers)$$
 FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
 STATES ?= 100000

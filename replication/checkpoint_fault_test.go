@@ -17,7 +17,7 @@ func TestCheckpointFailures(t *testing.T) {
 	for _, drop := range []bool{false, true} {
 		cases := 0
 		for victim := range 2 {
-			for at := 1; ; at++ {
+			for at := 1 + rand.IntN(failEvery); ; at += failEvery {
 				hit := false
 				for _, half := range []bool{false, true} {
 					f := keepFault{t: t, victim: victim, at: at, half: half, drop: drop}
@@ -30,7 +30,7 @@ func TestCheckpointFailures(t *testing.T) {
 				}
 			}
 		}
-		if cases < 50 && !drop || cases < 20 {
+		if cases < 50/failEvery && !drop || cases < 20/failEvery {
 			t.Errorf("drop %v: only %d cases", drop, cases)
 		}
 	}

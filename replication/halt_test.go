@@ -25,7 +25,7 @@ func TestTooFew(t *testing.T) {
 			}
 			t.Run(fmt.Sprintf("%d of %d %s", n.ill, n.members, how.name), func(t *testing.T) {
 				hits, halts := 0, 0
-				for at := 1; !t.Failed(); at++ {
+				for at := 1 + rand.IntN(failEvery); !t.Failed(); at += failEvery {
 					hit := false
 					synctest.Test(t, func(t *testing.T) {
 						h := &halting{t: t, how: how, ill: n.ill, at: at, well: make(chan struct{})}
@@ -40,7 +40,7 @@ func TestTooFew(t *testing.T) {
 					hits++
 				}
 				t.Logf("failed at %d operations, halted %d times", hits, halts)
-				if hits < 10 || halts < hits/2 {
+				if hits < 10/failEvery || halts < hits/2 {
 					t.Errorf("failed at %d operations, halted %d times", hits, halts)
 				}
 			})

@@ -2,6 +2,7 @@ package replication
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"syscall"
@@ -176,7 +177,7 @@ func TestOneMemberFails(t *testing.T) {
 	for _, how := range sicknesses {
 		t.Run(how.name, func(t *testing.T) {
 			hits := 0
-			for at := 1; ; at++ {
+			for at := 1 + rand.IntN(failEvery); ; at += failEvery {
 				hit := false
 				synctest.Test(t, func(t *testing.T) { hit = oneFails(t, how, at) })
 				if !hit || t.Failed() {
@@ -185,7 +186,7 @@ func TestOneMemberFails(t *testing.T) {
 				hits++
 			}
 			t.Logf("failed at %d operations", hits)
-			if hits < 20 {
+			if hits < 20/failEvery {
 				t.Errorf("only %d operations", hits)
 			}
 		})
