@@ -69,6 +69,7 @@ var importMap = []folder{
 	{dir: "internal/archtest"},
 	{dir: "internal/testkit", may: []string{"internal/azure"}},
 	{dir: "internal/testkit/conform", may: []string{"internal/testkit", "internal/azure"}, tests: []string{"server", "blobstore", "pagestore", "replication"}},
+	{dir: "internal/testkit/faultproxy"},
 	{dir: "internal/testkit/formatreader", tests: []string{"blobstore", "pagestore", "replication", "internal/azure"}},
 	{dir: "internal/testkit/e2e", may: []string{"internal/testkit", "internal/azure"}},
 }
