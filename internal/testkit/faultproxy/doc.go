@@ -6,5 +6,6 @@
 // come, not from the order in which several clients send theirs: the same test with the same seed meets the same faults.
 //
 // It passes on bytes as they are, one request after the other on each connection, so that signatures hold and the server sees
-// what the client has sent. It does not know TLS, Expect, upgrades or interim replies.
+// what the client has sent. Who asks before sending a body (Expect: 100-continue) is told to go on by the proxy; interim replies
+// of the server are left out. It does not know TLS or upgrades.
 package faultproxy

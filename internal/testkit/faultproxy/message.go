@@ -69,15 +69,16 @@ func readHead(r *bufio.Reader) (*message, error) {
 	return m, nil
 }
 
-// readReplyHead reads the head of the reply to a request with the method.
+// readReplyHead reads the head of the reply to a request with the method, and leaves out interim replies before it.
 func readReplyHead(r *bufio.Reader, method string) (*message, error) {
 	m, err := readHead(r)
 	if err != nil {
 		return nil, err
 	}
-	_, rest, _ := strings.Cut(m.first, " ")
-	status, _, _ := strings.Cut(rest, " ")
+	status := strings.Fields(m.first)[1]
 	switch {
+	case strings.HasPrefix(status, "1"):
+		return readReplyHead(r, method)
 	case method == "HEAD" || status == "204" || status == "304":
 		m.size = 0
 	case m.size == 0 && m.header.Get("Content-Length") == "":

@@ -171,9 +171,15 @@ func (x *exchange) next() error {
 	}
 	r, fault, dice := x.p.choose(m)
 	x.request, x.method, x.dice = m, r.Method, dice
-	switch fault {
-	case ResetBefore:
+	if fault == ResetBefore {
 		return x.resetBoth()
+	}
+	if strings.EqualFold(m.header.Get("Expect"), "100-continue") {
+		if _, err := io.WriteString(x.client, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+			return err
+		}
+	}
+	switch fault {
 	case CutRequest:
 		return x.cutRequest()
 	case Busy:

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // target is a server that notes what it has carried out.
@@ -66,7 +67,7 @@ func (s *target) requests() []string {
 func through(t *testing.T, s *target, choose func(*rand.Rand, Request) Fault) (*Proxy, *http.Client) {
 	t.Helper()
 	p := Start(t, Options{Target: s.Listener.Addr().String(), Seed: 7, Choose: choose})
-	tr := &http.Transport{}
+	tr := &http.Transport{ExpectContinueTimeout: time.Minute}
 	t.Cleanup(tr.CloseIdleConnections)
 	return p, &http.Client{Transport: tr}
 }
@@ -80,6 +81,9 @@ func ask(t *testing.T, c *http.Client, method, url, body string) (int, string, e
 	}
 	if strings.HasSuffix(url, "/chunks") {
 		req.ContentLength = -1
+	}
+	if strings.HasSuffix(url, "/expect") {
+		req.Header.Set("Expect", "100-continue")
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -111,6 +115,7 @@ func TestPassesOn(t *testing.T) {
 		f("GET", "/a", "", 200, "reply to ")
 		f("HEAD", "/a", "", 200, "")
 		f("PUT", "/nothing", "body", 204, "")
+		f("PUT", "/expect", "body", 200, "reply to body")
 		f("PUT", "/a", long, 200, "reply to "+long)
 		f("PUT", "/chunks", "parts", 200, "chunk 0 of parts,chunk 1 of parts,chunk 2 of parts,")
 		f("GET", "/end", "", 200, "to the end")
