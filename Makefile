@@ -12,7 +12,7 @@ ARGS     ?=
 RACE     ?= ./replication/... ./pagestore/... ./blobstore/... ./server/... ./bench/... ./internal/testkit/conform/...
 # tests that do many things one at a time: they share nothing between goroutines that others do not, and would take half of
 # the time of the race detector's run
-ALONE    := ^Test((Upgrade|Arrange|Rebuild)Crash|SameHistory|SpaceComesBack(ByItself)?|IncrementalModel|SoftDeleteMany|CutOffAnywhere|Fold|CheckFlips|CheckKinds|IncrementalFromServerModel|(Nobody|Who)GetsThrough|(Index|SummaryFile)Damaged|SmallWriteCost|IdleRests|DiffWindows|List(Cost|WhileChanging)|(Cut|Flip)OnOneMember|FlipOnAllMembers)$$
+ALONE    := ^Test((Upgrade|Arrange|Rebuild)Crash|SameHistory|SpaceComesBack(ByItself)?|IncrementalModel|SoftDeleteMany|CutOffAnywhere|Fold|CheckFlips|CheckKinds|IncrementalFromServerModel|(Nobody|Who)GetsThrough|(Index|SummaryFile)Damaged|SmallWriteCost|IdleRests|DiffWindows|List(Cost|WhileChanging)|(Cut|Flip)OnOneMember|FlipOnAllMembers|BlocksModel|ManyBlocks|UploadCrash)$$
 FUZZTIME ?= 30s
 MODEL_OPS ?= 100000
 STATES ?= 100000
@@ -46,9 +46,9 @@ test: ## all tests, which is all that CI runs besides `make check`; installs wha
 unit: ## tests of all packages, with our own promises checked
 	$(GO) test -tags $(TAGS) ./...
 
-model: ## random page-blob operations against plain byte slices, at CI's size (MODEL_OPS)
-	PAGEVAULT_MODEL_OPS=$(MODEL_OPS) PAGESTORE_MODEL_OPS=$(MODEL_OPS) \
-		$(GO) test -tags $(TAGS) -count=1 -v -timeout 20m -run '^TestModel$$' ./blobstore ./pagestore
+model: ## random operations on blobs against plain byte slices, at CI's size (MODEL_OPS)
+	PAGEVAULT_MODEL_OPS=$(MODEL_OPS) PAGESTORE_MODEL_OPS=$(MODEL_OPS) PAGEVAULT_BLOCKS_OPS=$$(($(MODEL_OPS) / 50)) \
+		$(GO) test -tags $(TAGS) -count=1 -v -timeout 20m -run '^Test(Blocks)?Model$$' ./blobstore ./pagestore
 
 race: ## tests with the race detector (needs a C compiler), but for those that do many things one at a time, which unit runs
 	PAGEVAULT_CRASH_STATES=400 $(GO) test -race -timeout 40m -skip '$(ALONE)' $(RACE)
