@@ -2,6 +2,7 @@ package pagestore
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -128,4 +129,47 @@ func TestWriteAndRead(t *testing.T) {
 			t.Fatalf("row: %q %v %v", got, ok, err)
 		}
 	})
+}
+
+// TestWriteAt: what was prepared for the beginning of a volume is written further behind, again and again, and is stored once.
+func TestWriteAt(t *testing.T) {
+	s := openTest(t, testOptions(vfs.NewMem(), 3))
+	p := randomBytes(rand.New(rand.NewPCG(1, 1)), 3*RegionPages*PageSize+5*PageSize)
+	c, err := s.Prepare(0, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Release()
+	var v VolumeID
+	at := []PageNo{0, RegionPages, 7 * RegionPages, 1 << 50}
+	for _, shift := range at {
+		err := s.Update(func(tx *Tx) error {
+			if v == 0 {
+				v = tx.CreateVolume()
+			}
+			for _, bad := range []PageNo{1, RegionPages - 1, shift + 8, AllPages.End} {
+				if err := tx.WriteAt(v, c, bad); !errors.Is(err, ErrBadRange) {
+					t.Errorf("written %d pages behind: %v", bad, err)
+				}
+			}
+			return tx.WriteAt(v, c, shift)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	view, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	for _, first := range []PageNo{RegionPages * 7, 1 << 50} {
+		got := make([]byte, len(p))
+		if err := view.Read(v, GenHead, first, got); err != nil || !bytes.Equal(got, p) {
+			t.Errorf("at %d: %v, equal: %v", first, err, bytes.Equal(got, p))
+		}
+	}
+	if u := s.Stats().StoredBytes; u > uint64(len(p))*11/10 {
+		t.Errorf("%d bytes are stored for %d that were written %d times", u, len(p), len(at))
+	}
 }
