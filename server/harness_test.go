@@ -126,6 +126,12 @@ func (ts *testServer) serve(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ts.serveOn(t, ln)
+}
+
+// serveOn is serve with a listener.
+func (ts *testServer) serveOn(t testing.TB, ln net.Listener) {
+	t.Helper()
 	ts.addr = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- ts.Serve(ln) }()

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/md5"
 	"fmt"
+	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +24,15 @@ func putBlock(p []byte, more ...string) call {
 // startUploading starts a server with memory for one piece, whose Put Block gives each piece to see in place of storing it. The request
 // fails with the error of see. wait is how long requests wait for memory.
 func startUploading(t *testing.T, wait time.Duration, see func(n int, piece []byte) error) *testServer {
+	t.Helper()
+	ts := newUploading(t, wait, see)
+	ts.serve(t)
+	ts.makeBlob(t, 8<<20)
+	return ts
+}
+
+// newUploading is startUploading without the start.
+func newUploading(t *testing.T, wait time.Duration, see func(n int, piece []byte) error) *testServer {
 	t.Helper()
 	ts := newServer(t, func(o *Options) { o.UploadBytes = blobstore.UploadPiece })
 	ts.patience = wait
@@ -51,8 +62,6 @@ func startUploading(t *testing.T, wait time.Duration, see func(n int, piece []by
 		return nil
 	}
 	ts.handlers = &table
-	ts.serve(t)
-	ts.makeBlob(t, 8<<20)
 	return ts
 }
 
@@ -191,4 +200,53 @@ func TestUploadWaits(t *testing.T) {
 	<-done
 	ts.uploads.Release(ts.o.UploadBytes)
 	ts.back(t)
+}
+
+// deadlines is a listener that notes for how long its connections may be read from, in minutes, if that is longer than for a stranger or an idle one.
+type deadlines struct {
+	net.Listener
+	mu   sync.Mutex
+	long []int
+}
+
+type deadlineConn struct {
+	net.Conn
+	of *deadlines
+}
+
+func (d *deadlines) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	return &deadlineConn{c, d}, err
+}
+
+func (c *deadlineConn) SetReadDeadline(at time.Time) error {
+	if left := time.Until(at); left > 5*time.Minute {
+		c.of.mu.Lock()
+		c.of.long = append(c.of.long, int(left.Round(time.Minute)/time.Minute))
+		c.of.mu.Unlock()
+	}
+	return c.Conn.SetReadDeadline(at)
+}
+
+// TestUploadPatience: each piece has the time that a body of its length has, whatever the others took, and no more.
+func TestUploadPatience(t *testing.T) {
+	ts := newUploading(t, uploadPatience, func(int, []byte) error { return nil })
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &deadlines{Listener: ln}
+	ts.serveOn(t, d)
+	body := fill(2*blobstore.UploadPiece + 100)
+	c := putBlock(body, expect)
+	w := ts.dial(t)
+	w.send(c.bytes(t))
+	w.recv("PUT").want(t, 100, "")
+	w.send(body)
+	w.recv("PUT").want(t, 201, "")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if got := fmt.Sprint(d.long); got != "[41 41 11]" { // ten minutes for a MiB, and one
+		t.Errorf("minutes: %s", got)
+	}
 }
