@@ -102,3 +102,19 @@ func TestDamagedPolicies(t *testing.T) {
 		t.Errorf("got %v, want ErrCorrupt", err)
 	}
 }
+
+// TestCreateOnlyBlocks: nor may they stage blocks for a blob that is there, commit to it, or put another in its place.
+func TestCreateOnlyBlocks(t *testing.T) {
+	f := newFixture(t)
+	only := Access{CreateOnly: true}
+	ok(t, f.PutBlock(ref("b"), &PutBlock{Access: only, ID: []byte("a")}, upload([]byte("content"))))
+	must(t)(f.CommitBlocks(ref("b"), &CommitBlocks{Access: only, Blocks: []ListedBlock{{ID: []byte("a")}}}))
+	wantCode(t, "block", f.PutBlock(ref("b"), &PutBlock{Access: only, ID: []byte("a")}, upload([]byte("other"))), azerr.UnauthorizedBlobOverwrite)
+	_, err := f.CommitBlocks(ref("b"), &CommitBlocks{Access: only})
+	wantCode(t, "list", err, azerr.UnauthorizedBlobOverwrite)
+	_, err = f.PutBlockBlob(ref("b"), &PutBlockBlob{Access: only}, upload(nil))
+	wantCode(t, "blob", err, azerr.UnauthorizedBlobOverwrite)
+	_, err = f.CreateAppendBlob(ref("b"), &CreateAppendBlob{Access: only})
+	wantCode(t, "append blob", err, azerr.UnauthorizedBlobOverwrite)
+	f.readsAs(ref("b"), []byte("content"))
+}

@@ -203,7 +203,7 @@ func (c *blobChange) findForStage(a *Account, ref *BlobRef, req *PutBlock) (err 
 			return err
 		}
 	case !c.row.vacant:
-		if err := firstError(c.row.checkFree(), c.row.checkBlocks(), c.checkStageFree(req)); err != nil {
+		if err := firstError(c.row.checkFree(), c.row.checkBlocks(), req.checkOverwrite(true), c.checkStageFree(req)); err != nil {
 			return err
 		}
 	default:

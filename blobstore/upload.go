@@ -47,17 +47,21 @@ func (u *Upload) end() error {
 
 // whole takes an upload of one piece at most and prepares it for the beginning of a volume. content is nil if it is empty.
 func (a *Account) whole(up *Upload) (content *pagestore.Content, err error) {
-	var piece []byte
-	if up.Size > 0 {
-		if piece, err = up.next(0); err != nil {
-			return nil, err
-		}
+	if up.Size == 0 {
+		return nil, up.end()
 	}
-	if err := up.end(); err != nil || up.Size == 0 {
+	piece, err := up.next(0)
+	if err != nil {
 		return nil, err
 	}
-	content, err = a.store.Prepare(0, piece)
-	return content, coded(err)
+	if content, err = a.store.Prepare(0, piece); err != nil {
+		return nil, coded(err)
+	}
+	if err := up.end(); err != nil { // it is not asked before, for its sums may be worked out meanwhile
+		content.Release()
+		return nil, err
+	}
+	return content, nil
 }
 
 // pieces takes the pieces of an upload from one on, and has put write each, which is prepared for where it lies in the upload.

@@ -264,7 +264,7 @@ func blobRow(key string, value []byte) (b Blob, err error) {
 		r.bytes(int(r.loose())) // state of the copy
 	}
 	if flags&32 != 0 {
-		text := r.bytes(int(r.loose())) // retention
+		text := r.bytes(int(r.loose()))                  // retention
 		b.deleted = len(text) > 0 && text[0]&(1|32) != 0 // deleted, or vacant
 	}
 	if flags&128 != 0 {
