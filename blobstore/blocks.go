@@ -29,16 +29,18 @@ type PutBlockBlob struct {
 	Tags     []header.Pair // as CreatePageBlob has them
 	Tier     tier.Tier     // 0: none
 	Protection
+	Copy *CopyInfo // of which ID and Source are told: it is one. It then takes the place of block blobs only. nil: it is none
 }
 
 // PutBlockBlob makes a block blob of content that comes at once. It has no list of blocks. What was of the name is overwritten as by
 // CreatePageBlob; blocks that waited to be committed to it are gone.
 func (a *Account) PutBlockBlob(ref BlobRef, req *PutBlockBlob, up *Upload) (Stamp, error) {
-	if err := firstError(ref.checkWritable(&req.Access), header.CheckTags(req.Tags), a.checkTier(req.Tier, up.Size)); err != nil {
+	if err := firstError(ref.checkWritable(&req.Access), header.CheckTags(req.Tags), a.checkTierOf(BlockBlob, req.Tier)); err != nil {
 		return Stamp{}, err
 	}
 	made := newBlob{typ: BlockBlob, size: up.Size, blocks: blockState{next: regionsFor(up.Size)}, tags: appendTags(nil, req.Tags),
 		tier: req.Tier, protection: &req.Protection}
+	made.asCopy(req.Copy)
 	if up.Size <= UploadPiece {
 		content, err := a.whole(up)
 		if err != nil {
@@ -93,6 +95,7 @@ func (a *Account) makeUploaded(ref *BlobRef, acc *Access, made *newBlob, h *HTTP
 		if err := give(c); err != nil {
 			return err
 		}
+		c.noteCopy(made)
 		c.keep()
 		return count(tx, counted)
 	})
@@ -203,7 +206,7 @@ func (c *blobChange) findForStage(a *Account, ref *BlobRef, req *PutBlock) (err 
 			return err
 		}
 	case !c.row.vacant:
-		if err := firstError(c.row.checkFree(), c.row.checkBlocks(), req.checkOverwrite(true), c.checkStageFree(req)); err != nil {
+		if err := firstError(c.row.checkFree(), c.row.checkBlocks(), c.row.checkOnline(), req.checkOverwrite(true), c.checkStageFree(req)); err != nil {
 			return err
 		}
 	default:
@@ -370,7 +373,7 @@ var errChanged = errors.New("the blob was changed while a list was committed")
 // Errors: InvalidBlockList, BlockListTooLong, InvalidBlobType, those of writes; ServerBusy if others change the blob
 // again and again meanwhile.
 func (a *Account) CommitBlocks(ref BlobRef, req *CommitBlocks) (Stamp, error) {
-	if err := firstError(ref.checkWritable(&req.Access), header.CheckTags(req.Tags), a.checkTier(req.Tier, 0)); err != nil {
+	if err := firstError(ref.checkWritable(&req.Access), header.CheckTags(req.Tags), a.checkTierOf(BlockBlob, req.Tier)); err != nil {
 		return Stamp{}, err
 	}
 	if len(req.Blocks) > BlocksMax {

@@ -121,7 +121,7 @@ func (a *Account) CopyBlob(ctx context.Context, ref BlobRef, req *CopyBlob) (Cop
 	if err := ref.checkWritable(&req.Access); err != nil {
 		return CopyResult{}, err
 	}
-	if err := firstError(header.CheckTags(req.Tags), a.checkTier(req.Tier, 0)); err != nil {
+	if err := header.CheckTags(req.Tags); err != nil {
 		return CopyResult{}, err
 	}
 	snapshot, err := req.Source.check()
@@ -184,8 +184,8 @@ func (a *Account) beginCopy(job *copyJob, ref *BlobRef, req *CopyBlob, snapshot 
 		if c.row.typ != 0 && c.row.typ != job.source.typ {
 			return azerr.InvalidBlobType
 		}
-		if !req.Tier.Fits(job.source.size) {
-			return azerr.BlobTierInadequateForContentLength
+		if err := a.checkCopyTier(&job.source, req.Tier); err != nil {
+			return err
 		}
 		job.volume, job.gen = tx.CreateVolume(), job.source.gen
 		if !a.copies.add(job) {

@@ -65,7 +65,7 @@ func (a *Account) checkCreate(ref *BlobRef, req *CreatePageBlob) error {
 	if err := header.CheckTags(req.Tags); err != nil {
 		return err
 	}
-	return firstError(a.checkSize(req.Size), a.checkTier(req.Tier, req.Size))
+	return firstError(a.checkSize(req.Size), a.checkTier(PageBlob, req.Tier, req.Size))
 }
 
 // checkSize returns the error for a size that no page blob can have here.
@@ -94,6 +94,7 @@ type newBlob struct {
 	props      []byte // encoded
 	tier       tier.Tier
 	protection *Protection
+	copied     *CopyInfo // see asCopy
 }
 
 // makeBlob makes room for a blob where one may be, and gives c the row of the new one, without a volume. The caller stores
@@ -124,6 +125,7 @@ func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob)
 		return tally{}, err
 	}
 	stamp := a.nextTicks(c.row.etag)
+	given, since := c.row.nextTier(n, exists, stamp)
 	volume := c.row.volume
 	if !n.stay {
 		volume = 0
@@ -141,8 +143,8 @@ func (c *blobChange) makeBlob(a *Account, ref *BlobRef, acc *Access, n *newBlob)
 		versions: c.row.versions,
 		tags:     n.tags,
 		locks:    locks,
-		tier:     n.tier,
-		tiered:   tieredAt(n.tier, stamp),
+		tier:     given,
+		tiered:   since,
 		props:    n.props,
 	}
 	c.nextVersion(a)

@@ -2,7 +2,9 @@ package blobstore
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"strconv"
 	"time"
 
 	"pagevault/blobstore/immutable"
@@ -35,8 +37,10 @@ type StartCopy struct {
 	HTTPHeaders               // of the source
 	Metadata    []header.Pair // of the destination
 	Tags        []header.Pair
-	Size        int64 // of the source, bytes
-	Sequence    int64 // its
+	Type        BlobType // of the source, and so of the destination. 0: PageBlob
+	Size        int64    // of the source, bytes
+	Sequence    int64    // its
+	Appended    int64    // blocks of it, if it is an append blob
 	Source      CopySource
 	SourceURL   string    // for the destination to say; without secrets
 	Tier        tier.Tier // of the destination. 0: none
@@ -46,27 +50,31 @@ type StartCopy struct {
 // errCopyGone says that the row does not want the copy any more.
 var errCopyGone = errors.New("the copy was ended")
 
-// StartCopy makes the destination a blob of the source's size without pages and begins to copy pages into it. It returns
-// as soon as that is on disk. What the destination was is gone, but for its snapshots and lease.
+// StartCopy makes the destination a blob of the source's size without content and begins to copy content into it. It returns
+// as soon as that is on disk. What the destination was is gone, but for its snapshots and lease. A block blob has no blocks.
 func (a *Account) StartCopy(ref BlobRef, req *StartCopy) (CopyResult, error) {
-	create := CreatePageBlob{Access: req.Access, HTTPHeaders: req.HTTPHeaders, Metadata: req.Metadata, Tags: req.Tags, Size: req.Size, Sequence: req.Sequence}
-	if err := firstError(a.checkCreate(&ref, &create), a.checkTier(req.Tier, 0)); err != nil {
+	typ := cmp.Or(req.Type, PageBlob)
+	if err := a.checkStart(&ref, req, typ); err != nil {
 		return CopyResult{}, err
-	}
-	if !req.Tier.Fits(req.Size) {
-		return CopyResult{}, azerr.BlobTierInadequateForContentLength
 	}
 	job, err := a.newPending(&ref, req.Source, req.Size)
 	if err != nil {
 		return CopyResult{}, err
 	}
-	made := newBlob{typ: PageBlob, size: req.Size, sequence: req.Sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
+	job.whole = typ != PageBlob
+	made := newBlob{typ: typ, size: req.Size, sequence: req.Sequence, tags: appendTags(nil, req.Tags), tier: req.Tier,
 		protection: &req.Protection, props: appendProps(nil, &req.HTTPHeaders, req.Metadata)}
+	switch typ {
+	case BlockBlob:
+		made.blocks.next = regionsFor(req.Size)
+	case AppendBlob:
+		made.blocks.count = uint64(req.Appended)
+	}
 	c := takeChange()
 	defer c.release()
 	err = a.update(func(tx *pagestore.Tx) error {
 		c.tx, c.now = tx, a.clock.Now()
-		if err := c.findDestination(a, &ref, &req.Access, PageBlob); err != nil {
+		if err := c.findDestination(a, &ref, &req.Access, typ); err != nil {
 			return err
 		}
 		counted, err := c.makeBlob(a, &ref, &req.Access, &made)
@@ -85,6 +93,31 @@ func (a *Account) StartCopy(ref BlobRef, req *StartCopy) (CopyResult, error) {
 		return CopyResult{}, err
 	}
 	return CopyResult{Stamp: c.row.stamp(), ID: job.id, Status: CopyPending}, nil
+}
+
+// checkStart returns what is wrong with a copy whatever the destination is.
+func (a *Account) checkStart(ref *BlobRef, req *StartCopy, typ BlobType) error {
+	if typ == PageBlob {
+		create := CreatePageBlob{Access: req.Access, Tags: req.Tags, Size: req.Size, Sequence: req.Sequence}
+		if err := firstError(a.checkCreate(ref, &create), a.checkTier(typ, req.Tier, 0)); err != nil {
+			return err
+		}
+		if !req.Tier.Fits(req.Size) {
+			return azerr.BlobTierInadequateForContentLength
+		}
+		return nil
+	}
+	most := int64(BlocksMax) * BlockMax
+	if typ == AppendBlob {
+		most = AppendsMax * AppendMax
+		if (req.Appended == 0) != (req.Size == 0) || req.Appended < 0 || req.Appended > min(req.Size, AppendsMax) {
+			return azerr.InvalidInput
+		}
+	}
+	if req.Size < 0 || req.Size > most {
+		return azerr.RequestBodyTooLarge.With("MaxLimit", strconv.FormatInt(most, 10))
+	}
+	return firstError(ref.checkWritable(&req.Access), header.CheckTags(req.Tags), a.checkTierOf(typ, req.Tier))
 }
 
 // key returns the key of the row that says that the blob has a pending copy.
@@ -116,13 +149,19 @@ func parsePending(key, row []byte) (*pendingJob, error) {
 		ref: BlobRef{Container: string(row[17:]), Blob: at.name}}, nil
 }
 
-// fillPending copies all pages and ends the copy. errCopyGone: somebody else has.
+// fillPending copies all pages, or all content, and ends the copy. errCopyGone: somebody else has.
 func (a *Account) fillPending(job *pendingJob) error {
 	buf := make([]byte, 0, PutPagesMax)
 	if job.anew {
 		if err := a.fillEntry(job, PageEntry{End: job.size, Clear: true}, nil); err != nil {
 			return err
 		}
+	}
+	if job.whole {
+		if err := a.fillEntry(job, PageEntry{End: job.size}, buf); err != nil {
+			return err
+		}
+		return a.completePending(job)
 	}
 	for marker := ""; ; {
 		if err := a.checkPendingTime(job); err != nil { // a source may never come to an end
@@ -158,7 +197,8 @@ func (a *Account) fillEntry(job *pendingJob, e PageEntry, buf []byte) error {
 		if err := job.source.ReadPages(job.ctx, p, off); err != nil {
 			return err
 		}
-		content, err := a.store.Prepare(pageNo(off), p)
+		clear(p[len(p) : pagesFor(int64(len(p)))*PageSize]) // a page blob ends with a page
+		content, err := a.store.Prepare(pageNo(off), p[:pagesFor(int64(len(p)))*PageSize])
 		if err != nil {
 			return coded(err)
 		}

@@ -547,7 +547,7 @@ func TestPendingCopyProtected(t *testing.T) {
 	s, _ := start("b")
 	wantCode(t, "a hold meanwhile", f.SetLegalHold(ref("b"), false), azerr.PendingCopyOperation)
 	wantCode(t, "a policy meanwhile", f.DeleteImmutabilityPolicy(ref("b")), azerr.PendingCopyOperation)
-	wantCode(t, "a tier meanwhile", f.SetBlobTier(ref("b"), &Access{}, 20), azerr.PendingCopyOperation)
+	wantCode(t, "a tier meanwhile", setTier(f, ref("b"), &Access{}, 20), azerr.PendingCopyOperation)
 	s.give <- nil
 	s.give <- nil
 	equal(t, "its end", f.settled("b").Status, CopySuccess)

@@ -52,6 +52,7 @@ func (c *blobChange) failPending(a *Account, job *pendingJob, s *copyState, stat
 		if err := c.resize(0); err != nil {
 			return err
 		}
+		c.row.blocks.count = 0
 	}
 	c.row.state = s.append(nil)
 	c.keep()

@@ -82,6 +82,7 @@ type pendingJob struct {
 	source    CopySource
 	to, from  *Account // which stay as long as it is carried out; from is nil if the source is elsewhere
 	size      int64
+	whole     bool // all of the content is read: the source lists no pages
 	anew      bool // the destination may have pages, which go before any are written
 	started   time.Time
 	ctx       context.Context

@@ -44,11 +44,11 @@ type Protection struct {
 }
 
 // findBlob is scratch.findBlob for a request that is about to do act to the blob or snapshot. What protects it may forbid
-// that: the error is then BlobImmutableDueToPolicy, and the row is returned with it.
+// that, or its tier: the error is then BlobImmutableDueToPolicy or BlobArchived, and the row is returned with it.
 func (c *blobChange) findBlob(from rows, ref *BlobRef, snapshot snapshotID, act immutable.Act) (id containerID, row blobRow, err error) {
 	id, row, err = c.scratch.findBlob(from, ref, snapshot)
 	if err == nil {
-		err = row.locks.Check(act, c.now)
+		err = firstError(row.locks.Check(act, c.now), row.checkOnlineFor(act))
 	}
 	return id, row, err
 }
@@ -56,7 +56,7 @@ func (c *blobChange) findBlob(from rows, ref *BlobRef, snapshot snapshotID, act 
 // checkReplaced turns the refusal to replace a protected blob into the one that a request would have got anyway which does
 // not want to replace any.
 func (acc *Access) checkReplaced(row *blobRow, refusal error) error {
-	if refusal != azerr.BlobImmutableDueToPolicy {
+	if refusal != azerr.BlobImmutableDueToPolicy && refusal != azerr.BlobArchived {
 		return refusal
 	}
 	stamp := row.etag.stamp()

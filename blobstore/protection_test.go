@@ -405,10 +405,16 @@ func TestDropSnapshotAsks(t *testing.T) {
 	f.wantClean("after it")
 }
 
+// setTier is SetBlobTier, whatever the tier was before.
+func setTier(f *fixture, r BlobRef, acc *Access, t tier.Tier) error {
+	_, err := f.SetBlobTier(r, acc, t)
+	return err
+}
+
 func TestTiers(t *testing.T) {
 	f := newFixture(t)
 	f.create("b", 1)
-	wantCode(t, "a standard account", f.SetBlobTier(ref("b"), &Access{}, 10), azerr.AccessTierNotSupportedForBlobType)
+	wantCode(t, "a standard account", setTier(f, ref("b"), &Access{}, 10), azerr.AccessTierNotSupportedForBlobType)
 	_, err := f.CreatePageBlob(ref("c"), &CreatePageBlob{Tier: 10})
 	wantCode(t, "create", err, azerr.AccessTierNotSupportedForBlobType)
 	_, err = f.CopyBlob(context.Background(), ref("c"), &CopyBlob{Source: ref("b"), Tier: 10})
@@ -427,21 +433,21 @@ func TestTiers(t *testing.T) {
 	f.reopen()
 	before := shown(ref("b"), 4, true)
 	f.clock.Advance(time.Minute)
-	ok(t, f.SetBlobTier(ref("b"), &Access{}, 10))
+	ok(t, setTier(f, ref("b"), &Access{}, 10))
 	after := shown(ref("b"), 10, false)
 	if after.ETag != before.ETag || !after.TierChanged.Equal(f.clock.Now()) {
 		t.Errorf("got %+v", after)
 	}
 	f.clock.Advance(time.Minute)
-	ok(t, f.SetBlobTier(ref("b"), &Access{}, 10))
+	ok(t, setTier(f, ref("b"), &Access{}, 10))
 	if got := f.info(ref("b")).TierChanged; !got.Equal(after.TierChanged) {
 		t.Errorf("the same tier again: changed at %v", got)
 	}
-	wantCode(t, "down", f.SetBlobTier(ref("b"), &Access{}, 6), azerr.CannotChangeToLowerTier)
+	wantCode(t, "down", setTier(f, ref("b"), &Access{}, 6), azerr.CannotChangeToLowerTier)
 	acquire(t, f, "b", guidA)
-	wantCode(t, "without the lease", f.SetBlobTier(ref("b"), &Access{}, 20), azerr.LeaseIdMissing)
+	wantCode(t, "without the lease", setTier(f, ref("b"), &Access{}, 20), azerr.LeaseIdMissing)
 	held := holding(guidA)
-	ok(t, f.SetBlobTier(ref("b"), &held, 20))
+	ok(t, setTier(f, ref("b"), &held, 20))
 	at := f.snapshot("b")
 	shown(snap("b", at), 20, false)
 
@@ -452,7 +458,7 @@ func TestTiers(t *testing.T) {
 	must(t)(f.CreatePageBlob(ref("c"), &CreatePageBlob{Size: PageSize, Tier: 4}))
 	_, err = f.SetBlobProperties(ref("c"), &SetProperties{Size: Given(large)})
 	wantCode(t, "grown too large", err, azerr.ContentLengthLargerThanTierLimit)
-	ok(t, f.SetBlobTier(ref("c"), &Access{}, 6))
+	ok(t, setTier(f, ref("c"), &Access{}, 6))
 	must(t)(f.SetBlobProperties(ref("c"), &SetProperties{Size: Given(large)}))
 	_, err = f.CopyBlob(context.Background(), ref("d"), &CopyBlob{Source: ref("c"), Tier: 4})
 	wantCode(t, "copied", err, azerr.BlobTierInadequateForContentLength)
@@ -460,8 +466,8 @@ func TestTiers(t *testing.T) {
 	shown(ref("d"), 50, false)
 	must(t)(f.CopyBlob(context.Background(), ref("d"), &CopyBlob{Source: ref("c")}))
 	shown(ref("d"), 6, true)
-	wantCode(t, "too small for it", f.SetBlobTier(ref("d"), &Access{}, 4), azerr.BlobTierInadequateForContentLength)
-	if err := f.SetBlobTier(ref("none"), &Access{}, 4); !errors.Is(err, azerr.BlobNotFound) {
+	wantCode(t, "too small for it", setTier(f, ref("d"), &Access{}, 4), azerr.BlobTierInadequateForContentLength)
+	if err := setTier(f, ref("none"), &Access{}, 4); !errors.Is(err, azerr.BlobNotFound) {
 		t.Errorf("no blob: %v", err)
 	}
 	f.wantClean("after it")

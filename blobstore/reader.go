@@ -47,7 +47,7 @@ func (a *Account) openBlob(view *pagestore.View, ref *BlobRef, snapshot snapshot
 	if err := acc.checkRead(&row, now); err != nil {
 		return nil, err
 	}
-	if err := row.checkReadable(); err != nil {
+	if err := firstError(row.checkReadable(), row.checkOnline()); err != nil {
 		return nil, err
 	}
 	r := &Reader{view: view, stream: view.Stream(row.volume, row.gen), volume: row.volume, gen: row.gen, blocks: newBlockMap(view, &row)}

@@ -53,7 +53,7 @@ func (c *blobChange) findForSnapshot(ref *BlobRef, acc *Access) (err error) {
 	if c.id, c.row, err = c.findBlob(c.tx, ref, 0, immutable.Annotate); err != nil {
 		return err
 	}
-	if err := c.row.checkFree(); err != nil {
+	if err := firstError(c.row.checkFree(), c.row.checkOnline()); err != nil {
 		return err
 	}
 	if err := c.row.lease.CheckRead(lease.Blob, acc.LeaseID, c.now); err != nil {

@@ -435,7 +435,7 @@ func TestVersionRefs(t *testing.T) {
 		refused("copy", value2(f.CopyBlob(t.Context(), r, &CopyBlob{Source: ref("b")})))
 		_, _, err := f.LeaseBlob(r, lease.Request{Action: lease.Acquire, Seconds: lease.Infinite}, cond.Conditions{})
 		refused("lease", err)
-		wantCode(t, "tier of a standard account", f.SetBlobTier(r, &Access{}, 10), azerr.AccessTierNotSupportedForBlobType)
+		wantCode(t, "tier of a standard account", setTier(f, r, &Access{}, 10), azerr.AccessTierNotSupportedForBlobType)
 		ok(t, f.SetBlobTags(r, &Access{}, meta("t"+fmt.Sprint(len(id)))))
 		wantCode(t, "a lease that is not there", f.SetBlobTags(r, &Access{LeaseID: guidA}, nil), azerr.LeaseNotPresentWithBlobOperation)
 		wantCode(t, "a condition", f.DeleteBlob(r, ptr(with(t, "If-Match", `"0x1"`)), SnapshotsNone), map[string]azerr.Code{

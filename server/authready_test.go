@@ -80,6 +80,14 @@ func readable(_ *testing.T, _ *authServer, c *authCase, _ string) {
 	c.header[i] += query
 }
 
+// appendable makes the blob one that can be appended to, and is readable for the source.
+func appendable(t *testing.T, s *authServer, c *authCase, container string) {
+	t.Helper()
+	create := authCase{path: c.path, header: lines("x-ms-blob-type: AppendBlob")}
+	s.succeed(t, byKey(thirdKey)(create.request("PUT")))
+	readable(t, s, c, container)
+}
+
 // pending begins a copy of the blob from a source that tells its size and no more, and tells the request which copy it is.
 func pending(t *testing.T, s *authServer, c *authCase, _ string) {
 	t.Helper()

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"pagevault/internal/azure/azerr"
-	"pagevault/internal/azure/header"
 	"pagevault/internal/azure/op"
 	"pagevault/internal/azure/sas"
 	"pagevault/internal/azure/xmlbody"
@@ -104,7 +103,7 @@ func (r *request) readsSources(container string) bool {
 		return true
 	case byBearer:
 		needs := op.ReadBlobs
-		if r.headers.Has(header.XMsSourceIfTags) {
+		if r.looksAtTags() {
 			needs |= op.ReadTags
 		}
 		return r.s.o.Bearer.Allowed(r.user, r.account.Name(), container)&needs == needs

@@ -44,6 +44,9 @@ func (r *request) putBlockBlob() error {
 		return err
 	}
 	req := blobstore.PutBlockBlob{Access: acc, HTTPHeaders: m.HTTPHeaders, Metadata: m.Metadata, Tags: m.Tags, Protection: m.Protection}
+	if req.Tier, err = r.tier(); err != nil {
+		return err
+	}
 	sent, err := header.ParseBlobChecksum(&r.headers)
 	if err != nil {
 		return err
@@ -138,6 +141,9 @@ func (r *request) putBlockList() error {
 		return err
 	}
 	req := blobstore.CommitBlocks{Access: acc, HTTPHeaders: m.HTTPHeaders, Metadata: m.Metadata, Tags: m.Tags, Protection: m.Protection}
+	if req.Tier, err = r.tier(); err != nil {
+		return err
+	}
 	sent, err := header.ParseChecksum(&r.headers)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"strconv"
@@ -35,6 +36,9 @@ func (r *request) copyBlob() error {
 		return err
 	}
 	if req.Tier, err = r.tier(); err != nil {
+		return err
+	}
+	if err := r.checkPriority(); err != nil {
 		return err
 	}
 	source, err := r.copySource()
@@ -86,14 +90,12 @@ func (r *request) startCopy(ref blobstore.BlobRef, req *blobstore.CopyBlob, sour
 func (r *request) openSource(start *blobstore.StartCopy, source copySource, c *cond.Conditions) error {
 	info, err := source.account.BlobInfo(source.ref, &blobstore.Access{Conditions: *c})
 	if err == nil {
-		err = info.CheckReadable()
+		err = cmp.Or(info.CheckReadable(), info.CheckOnline())
 	}
 	if err != nil {
 		return r.sourceError(err)
 	}
-	if info.Type != blobstore.PageBlob {
-		return azerr.InvalidBlobType
-	}
+	start.Type, start.Appended = info.Type, info.Appended
 	start.Size, start.Sequence, start.HTTPHeaders = info.Size, info.Sequence, info.HTTPHeaders
 	if len(start.Metadata) == 0 {
 		start.Metadata = info.Metadata
@@ -112,6 +114,7 @@ func (r *request) openRemote(start *blobstore.StartCopy, source copySource) erro
 	if err != nil {
 		return r.remoteError(err)
 	}
+	start.Type, start.Appended = b.typ, b.appended
 	start.Size, start.Sequence, start.HTTPHeaders, start.Source = b.size, b.sequence, b.headers, b
 	if len(start.Metadata) == 0 {
 		start.Metadata = b.metadata

@@ -158,8 +158,8 @@ func (r *request) authorizeSource(path, host []byte, token string) (*blobstore.A
 	text := append([]byte("GET "), path...)
 	text = append(append(text, " HTTP/1.1\r\nHost: "...), host...)
 	text = append(append(text, "\r\nx-ms-version: "...), r.version...)
-	if r.headers.Has(header.XMsSourceIfTags) { // reading tags needs a permission of its own
-		text = append(append(text, "\r\nx-ms-if-tags: "...), r.headers.Get(header.XMsSourceIfTags)...)
+	if r.looksAtTags() { // which needs a permission of its own; what the condition is does not matter here
+		text = append(text, "\r\nx-ms-if-tags: a='b'"...)
 	}
 	failed := r.sourceError
 	if token != "" {
@@ -181,6 +181,12 @@ func (r *request) authorizeSource(path, host []byte, token string) (*blobstore.A
 	read.account.Stay()
 	r.source = read.account
 	return read.account, nil
+}
+
+// looksAtTags reports whether the request is about the tags of its source.
+func (r *request) looksAtTags() bool {
+	copies, _ := r.wantsTags() // one that cannot be read is refused before
+	return copies || r.headers.Has(header.XMsSourceIfTags)
 }
 
 // admitSource is admit for the read of a source.

@@ -558,8 +558,8 @@ func TestCopySourceRefused(t *testing.T) {
 			http.Redirect(w, r, "/secret", http.StatusFound)
 		case "/large":
 			w.Header().Set("X-Large", strings.Repeat("x", 2*fetchHeaders))
-		case "/block":
-			w.Header().Set("x-ms-blob-type", "BlockBlob")
+		case "/type":
+			w.Header().Set("x-ms-blob-type", "OtherBlob")
 			w.Header().Set("ETag", `"0x1"`)
 		case "/whole": // it knows no ranges
 			w.Write(bytes.Repeat([]byte("w"), 1024))
@@ -595,7 +595,7 @@ func TestCopySourceRefused(t *testing.T) {
 	ts.makeBlob(t, 4096)
 	copyTo(ts, web.URL+"/moved").want(t, 400, "CannotVerifyCopySource")
 	copyTo(ts, web.URL+"/large").want(t, 404, "CannotVerifyCopySource")
-	copyTo(ts, web.URL+"/block").want(t, 409, "InvalidBlobType")
+	copyTo(ts, web.URL+"/type").want(t, 409, "InvalidBlobType")
 	copyTo(ts, web.URL+"/other").want(t, 418, "CannotVerifyCopySource")
 	pageTo(ts, web.URL+"/whole", 512).want(t, 400, "CannotVerifyCopySource")
 	pageTo(ts, web.URL+"/whole", 1024).want(t, 201, "")

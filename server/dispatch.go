@@ -98,6 +98,11 @@ var handlers = [256]handler{
 
 	op.IncrementalCopyBlob: {serve: (*request).incrementalCopyBlob},
 
+	op.PutBlobFromURL:     {serve: (*request).putBlobFromURL},
+	op.CopyBlobFromURL:    {serve: (*request).copyBlobFromURL},
+	op.PutBlockFromURL:    {serve: (*request).putBlockFromURL},
+	op.AppendBlockFromURL: {serve: (*request).appendBlockFromURL},
+
 	op.PutPage:           {serve: (*request).putPage, body: blobstore.PutPagesMax},
 	op.ClearPages:        {serve: (*request).clearPages},
 	op.PutPageFromURL:    {serve: (*request).putPageFromURL},

@@ -43,7 +43,7 @@ const (
 	fetchTime    = 60 * time.Second // for a request as a whole: at most 4 MiB
 	fetchHeaders = 64 << 10         // of a reply, together
 	fetchList    = 4 << 20          // of a list of pages: it has sourcePagesMax entries
-	fetchTries   = 3                // of a pending copy, for a source that fails for now
+	fetchTries   = 3                // of a copy that has begun, for a source that fails for now
 	fetchVersion = "2021-12-02"     // of the service that the source is taken for; pages lists of pages
 
 	sourcePagesMax = 10_000 // entries in one list of pages
@@ -291,13 +291,15 @@ func remoteFailure(resp *http.Response) *remoteError {
 	return e
 }
 
-// remoteBlob is a page blob or a snapshot at another server, as it was when it was looked at.
+// remoteBlob is a blob or a snapshot at another server, as it was when it was looked at. What is no blob is taken for a block blob.
 type remoteBlob struct {
 	f        *fetcher
 	source   remoteSource // the one state of it that was there then
 	created  time.Time    // when the blob was made; zero: its server does not say
+	typ      blobstore.BlobType
 	size     int64
 	sequence int64
+	appended int64 // blocks of an append blob
 	headers  blobstore.HTTPHeaders
 	metadata []header.Pair
 	pages    pageLister
@@ -312,11 +314,21 @@ func (f *fetcher) open(ctx context.Context, source remoteSource, conditions map[
 	resp.Body.Close()
 	b := &remoteBlob{f: f, source: source, size: resp.ContentLength}
 	b.source.etag = resp.Header.Get("ETag")
-	if resp.Header.Get("x-ms-blob-type") != "PageBlob" {
+	switch resp.Header.Get("x-ms-blob-type") {
+	case "PageBlob":
+		b.typ = blobstore.PageBlob
+	case "AppendBlob":
+		b.typ = blobstore.AppendBlob
+	case "BlockBlob", "":
+		b.typ = blobstore.BlockBlob
+	default:
 		return nil, azerr.InvalidBlobType // what it would become there are none of
 	}
-	if b.source.etag == "" || strings.HasPrefix(b.source.etag, "W/") || b.size < 0 || b.size%blobstore.PageSize != 0 {
-		return nil, &remoteError{status: http.StatusBadRequest, text: "The source has no entity tag, or no size that a page blob can have."}
+	if b.source.etag == "" || strings.HasPrefix(b.source.etag, "W/") || b.size < 0 || b.typ == blobstore.PageBlob && b.size%blobstore.PageSize != 0 {
+		return nil, &remoteError{status: http.StatusBadRequest, text: "The source has no entity tag, or no size that a blob of its type can have."}
+	}
+	if b.appended, err = strconv.ParseInt(resp.Header.Get("x-ms-blob-committed-block-count"), 10, 64); err != nil || b.typ != blobstore.AppendBlob {
+		b.appended = 0
 	}
 	if b.sequence, err = strconv.ParseInt(resp.Header.Get("x-ms-blob-sequence-number"), 10, 64); err != nil || b.sequence < 0 {
 		b.sequence = 0
@@ -324,14 +336,24 @@ func (f *fetcher) open(ctx context.Context, source remoteSource, conditions map[
 	if b.created, err = http.ParseTime(resp.Header.Get("x-ms-creation-time")); err != nil {
 		b.created = time.Time{}
 	}
-	b.headers = blobstore.HTTPHeaders{ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
-		ContentLanguage: resp.Header.Get("Content-Language"), ContentDisposition: resp.Header.Get("Content-Disposition"),
-		CacheControl: resp.Header.Get("Cache-Control")}
-	if sum, err := header.ParseMD5([]byte(resp.Header.Get("Content-MD5"))); err == nil {
-		b.headers.ContentMD5 = sum[:]
-	}
+	b.headers = remoteHeaders(resp)
 	b.metadata, err = remoteMetadata(resp.Header)
 	return b, err
+}
+
+// remoteHeaders reads the HTTP headers of a source. The MD5 of a reply with a part of it is that of the part.
+func remoteHeaders(resp *http.Response) blobstore.HTTPHeaders {
+	h := blobstore.HTTPHeaders{ContentType: resp.Header.Get("Content-Type"), ContentEncoding: resp.Header.Get("Content-Encoding"),
+		ContentLanguage: resp.Header.Get("Content-Language"), ContentDisposition: resp.Header.Get("Content-Disposition"),
+		CacheControl: resp.Header.Get("Cache-Control")}
+	name := "Content-MD5"
+	if resp.StatusCode == http.StatusPartialContent {
+		name = "x-ms-blob-content-md5"
+	}
+	if sum, err := header.ParseMD5([]byte(resp.Header.Get(name))); err == nil {
+		h.ContentMD5 = sum[:]
+	}
+	return h
 }
 
 // remoteMetadata reads the metadata of a source, whose names come in lower case: what they were is lost on the way.
@@ -355,12 +377,12 @@ func remoteMetadata(h http.Header) ([]header.Pair, error) {
 
 // ReadPages reads bytes, all of the state that the copy began with.
 func (b *remoteBlob) ReadPages(ctx context.Context, p []byte, off int64) error {
-	err := b.try(func() error { return b.f.read(ctx, b.source, nil, p, off) })
+	err := again(func() error { return b.f.read(ctx, b.source, nil, p, off) })
 	return pendingError(err)
 }
 
-// try does something again that may go better then.
-func (b *remoteBlob) try(do func() error) (err error) {
+// again does something again that may go better then.
+func again(do func() error) (err error) {
 	for range fetchTries {
 		var remote *remoteError
 		if err = do(); err == nil || !errors.As(err, &remote) || !remote.again() {
@@ -407,10 +429,10 @@ func (f *fetcher) read(ctx context.Context, source remoteSource, headers map[str
 	case resp.StatusCode == http.StatusOK:
 		return &remoteError{status: http.StatusBadRequest, text: "The source does not answer with ranges of bytes."}
 	case !strings.HasPrefix(resp.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-%d/", off, off+int64(len(p))-1)):
-		return &remoteError{status: http.StatusRequestedRangeNotSatisfiable, text: "The source ends before the range does."}
+		return errSourceEnds
 	}
-	if enc := resp.Header.Get("Content-Encoding"); enc != "" && resp.Header.Get("x-ms-blob-type") == "" && enc != "identity" {
-		return &remoteError{status: http.StatusBadRequest, text: "The source answers with another encoding than was asked for."}
+	if err := checkEncoding(resp); err != nil {
+		return err
 	}
 	if _, err := io.ReadFull(resp.Body, p); err != nil {
 		return &remoteError{text: "The source ended before its time.", cause: err}

@@ -35,7 +35,7 @@ func (b *remoteBlob) Pages(ctx context.Context, marker string) (entries []blobst
 		p.end, p.empty = 0, 0
 	}
 	list := b.source.with(p.query(b.f.listed, marker))
-	err = b.try(func() error {
+	err = again(func() error {
 		resp, err := b.f.get(ctx, http.MethodGet, list, nil, http.StatusOK)
 		if err != nil {
 			return err

@@ -24,7 +24,7 @@ func (r *request) openSnapshot(source remoteSource) (*blobstore.RemoteSnapshot, 
 		return err
 	})
 	switch {
-	case errors.Is(err, azerr.InvalidBlobType):
+	case errors.Is(err, azerr.InvalidBlobType), err == nil && b.typ != blobstore.PageBlob:
 		return nil, azerr.InvalidSourceBlobType
 	case err != nil:
 		return nil, r.remoteError(err)

@@ -15,14 +15,19 @@ func (r *request) tier() (tier.Tier, error) {
 	if !r.headers.Has(header.XMsAccessTier) {
 		return 0, nil
 	}
-	t, err := tier.Parse(r.headers.Get(header.XMsAccessTier))
-	if err == azerr.InvalidBlobTier && !r.account.Premium() {
-		err = azerr.AccessTierNotSupportedForBlobType
-	}
-	return t, err
+	return tier.Parse(r.headers.Get(header.XMsAccessTier))
 }
 
-// setBlobTier: Set Blob Tier, which is done when it is answered.
+// checkPriority reads how urgent it is to bring back what is archived, which is always done at once.
+func (r *request) checkPriority() error {
+	const id = header.XMsRehydratePriority
+	if v := r.headers.Get(id); r.headers.Has(id) && !header.EqualFold(v, "high") && !header.EqualFold(v, "standard") {
+		return azerr.BadHeader(id.String(), string(v))
+	}
+	return nil
+}
+
+// setBlobTier: Set Blob Tier, which is done when it is answered. Of a blob that was archived Azure says that it will be.
 func (r *request) setBlobTier() error {
 	if !r.headers.Has(header.XMsAccessTier) {
 		return azerr.MissingHeader(header.XMsAccessTier.String())
@@ -35,14 +40,22 @@ func (r *request) setBlobTier() error {
 	if err != nil {
 		return err
 	}
-	if err := r.account.SetBlobTier(ref, &acc, t); err != nil {
+	if err := r.checkPriority(); err != nil {
 		return err
 	}
-	r.begin(200)
+	rehydrated, err := r.account.SetBlobTier(ref, &acc, t)
+	if err != nil {
+		return err
+	}
+	if rehydrated {
+		r.begin(202)
+	} else {
+		r.begin(200)
+	}
 	return nil
 }
 
-// setTier says which tier a blob of a premium account has.
+// setTier says which tier a blob has.
 func (r *request) setTier(b *blobstore.BlobInfo) {
 	shown, inferred := r.account.ShownTier(b)
 	if shown == 0 || r.ctx.IsGet() && string(r.version) < tierVersion {

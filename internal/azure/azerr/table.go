@@ -87,6 +87,7 @@ const (
 	BlobUsesCustomerSpecifiedEncryption                                                    // key missing or another one
 	BlockCountExceedsLimit                                                                 // 50,000 appended or 100,000 uncommitted
 	BlockListTooLong                                                                       // more than 50,000
+	BothUserTagsAndSourceTagsCopyPresent                                                   // tags of its own, and those of the source
 	CannotChangeToLowerTier                                                                // premium
 	CannotVerifyCopySource                                                                 // the source could not be read
 	ContainerAlreadyExists                                                                 // Create Container on an existing one
@@ -249,6 +250,7 @@ var table = [codeEnd]struct {
 	BlobUsesCustomerSpecifiedEncryption:               {"BlobUsesCustomerSpecifiedEncryption", 409, "The blob is encrypted with customer specified encryption, but it was not provided in the request."},
 	BlockCountExceedsLimit:                            {"BlockCountExceedsLimit", 409, "The committed block count cannot exceed the maximum limit of 50,000 blocks. The uncommitted block count cannot exceed the maximum limit of 100,000 blocks."},
 	BlockListTooLong:                                  {"BlockListTooLong", 400, "The block list may not contain more than 50,000 blocks."},
+	BothUserTagsAndSourceTagsCopyPresent:              {"BothUserTagsAndSourceTagsCopyPresentException", 400, "The request has tags for the destination, and asks for those of the source."},
 	CannotChangeToLowerTier:                           {"CannotChangeToLowerTier", 409, "A higher blob tier has already been explicitly set."},
 	CannotVerifyCopySource:                            {"CannotVerifyCopySource", 404, "Could not verify the copy source within the specified time. Examine the HTTP status code and message for more information about the failure."},
 	ContainerAlreadyExists:                            {"ContainerAlreadyExists", 409, "The specified container already exists."},

@@ -35,18 +35,18 @@ var Refusals = []Refusal{
 	{Header: header.XMsImmutabilityPolicyMode, Code: azerr.UnsupportedHeader, But: append([]ID{SetImmutabilityPolicy}, protecting...), Note: "this operation sets no policy"},
 	{Header: header.XMsLegalHold, Code: azerr.UnsupportedHeader, But: append([]ID{SetLegalHold}, protecting...), Except: "false", Note: "this operation puts nothing on hold"},
 	{Header: header.XMsBlobPublicAccess, Code: azerr.UnsupportedHeader, But: []ID{CreateContainer, SetContainerACL}, Note: "this operation does not say who may read a container"},
-	{Header: header.XMsAccessTier, Code: azerr.UnsupportedHeader, Rows: []ID{PutBlockBlob, PutBlockList, PutAppendBlob}, Except: "hot", Note: "tiers of block blobs"},
-	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, Note: "tiers"},
+	{Header: header.XMsAccessTier, Code: azerr.UnsupportedHeader, Rows: []ID{PutAppendBlob}, Note: "append blobs have no tiers"},
+	{Header: header.XMsRehydratePriority, Code: azerr.UnsupportedHeader, But: []ID{SetBlobTier, CopyBlob}, Note: "this operation brings nothing back from the archive"},
 	{Header: header.XMsAccessTierIfModifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsAccessTierIfUnmodifiedSince, Code: azerr.UnsupportedHeader, Note: "conditions on tiers"},
 	{Header: header.XMsExpiryOption, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
 	{Header: header.XMsExpiryTime, Code: azerr.UnsupportedHeader, Note: "blobs that expire"},
-	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, But: []ID{AppendBlock, SealAppendBlob}, Note: "this operation does not append"},
-	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, But: []ID{AppendBlock}, Note: "this operation does not append"},
+	{Header: header.XMsBlobConditionAppendPos, Code: azerr.UnsupportedHeader, But: []ID{AppendBlock, AppendBlockFromURL, SealAppendBlob}, Note: "this operation does not append"},
+	{Header: header.XMsBlobConditionMaxSize, Code: azerr.UnsupportedHeader, But: []ID{AppendBlock, AppendBlockFromURL}, Note: "this operation does not append"},
 	{Header: header.XMsCopySource, Code: azerr.UnsupportedHeader, But: copying, Note: "this operation does not copy"},
 	{Header: header.XMsSourceLeaseID, Code: azerr.UnsupportedHeader, Rows: copying, Note: "conditions on the source's lease"},
 	{Header: header.XMsCopySourceAuthorization, Code: azerr.UnsupportedHeader, Rows: []ID{IncrementalCopyBlob}, Note: "bearer tokens for the source"},
-	{Header: header.XMsCopySourceTagOption, Code: azerr.UnsupportedHeader, Rows: copying, Note: "tags of the source, which are never copied"},
+	{Header: header.XMsCopySourceTagOption, Code: azerr.UnsupportedHeader, Rows: []ID{CopyBlob, PutPageFromURL, IncrementalCopyBlob, PutBlockFromURL, AppendBlockFromURL}, Note: "this operation does not copy tags of the source"},
 	{Header: header.XMsSealBlob, Code: azerr.UnsupportedHeader, Rows: copying, Except: "false", Note: "append blobs"},
 	{Header: header.XMsSourceEncryptionKey, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
 	{Header: header.XMsSourceEncryptionKeySHA256, Code: azerr.UnsupportedHeader, Rows: copying, Note: "keys that come with the request"},
@@ -61,14 +61,14 @@ var Refusals = []Refusal{
 var uploads = []ID{PutPage, PutBlockBlob, PutBlock, AppendBlock}
 
 // protecting are the operations that make a blob which may be protected from the beginning.
-var protecting = []ID{PutPageBlob, PutBlockBlob, PutBlockList, PutAppendBlob, CopyBlob}
+var protecting = []ID{PutPageBlob, PutBlockBlob, PutBlockList, PutAppendBlob, CopyBlob, CopyBlobFromURL}
 
 // versioned are the operations that may be addressed to a version.
 var versioned = []ID{GetBlob, GetBlobProperties, GetBlobMetadata, GetPageRanges, GetPageRangesDiff, GetBlockList, GetBlobTags, SetBlobTags, SetBlobTier,
 	DeleteBlob, SetImmutabilityPolicy, DeleteImmutabilityPolicy, SetLegalHold}
 
 // copying are the operations that read a source.
-var copying = []ID{CopyBlob, PutPageFromURL, IncrementalCopyBlob}
+var copying = []ID{CopyBlob, PutPageFromURL, IncrementalCopyBlob, PutBlobFromURL, CopyBlobFromURL, PutBlockFromURL, AppendBlockFromURL}
 
 // applies reports whether the refusal is meant for the operation.
 func (f *Refusal) applies(id ID) bool {

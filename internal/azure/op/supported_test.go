@@ -31,7 +31,7 @@ func TestCheckSupported(t *testing.T) {
 	f(0, "", Container, "DELETE ?restype=container", "If-Unmodified-Since: x")
 	f(0, "", Container, "GET ?restype=container&comp=list&include=snapshots&snapshot=s")
 	// Refused operations say which they are.
-	f(azerr.APINotImplemented, "Operation=Put Blob From URL", Blob, "PUT", "x-ms-blob-type: BlockBlob", "x-ms-copy-source: u")
+	f(azerr.APINotImplemented, "Operation=Query Blob Contents", Blob, "POST ?comp=query")
 	f(0, "", Service, "GET ?restype=service&comp=stats")
 	f(0, "", Blob, "OPTIONS")
 	// Conditions an operation does not take.

@@ -702,7 +702,10 @@ func protectedBlocks(w *wire) {
 	w.block(b, "a", []byte("x")).ok(201)
 	w.blockList(b, "Latest a").h("x-ms-legal-hold", "true").ok(201)
 	w.createAppend(log).h("x-ms-legal-hold", "true").ok(201)
-	for _, c := range []*call{w.putBlob(b, []byte("y")), w.blockList(b), w.delete(b, ""), w.createAppend(log), w.putBlob(log, nil), w.put(log, "comp=seal")} {
+	free := c.blob("free")
+	w.putBlob(free, []byte("f")).ok(201)
+	for _, c := range []*call{w.putBlob(b, []byte("y")), w.blockList(b), w.delete(b, ""), w.createAppend(log), w.putBlob(log, nil), w.put(log, "comp=seal"),
+		w.blobFrom(b, free), w.syncCopy(b, free), w.blobFrom(log, free), w.appendFrom(log, free, 0, 0)} {
 		c.fails("BlobImmutableDueToPolicy")
 	}
 	w.putBlob(c.blob("whole"), []byte("z")).h("x-ms-legal-hold", "true").ok(201)

@@ -93,6 +93,8 @@ var Codes = []CodeStatus{
 	{"BlobSnapshotNotSoftDeleted", 409},  // deletetype=permanent before a deletion
 	{"PermanentDeleteNotPermitted", 409}, // the status is Azure's, the code is ours [?]
 	{"AccessTierNotSupportedForBlobType", 400},
+	{"BlobAccessTierNotSupportedForAccountType", 400},
+	{"BlobArchived", 409},
 	{"InvalidBlobTier", 400},
 	{"BlobTierInadequateForContentLength", 409},
 	{"CannotChangeToLowerTier", 409},
@@ -105,6 +107,7 @@ var Codes = []CodeStatus{
 	{"InvalidPageRange", 416},
 	{"SequenceNumberIncrementTooLarge", 409},
 	{"BlobOverwritten", 409},
+	{"BothUserTagsAndSourceTagsCopyPresentException", 400},
 	{"CannotVerifyCopySource", 404},
 	{"InfiniteLeaseDurationRequired", 412},
 	{"IncrementalCopyBlobMismatch", 409},

@@ -18,12 +18,12 @@ var unprovoked = map[string][]azerr.Code{
 		azerr.InternalError, azerr.OperationTimedOut, azerr.ServerBusy},
 	"is answered by accounts with limits only: TestLimits":            {azerr.AccountCapacityExceeded},
 	"needs 50,000 requests":                                           {azerr.BlockCountExceedsLimit},
-	"is for copies from URLs, which are refused":                      {azerr.InvalidSourceBlobType},
+	"is for sources of a type that is not read, and all are":          {azerr.InvalidSourceBlobType},
 	"needs a copy that takes its time: TestPendingCopy of the server": {azerr.CopyIdMismatch, azerr.PendingCopyOperation},
 	"has another name since":                                          {azerr.IncrementalCopyOfEarlierVersionSnapshotNotAllowed, azerr.IncrementalCopyOfEralierVersionSnapshotNotAllowed},
 	"is of versions before copies between accounts":                   {azerr.CopyAcrossAccountsNotSupported},
-	"is for tiers of block blobs, and limits of premium accounts that we do not have": {
-		azerr.BlobAccessTierNotSupportedForAccountType, azerr.BlobArchived, azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
+	"is for an archive from which it takes time to come back, and limits of premium accounts that we do not have": {
+		azerr.BlobBeingRehydrated, azerr.BlobNotArchived,
 		azerr.PreviousSnapshotOperationNotSupported, azerr.SnapshotCountExceeded,
 		azerr.SnapshotOperationRateExceeded},
 	"is for features that are refused as a whole: client keys, hierarchical accounts": {

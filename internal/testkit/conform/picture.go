@@ -98,6 +98,9 @@ func pictureBlob(w *wire, blob ref, n *node, b *strings.Builder) {
 	if properties.has("x-ms-incremental-copy") && (snapshot == "" || properties.get("x-ms-copy-status") != "success") {
 		return // only what such a copy ended with can be read
 	}
+	if properties.get("x-ms-access-tier") == "Archive" {
+		return
+	}
 	if properties.get("x-ms-blob-type") != "PageBlob" {
 		fmt.Fprintf(b, "  %x\n", sha256.Sum256(query("GET", "").ok(200).body))
 		if properties.get("x-ms-blob-type") == "BlockBlob" {

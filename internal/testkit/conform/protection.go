@@ -387,6 +387,8 @@ var onProtected = map[op.ID]string{
 	op.PutBlockBlob:     isRefused, op.PutAppendBlob: isRefused,
 	op.PutBlock: elsewhere, op.PutBlockList: elsewhere, // see protectedBlocks
 	op.AppendBlock: elsewhere, op.SealAppendBlob: elsewhere,
+	op.PutBlobFromURL: isRefused, op.CopyBlobFromURL: "InvalidBlobType", // it is a page blob
+	op.PutBlockFromURL: elsewhere, op.AppendBlockFromURL: elsewhere,
 }
 
 // everyOperation tries every operation that changes anything on a protected blob, from a request of the key's holder. One
@@ -406,6 +408,8 @@ func everyOperation(w *wire, protect func(b ref)) {
 	requests[op.IncrementalCopyBlob] = func() *call { return w.incremental(b, w.url(other)+"?snapshot="+of) }
 	requests[op.PutPageFromURL] = func() *call { return w.pagesFrom(b, 0, page, other, 0, page) }
 	requests[op.PutBlockBlob] = func() *call { return w.putBlob(b, []byte("content")) }
+	requests[op.PutBlobFromURL] = func() *call { return w.blobFrom(b, other) }
+	requests[op.CopyBlobFromURL] = func() *call { return w.syncCopy(b, other) }
 	requests[op.PutAppendBlob] = func() *call { return w.createAppend(b) }
 	requests[op.SetImmutabilityPolicy] = func() *call { return w.policy(other, "", "Unlocked", policyTime) }
 	requests[op.DeleteImmutabilityPolicy] = func() *call { return w.delete(other, "comp=immutabilityPolicies") }

@@ -163,6 +163,10 @@ func doneRequests(w *wire, b ref, at string) map[op.ID]func() *call {
 		op.SnapshotBlob:               metadata(b, "comp=snapshot"),
 		op.CopyBlob:                   func() *call { return w.copy(c.blob("copy"), b, "") },
 		op.PutPageFromURL:             func() *call { return w.pagesFrom(b, 0, page, b, 0, page) },
+		op.PutBlobFromURL:             func() *call { return w.blobFrom(c.blob("from"), b) },
+		op.CopyBlobFromURL:            func() *call { return w.syncCopy(c.blob("from"), b) },
+		op.PutBlockFromURL:            func() *call { return w.blockFrom(c.blob("from"), "AAAA", b, 0, 0) },
+		op.AppendBlockFromURL:         func() *call { return w.appendFrom(c.blob("from"), b, 0, 0) },
 		op.IncrementalCopyBlob: func() *call {
 			return w.put(c.blob("incremental"), "comp=incrementalcopy").h("x-ms-copy-source", w.url(b)+"?snapshot="+at)
 		},

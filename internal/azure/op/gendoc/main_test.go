@@ -26,7 +26,7 @@ func TestCoverage(t *testing.T) {
 		"| Get Container Metadata | `GET, HEAD /container?restype=container&comp=metadata` | 2009-09-19 | done | as Azure | TestGetContainerMetadata |  |\n",
 		"| Get Blob Service Stats | `GET /?restype=service&comp=stats` | 2013-08-15 | done | as Azure, of the secondary address only, which shows the same data: always live, synchronised now | TestGetServiceStats | JavaScript, Python |\n",
 		"| `versionid=` | this operation is not for versions | every operation but Get Blob, Get Blob Properties, Get Blob Metadata, Get Page Ranges, Get Page Ranges Diff, Get Block List, Get Blob Tags, Set Blob Tags, Set Blob Tier, Delete Blob, Set Blob Immutability Policy, Delete Blob Immutability Policy, Set Blob Legal Hold | 400 UnsupportedQueryParameter |\n",
-		"| `x-ms-legal-hold` | this operation puts nothing on hold | every operation but Set Blob Legal Hold, Put Blob (page), Put Blob (block), Put Block List, Put Blob (append), Copy Blob | 400 UnsupportedHeader, unless `false` |\n",
+		"| `x-ms-legal-hold` | this operation puts nothing on hold | every operation but Set Blob Legal Hold, Put Blob (page), Put Blob (block), Put Block List, Put Blob (append), Copy Blob, Copy Blob From URL | 400 UnsupportedHeader, unless `false` |\n",
 	} {
 		if !strings.Contains(doc, line) {
 			t.Errorf("no line %s", line)
