@@ -20,13 +20,17 @@ CI_FUZZTIME ?= 3s
 LONG_FUZZTIME ?= 10m
 # where the disk images are, or are made, on which space is measured
 DIR ?= $(BUILD)/corpus
+# what make tools uses: small files, MiB of the large file beside them, MiB of each large blob
+TOOL_FILES ?= 10000
+TOOL_LARGE ?= 2048
+TOOL_SDK ?= 1024
 # what make results measures
 RESULTS ?= put-4m-new,put-4m-dup,put-4k-random,get-4m,get-4k-random,restore-*
 # 850 GB at 4 KiB
 SCALE_CHUNKS ?= 207520000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e crowd check lint generated tidy bench bench-azurite bench-regress results corpus space scale wide cover generate rewrite clean
+.PHONY: help build run deps test unit race fuzz fuzz-long crash disks disks-bench states states-long model conform e2e tools crowd check lint generated tidy bench bench-azurite bench-regress results corpus space scale wide cover generate rewrite clean
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z][a-z0-9-]*:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,8 +61,12 @@ conform: ## every row of the operation table that says done, through Azure's Go 
 	$(GO) test -tags $(TAGS) -count=1 ./internal/testkit/conform/...
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -run '^TestConform' $(E2E)
 
-e2e: deps ## a real disk image and every operation through Azure's clients (az, Go, JavaScript, Python); conformance of the real process
-	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform|Client|Tokens|Crowd)' $(E2E)
+e2e: deps ## a real disk image and every operation through Azure's clients (az, Go, JavaScript, Python); tools; conformance of the real process
+	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform|Client|Tokens|Crowd|Tool)' $(E2E)
+
+tools: deps ## rclone, restic, duplicity, az and the Go SDK with 10,000 files and blobs of gigabytes: half an hour, 40 GB in TMPDIR; e2e has them smaller
+	PAGEVAULT_TOOL_FILES=$(TOOL_FILES) PAGEVAULT_TOOL_LARGE=$(TOOL_LARGE) PAGEVAULT_TOOL_SDK=$(TOOL_SDK) \
+		$(GO) test -tags e2e -count=1 -v -timeout 3h -run '^TestTool' $(E2E)
 
 crowd: ## the real process among 10,000 idle connections and 1,000 slow clients: latency and memory with and without them
 	PAGEVAULT_CROWD_IDLE=10000 PAGEVAULT_CROWD_SLOW=1000 $(GO) test -tags e2e -count=1 -v -timeout 10m -run '^TestCrowd$$' $(E2E)

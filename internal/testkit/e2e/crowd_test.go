@@ -220,12 +220,23 @@ func (c *crowd) end() {
 // residentMiB returns how much memory a process has.
 func residentMiB(t *testing.T, pid int) int {
 	t.Helper()
+	return statusMiB(t, pid, "VmRSS:")
+}
+
+// peakMiB returns how much memory a process has had at most.
+func peakMiB(t *testing.T, pid int) int {
+	t.Helper()
+	return statusMiB(t, pid, "VmHWM:")
+}
+
+func statusMiB(t *testing.T, pid int, field string) int {
+	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range strings.SplitSeq(string(text), "\n") {
-		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if v, ok := strings.CutPrefix(line, field); ok {
 			kib, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(v), " kB"))
 			if err != nil {
 				t.Fatal(err)
@@ -233,7 +244,7 @@ func residentMiB(t *testing.T, pid int) int {
 			return kib >> 10
 		}
 	}
-	t.Fatalf("no VmRSS in\n%s", text)
+	t.Fatalf("no %s in\n%s", field, text)
 	return 0
 }
 

@@ -144,16 +144,6 @@ func (o *tool) run(t *testing.T, args ...string) string {
 	return out
 }
 
-// fail runs the program, which must fail, and returns all that it said.
-func (o *tool) fail(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := testkit.Command{Args: append([]string{o.name}, args...), Env: o.env}.Try(t)
-	if err == nil {
-		t.Fatalf("%s %s succeeded, and must not:\n%s", o.name, strings.Join(args, " "), out)
-	}
-	return err.Error()
-}
-
 // A tree is a folder of files that the test makes and changes, and what must be in a copy of it: SHA-256 by path.
 type tree struct {
 	dir  string
