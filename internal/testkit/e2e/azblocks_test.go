@@ -16,7 +16,8 @@ import (
 )
 
 // TestToolAz has az do with block and append blobs what people do with it. Left out are "sync", "copy" and "remove", which run
-// azcopy, of which there is no package; and "copy start-batch", which makes an address of Azure's of its source: docs/clients.md.
+// azcopy, of which there is no package; and "copy start-batch", which makes an address of Azure's of its source, as "copy start"
+// does unless it is given a URL.
 func TestToolAz(t *testing.T) {
 	e := startEndpoint(t)
 	az := newTool(t, "az", "AZURE_STORAGE_CONNECTION_STRING="+e.connection, "AZURE_CORE_COLLECT_TELEMETRY=0", "AZURE_CORE_NO_COLOR=1", "AZURE_CORE_ONLY_SHOW_ERRORS=1")
@@ -111,7 +112,7 @@ func testAzLarge(t *testing.T, e *endpoint, run func(args ...string) string, nam
 	if out := run("blob", "snapshot", "--container-name", name, "--name", "large"); json.Unmarshal([]byte(out), &taken) != nil || taken.Snapshot == "" {
 		t.Fatalf("az blob snapshot: %s", out)
 	}
-	run("blob", "copy", "start", "--source-container", name, "--source-blob", "large", "--destination-container", name, "--destination-blob", "copied/large")
+	run("blob", "copy", "start", "--source-uri", e.url+"/"+name+"/large", "--destination-container", name, "--destination-blob", "copied/large")
 	upload("second", "--overwrite")
 	want("large", "second")
 	want("large", "first", "--snapshot", taken.Snapshot, "--max-connections", "4")
