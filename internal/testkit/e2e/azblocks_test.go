@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 
 	"pagevault/internal/testkit"
 )
@@ -47,7 +50,6 @@ func TestToolAz(t *testing.T) {
 			files.remove(t, file)
 		}
 	}
-	download()
 	for range 5 {
 		files.add(t)
 	}
@@ -79,8 +81,8 @@ func azShow(t *testing.T, run func(args ...string) string, in, name string) (b a
 	return b
 }
 
-// testAzLarge writes a blob that az sends in blocks, over 64 MiB; snapshots it, replaces it, copies it, and moves it to
-// another tier.
+// testAzLarge writes a blob that az sends in blocks, over 64 MiB; snapshots it, copies it, replaces it, replaces the copy as
+// well, by Put Blob From URL, and moves that to another tier.
 func testAzLarge(t *testing.T, e *endpoint, run func(args ...string) string, name string) {
 	t.Helper()
 	size := int64(testkit.Scale(t, toolSDKEnv, 80))*mib + 12345
@@ -121,6 +123,14 @@ func testAzLarge(t *testing.T, e *endpoint, run func(args ...string) string, nam
 	}
 	want("copied/large", "first")
 
+	source, err := b.GetSASURL(sas.BlobPermissions{Read: true}, time.Now().Add(time.Hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It cannot print an answer that has an MD5: that ends in a UnicodeDecodeError.
+	run("blob", "rewrite", "--container-name", name, "--name", "copied/large", "--source-uri", source, "--output", "none")
+	want("copied/large", "second")
+
 	run("blob", "set-tier", "--container-name", name, "--name", "copied/large", "--tier", "Cool")
 	if tier := azShow(t, run, name, "copied/large").Properties.BlobTier; tier != "Cool" {
 		t.Errorf("the tier is %q after it was set to Cool", tier)
@@ -157,9 +167,6 @@ func testAzAppend(t *testing.T, run func(args ...string) string, name string) {
 	appendFile("one")
 	appendFile("two")
 	want(one, two)
-	if shown := azShow(t, run, name, "log").Properties; shown.BlobType != "AppendBlob" {
-		t.Errorf("az shows %+v, want an append blob", shown)
-	}
 	appendFile("two", "--overwrite")
 	want(two)
 }
