@@ -64,7 +64,7 @@ conform: ## every row of the operation table that says done, through Azure's Go 
 e2e: deps ## a real disk image and every operation through Azure's clients (az, Go, JavaScript, Python); tools; conformance of the real process
 	$(GO) test -tags $(TAGS),e2e -count=1 -v -timeout 20m -run '^Test(Image|Readme|Conform|Client|Tokens|Crowd|Tool)' $(E2E)
 
-tools: deps ## rclone, restic, duplicity, az and the Go SDK with 10,000 files and blobs of gigabytes: half an hour, 40 GB in TMPDIR; e2e has them smaller
+tools: deps ## rclone, restic, duplicity, az and the Go SDK with 10,000 files and blobs of gigabytes: some twenty minutes, 20 GB in TMPDIR; e2e has them smaller
 	PAGEVAULT_TOOL_FILES=$(TOOL_FILES) PAGEVAULT_TOOL_LARGE=$(TOOL_LARGE) PAGEVAULT_TOOL_SDK=$(TOOL_SDK) \
 		$(GO) test -tags e2e -count=1 -v -timeout 3h -run '^TestTool' $(E2E)
 
