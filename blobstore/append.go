@@ -76,7 +76,7 @@ func (a *Account) AppendBlock(ref BlobRef, req *AppendBlock, up *Upload) (Append
 	if err != nil {
 		return AppendResult{}, err
 	}
-	id, row, err := a.findAppended(&ref, req, up.Size)
+	id, _, err := a.findAppended(&ref, req, up.Size)
 	if err != nil {
 		return AppendResult{}, err
 	}
@@ -85,7 +85,8 @@ func (a *Account) AppendBlock(ref BlobRef, req *AppendBlock, up *Upload) (Append
 		return AppendResult{}, azerr.ServerBusy
 	}
 	defer unlock()
-	if _, row, err = a.findAppended(&ref, req, up.Size); err != nil { // as those before have left it
+	_, row, err := a.findAppended(&ref, req, up.Size) // as those before have left it
+	if err != nil {
 		return AppendResult{}, err
 	}
 	j := appendJob{a: a, ref: &ref, req: req, up: up, row: row}
