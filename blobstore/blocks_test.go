@@ -514,3 +514,21 @@ func TestUploadCrash(t *testing.T) {
 		})
 	}
 }
+
+// TestEndsStoredOnce: what comes again is stored once, to its last byte, whatever is before it and wherever blocks end.
+func TestEndsStoredOnce(t *testing.T) {
+	f := newFixture(t)
+	small, odd := fillRandom(1, 1000), fillRandom(2, 70_001)
+	for i := range 3 {
+		must(t)(f.PutBlockBlob(ref(fmt.Sprint("small ", i)), &PutBlockBlob{}, upload(small)))
+		must(t)(f.PutBlockBlob(ref(fmt.Sprint("odd ", i)), &PutBlockBlob{}, upload(odd)))
+		f.putBlock(fmt.Sprint("blocks ", i), "aaa", odd)
+		f.putBlock(fmt.Sprint("blocks ", i), "bbb", small)
+		f.commit(fmt.Sprint("blocks ", i), "bbb", "aaa")
+		f.readsAs(ref(fmt.Sprint("blocks ", i)), append(bytes.Clone(small), odd...))
+	}
+	lists := 3 * 2 * PageSize
+	if u := value(f.Usage())(t); u.StoredBytes > uint64(len(small)+len(odd)+UploadRoom+lists) {
+		t.Errorf("%d bytes are stored of %d", u.StoredBytes, len(small)+len(odd))
+	}
+}

@@ -10,19 +10,23 @@ import (
 // UploadPiece is the length of every piece of an Upload but the last, in bytes: whole regions of a volume.
 const UploadPiece = 4 << 20
 
+// UploadRoom is what the length of a piece is brought up to a multiple of, in bytes: a chunk, so that the end of the content, which may be
+// all of a small blob, is stored once like the rest.
+const UploadRoom = pagestore.ChunkPages * PageSize
+
 // Upload is the content of a blob or a block as it comes. Nothing of it shows before all has come and End has returned nil, and
 // whatever came is taken away if any of the functions fails. Memory is needed for one piece.
 type Upload struct {
 	Size int64 // bytes that come
 
 	// Next returns the next piece: UploadPiece bytes, or what is left. It is called until Size bytes have come. A piece is good
-	// until the next call, and there is room behind it, up to the next multiple of PageSize, which the store fills with zeros.
+	// until the next call, and there is room behind it, up to the next multiple of UploadRoom, which the store fills with zeros.
 	Next func() ([]byte, error)
 	// End is called when all has come, and says whether it is what the client meant to send. nil: it is.
 	End func() error
 }
 
-// next returns the piece at off, with zeros up to the end of its last page.
+// next returns the piece at off, with zeros up to the end of its last chunk.
 func (u *Upload) next(off int64) (piece []byte, err error) {
 	piece, err = u.Next()
 	if err != nil {
@@ -32,7 +36,7 @@ func (u *Upload) next(off int64) (piece []byte, err error) {
 	if len(piece) != want {
 		return nil, azerr.InternalError.Because(errors.New("a piece of an upload has a wrong length"))
 	}
-	piece = piece[:pagesFor(int64(want))*PageSize]
+	piece = piece[:(want+UploadRoom-1)&^(UploadRoom-1)]
 	clear(piece[want:])
 	return piece, nil
 }

@@ -12,6 +12,10 @@ const PageSize = pagemap.PageBytes
 // RegionPages is how many aligned pages share an entry of the page map, and have one fingerprint if they are written as a whole.
 const RegionPages = pagemap.RegionPages
 
+// ChunkPages is how many aligned pages are fingerprinted, and stored once, as one. Pages of a write that are no whole chunk are
+// stored anew each time.
+const ChunkPages = pagemap.ChunkPages
+
 // PageNo numbers the 512-byte pages of a volume from 0.
 type PageNo uint64
 

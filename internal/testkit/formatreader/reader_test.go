@@ -120,7 +120,7 @@ func (w *written) history(rng *rand.Rand, pages int) {
 func (w *written) blocks(random func(pages int) []byte) {
 	w.t.Helper()
 	upload := func(p []byte) *blobstore.Upload {
-		return &blobstore.Upload{Size: int64(len(p)), Next: func() ([]byte, error) { return append(make([]byte, 0, len(p)+512), p...), nil }}
+		return &blobstore.Upload{Size: int64(len(p)), Next: func() ([]byte, error) { return append(make([]byte, 0, len(p)+blobstore.UploadRoom), p...), nil }}
 	}
 	p := random(400)
 	for i, part := range [][]byte{p[:70_001], p[70_001:70_002], p[70_002:], p[:9]} {
