@@ -37,6 +37,16 @@ var workloads = [...]Workload{
 		About: "Get Blob 4 MiB, front to back, of a blob of the same size that was written once"},
 	{Name: "many-small", Op: ManySmall, Data: New, More: true,
 		About: "create a page blob of 1 MiB and put one page into it"},
+	{Name: "put-1k-blob", Op: PutBlob, Data: New, More: true,
+		About: "Put Blob of a block blob of 1 KiB, each under a new name, data never seen before"},
+	{Name: "get-1k-blob", Op: GetWhole, Data: Seen, More: true, Random: true,
+		About: "Get Blob of one of thousands of block blobs of 1 KiB"},
+	{Name: "put-block-4m", Op: PutBlocks, Data: New, More: true,
+		About: "a new block blob of 16 MiB: Put Block 4 MiB, four times, then Put Block List; data never seen before"},
+	{Name: "get-block-4m", Op: GetBlocks, Data: Seen, More: true, Bytes: requestMax,
+		About: "Get Blob 4 MiB, one after the other, of a block blob of blocks of 4 MiB"},
+	{Name: "append-4k", Op: Append, Data: New, More: true,
+		About: "Append Block 4 KiB to an append blob of each connection's own"},
 }
 
 // Workloads returns all workloads, in the order of the report.

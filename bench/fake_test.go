@@ -90,7 +90,7 @@ func (f *fake) authentic(r *http.Request, body []byte) bool {
 	if f.sas != "" {
 		return r.URL.Query().Get("sig") == f.sas && r.Header.Get("Authorization") == ""
 	}
-	q := &request{method: r.Method, path: r.URL.EscapedPath(), body: body}
+	q := &request{method: r.Method, path: r.URL.EscapedPath(), body: body, contentType: r.Header.Get("Content-Type")}
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
 		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-ms-") {
 			q.xms = append(q.xms, field{lower, []byte(r.Header.Get(name))})
@@ -119,10 +119,14 @@ func (f *fake) answer(w http.Header, r *http.Request, body []byte) (int, []byte)
 		delete(f.mu.blobs, path)
 		return http.StatusAccepted, nil
 	case r.Method == http.MethodPut && q.Get("comp") == "":
-		f.mu.blobs[path] = &fakeBlob{}
+		f.mu.blobs[path] = &fakeBlob{data: body}
 		return http.StatusCreated, nil
 	}
 	b := f.mu.blobs[path]
+	if b == nil && q.Get("comp") == "block" { // a blob that is nothing but blocks yet
+		b = &fakeBlob{}
+		f.mu.blobs[path] = b
+	}
 	if b == nil {
 		return http.StatusNotFound, nil
 	}

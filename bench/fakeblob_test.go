@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"encoding/xml"
 	"fmt"
 	"html"
 	"maps"
@@ -19,7 +20,8 @@ type fakeBlob struct {
 	data      []byte
 	writes    []span // since the last snapshot
 	snapshots []fakeSnapshot
-	hide      bool // the next difference leaves out one range
+	hide      bool              // the next difference leaves out one range
+	blocks    map[string][]byte // uploaded, in no blob yet
 }
 
 type fakeSnapshot struct {
@@ -41,7 +43,34 @@ func (b *fakeBlob) answer(f *fake, w http.Header, r *http.Request, body []byte) 
 		w.Set("x-ms-snapshot", s.name)
 	case "pagelist":
 		return http.StatusOK, b.difference(q.Get("prevsnapshot"), q.Get("snapshot"), f.whole)
+	case "block":
+		if b.blocks == nil {
+			b.blocks = make(map[string][]byte)
+		}
+		b.blocks[q.Get("blockid")] = body
+	case "blocklist":
+		var list struct{ Latest []string }
+		if xml.Unmarshal(body, &list) != nil {
+			return http.StatusBadRequest, nil
+		}
+		b.data = nil
+		for _, id := range list.Latest {
+			if b.blocks[id] == nil {
+				return http.StatusBadRequest, nil
+			}
+			b.data = append(b.data, b.blocks[id]...)
+		}
+		b.blocks = nil
+	case "appendblock":
+		b.data = append(b.data, body...)
 	case "":
+		if r.Header.Get("x-ms-range") == "" {
+			p := slices.Clone(b.data)
+			if f.spoil != nil {
+				f.spoil(r, p)
+			}
+			return http.StatusOK, p
+		}
 		p, data := make([]byte, last-off+1), b.data
 		if name := q.Get("snapshot"); name != "" {
 			data = b.snapshots[b.number(name)].data

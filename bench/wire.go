@@ -20,6 +20,7 @@ const (
 	streamSeen  uint16 = iota + 1 // stored in advance, then written again
 	streamRead                    // stored in advance, then read
 	streamTrace                   // named by a trace
+	streamTiny                    // block blobs stored in advance, then read
 )
 
 // WireOptions say where a Blob endpoint is.
@@ -193,6 +194,7 @@ var preparations = map[Op]func(*wireSession, *conn) error{
 	PutPage: preparePut, GetBlob: prepareGet, Mixed: prepareMixed,
 	SnapChain: prepareCycles, Increment: prepareIncrement, DiffRanges: prepareDiff, Restore: prepareRestore,
 	ListBlobs: prepareList, ManySmall: prepareSmall, Replay: prepareReplay,
+	PutBlob: preparePutBlob, GetWhole: prepareGetBlob, PutBlocks: preparePutBlocks, GetBlocks: prepareGetBlocks, Append: prepareAppend,
 }
 
 // unknownToNull are the operations of which the null server does nothing comparable.

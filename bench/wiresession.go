@@ -55,11 +55,13 @@ func (s *wireSession) worker(ctx context.Context, index int) (worker, error) {
 // wireWorker is one connection.
 type wireWorker struct {
 	*wireSession
-	conn   *conn
-	random *rand.Rand
-	image  *image // of this connection, nil if the workload has none
-	out    []byte // of source.writeBuffer, nil until the first use
-	in     []byte // of source.readBuffer, nil until the first use
+	conn     *conn
+	random   *rand.Rand
+	image    *image // of this connection, nil if the workload has none
+	log      string // append blob of this connection, empty until it is made
+	appended int    // blocks in it
+	out      []byte // of source.writeBuffer, nil until the first use
+	in       []byte // of source.readBuffer, nil until the first use
 }
 
 func (w *wireWorker) do() (int, error) {

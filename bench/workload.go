@@ -19,6 +19,11 @@ const (
 	Restore              // Get Blob of a snapshot
 	ListBlobs            // List Blobs
 	ManySmall            // Put Blob of a page blob, then Put Page
+	PutBlob              // Put Blob of a small block blob
+	GetWhole             // Get Blob of a small block blob
+	PutBlocks            // some Put Block, then Put Block List
+	GetBlocks            // Get Blob with a range of a blob of blocks
+	Append               // Append Block
 	Replay               // what a trace says
 )
 
@@ -60,7 +65,7 @@ func (w *Workload) grows() bool {
 	switch w.Op {
 	case PutPage:
 		return w.Data == New
-	case Mixed, SnapChain, Increment, ManySmall:
+	case Mixed, SnapChain, Increment, ManySmall, PutBlob, PutBlocks, Append:
 		return true
 	}
 	return false
