@@ -144,8 +144,9 @@ space: build corpus ## what the images in DIR take, beside borg and restic, in a
 	@.ci/deps borg:borgbackup restic:restic
 	$(BINARY) bench space --images $(DIR) --with restic,borg --dir $(BUILD) $(ARGS)
 
-wide: ## a blob of 1 TiB in 10^6 regions, its snapshots and differences, and lists of 10^6 blobs: some ten minutes (docs/scale.md)
-	PAGEVAULT_WIDE_REGIONS=1000000 PAGEVAULT_WIDE_BLOBS=1000000 PAGEVAULT_WIDE_DIR=$(abspath $(BUILD))/wide \
+wide: ## a blob of 1 TiB in 10^6 regions, its snapshots and differences, and lists of 10^6 page blobs and block blobs: some ten minutes (docs/scale.md)
+	PAGEVAULT_WIDE_REGIONS=1000000 PAGEVAULT_WIDE_BLOBS=1000000 PAGEVAULT_WIDE_BLOCK_BLOBS=1000000 \
+		PAGEVAULT_WIDE_DIR=$(abspath $(BUILD))/wide \
 		$(GO) test -count=1 -v -timeout 60m -run '^TestWide$$' ./bench
 
 scale: ## a store of 850 GB in 4 KiB chunks, as its index tells, beside an empty one: 10 GB in build/scale, ten minutes (docs/scale.md)

@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -54,6 +55,7 @@ func TestWide(t *testing.T) {
 	w.must(w.conn.container(http.MethodPut, w.container, http.StatusCreated))
 	w.snapshots(regions)
 	w.lists(blobs)
+	w.blockBlobs(testkit.Scale(t, "PAGEVAULT_WIDE_BLOCK_BLOBS", 10_000))
 	usage, ok := ProcessUsage(w.server.PID())
 	if !ok {
 		t.Fatal("nobody tells what memory the server takes")
@@ -240,4 +242,100 @@ func (w *wide) list(prefix, marker string, most int) (took time.Duration, l list
 	})
 	w.must(err)
 	return took, l
+}
+
+// blockBlobs makes so many block blobs of 1 KiB in a container of their own, and a twentieth of that in another, lists them by
+// name, by prefix and by delimiter, and deletes the container, which must be answered at once however much is in it.
+func (w *wide) blockBlobs(blobs int) {
+	most := min(widePage, blobs/20)
+	many, few := w.endpoint.prefix+"/wideblocks", w.endpoint.prefix+"/narrowblocks"
+	for _, of := range []struct {
+		container string
+		blobs     int
+	}{{many, blobs}, {few, most}} {
+		w.conn = w.dial()
+		w.must(w.conn.container(http.MethodPut, of.container, http.StatusCreated))
+		began := time.Now()
+		w.each(of.blobs, func(c *conn, i int) error {
+			p := make([]byte, tinyBytes)
+			binary.BigEndian.PutUint64(p, uint64(i))
+			return c.putBlob(fmt.Sprintf("%s/%03d/%06d", of.container, i%wideFolders, i), valueBlockBlob, p)
+		})
+		w.t.Logf("%d block blobs are made after %v", of.blobs, time.Since(began).Round(time.Second))
+	}
+	w.conn = w.dial()
+	w.listBlocks(many, few, blobs, most)
+	w.deleteBlocks(many, few, blobs)
+}
+
+// wideFolders is how many folders the block blobs lie in.
+const wideFolders = 10
+
+// listBlocks lists what is in the containers in all three ways, in turns.
+func (w *wide) listBlocks(many, few string, blobs, most int) {
+	list := func(container, prefix, delimiter, marker string) (took time.Duration, l listing) {
+		took, err := timed(func() (err error) {
+			l, err = w.conn.listBlobs(container, prefix, delimiter, marker, most, w.into)
+			return err
+		})
+		w.must(err)
+		return took, l
+	}
+	for _, prefix := range []string{"", "007/"} {
+		want, marker, total := blobs, "", 0
+		if prefix != "" {
+			want = blobs / wideFolders
+		}
+		var much, little []time.Duration
+		for first := true; first || marker != ""; first = false {
+			took, l := list(many, prefix, "", marker)
+			n, _ := l.count()
+			much, total, marker = append(much, took), total+n, l.marker
+			took, _ = list(few, "", "", "") // as many in an answer, but for the last
+			little = append(little, took)
+		}
+		if total != want {
+			w.t.Errorf("%d block blobs were listed below %q of %d", total, prefix, want)
+		}
+		w.judge(fmt.Sprintf("List Blobs, %d of %d block blobs, prefix %q", most, blobs, prefix), much, little, 50*time.Millisecond)
+	}
+	var much, little []time.Duration
+	for range 9 {
+		for _, of := range []struct {
+			container string
+			took      *[]time.Duration
+		}{{many, &much}, {few, &little}} {
+			took, l := list(of.container, "", "/", "")
+			if n, folders := l.count(); n != 0 || folders != wideFolders {
+				w.t.Errorf("%d blobs and %d folders were listed, not 0 and %d", n, folders, wideFolders)
+			}
+			*of.took = append(*of.took, took)
+		}
+	}
+	w.judge(fmt.Sprintf("List Blobs by delimiter, %d folders of %d block blobs", wideFolders, blobs), much, little, 50*time.Millisecond)
+}
+
+// deleteBlocks deletes the containers, the large one first, and while what was in it is removed makes and reads a blob in
+// another.
+func (w *wide) deleteBlocks(many, few string, blobs int) {
+	remove := func(container string) time.Duration {
+		took, err := timed(func() error { return w.conn.container(http.MethodDelete, container, http.StatusAccepted) })
+		w.must(err)
+		return took
+	}
+	much := remove(many)
+	p := make([]byte, tinyBytes)
+	took, err := timed(func() error {
+		path := w.container + "/after"
+		return errors.Join(w.conn.putBlob(path, valueBlockBlob, p), w.conn.getBlob(path, p))
+	})
+	w.must(err)
+	var status *StatusError
+	if _, err := w.conn.listBlobs(many, "", "", "", 1, w.into); !errors.As(err, &status) || status.Status != http.StatusNotFound {
+		w.t.Errorf("a list of the container that was deleted: %v, want 404", err)
+	}
+	w.t.Logf("Delete Container, %d block blobs: %v, and of few %v; Put Blob and Get Blob right after it %v", blobs, much, remove(few), took)
+	if much > time.Second {
+		w.t.Errorf("Delete Container took %v, more than a second", much)
+	}
 }
