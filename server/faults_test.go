@@ -107,22 +107,42 @@ func TestFaultsPages(t *testing.T) {
 	f.together(t, func(dice *rand.Rand, name string, hurt, sound *container.Client) {
 		d := &faultDisk{t: t, dice: dice, hurt: hurt.NewPageBlobClient(name), sound: sound.NewPageBlobClient(name), want: make([]byte, faultDiskBytes), outcomes: faultOutcomes{}}
 		d.run()
-		mu.Lock()
-		defer mu.Unlock()
-		for k, n := range d.outcomes {
-			total[k] += n
-		}
+		total.merge(&mu, d.outcomes)
 	})
-	t.Logf("%v", total)
-	for _, k := range []string{"write", "clear", "write if", "write if: done before", "read", "read parts", "read again", "gave up: done", "gave up: not done", "read cut"} {
-		if total[k] == 0 {
+	total.want(t, "write", "clear", "write if", "write if: done before", "read", "read parts", "read again", "gave up: done", "gave up: not done", "read cut")
+}
+
+// faultOutcomes counts what operations have come to.
+type faultOutcomes map[string]int
+
+// merge adds up what several clients have counted.
+func (o faultOutcomes) merge(mu *sync.Mutex, other faultOutcomes) {
+	mu.Lock()
+	defer mu.Unlock()
+	for k, n := range other {
+		o[k] += n
+	}
+}
+
+// want fails a test in which one of the outcomes has not been.
+func (o faultOutcomes) want(t *testing.T, kinds ...string) {
+	t.Helper()
+	t.Logf("%v", o)
+	for _, k := range kinds {
+		if o[k] == 0 {
 			t.Errorf("no %q: this shows little", k)
 		}
 	}
 }
 
-// faultOutcomes counts what operations have come to.
-type faultOutcomes map[string]int
+// randomContent returns n bytes.
+func randomContent(dice *rand.Rand, n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(dice.Uint32())
+	}
+	return p
+}
 
 const (
 	faultDiskBytes = 1 << 20
@@ -152,7 +172,7 @@ func (d *faultDisk) run() {
 		rg := blob.HTTPRange{Offset: int64(start), Count: int64(pages) * 512}
 		switch k := d.dice.IntN(12); {
 		case k < 3:
-			p := d.content(rg)
+			p := randomContent(d.dice, int(rg.Count))
 			_, err := d.hurt.UploadPages(d.t.Context(), body(p), rg, nil)
 			d.wrote("write", rg, p, err)
 		case k < 4:
@@ -172,15 +192,6 @@ func (d *faultDisk) run() {
 	if _, err := d.sound.DownloadBuffer(d.t.Context(), got, nil); err != nil || !bytes.Equal(got, d.want) {
 		d.t.Errorf("at the end: error %v, or not what was written", err)
 	}
-}
-
-// content returns bytes for a range that differ from what any page of it has.
-func (d *faultDisk) content(rg blob.HTTPRange) []byte {
-	p := make([]byte, rg.Count)
-	for i := range p {
-		p[i] = byte(d.dice.Uint32())
-	}
-	return p
 }
 
 // wrote notes what a write has come to.
@@ -224,7 +235,7 @@ func (d *faultDisk) writeIf(rg blob.HTTPRange) {
 		d.t.Error(err)
 		return
 	}
-	p := d.content(rg)
+	p := randomContent(d.dice, int(rg.Count))
 	_, err = d.hurt.UploadPages(d.t.Context(), body(p), rg, &pageblob.UploadPagesOptions{
 		AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: now.ETag}}})
 	if bloberror.HasCode(err, bloberror.ConditionNotMet) {
