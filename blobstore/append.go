@@ -85,7 +85,10 @@ func (a *Account) AppendBlock(ref BlobRef, req *AppendBlock, up *Upload) (Append
 		return AppendResult{}, azerr.ServerBusy
 	}
 	defer unlock()
-	_, row, err := a.findAppended(&ref, req, up.Size) // as those before have left it
+	now, row, err := a.findAppended(&ref, req, up.Size) // as those before have left it
+	if err == nil && now != id {
+		err = azerr.ServerBusy.Because(errBlobReplaced) // in another container of the name, where others have another lock
+	}
 	if err != nil {
 		return AppendResult{}, err
 	}

@@ -227,6 +227,10 @@ func (a *faultAppends) append(p []byte) (int64, bool) {
 			return 0, false
 		}
 		there := contentOf(a.t, a.sound.BlobClient())
+		if int64(len(there)) < at {
+			a.t.Errorf("%d bytes are left of %d", len(there), at)
+			return 0, false
+		}
 		switch {
 		case bytes.HasPrefix(there[at:], p):
 			a.outcomes[what+": done before"]++
