@@ -54,12 +54,12 @@ type AppendResult struct {
 	Blocks int64 // how many blocks there are now
 }
 
-// AppendBlock appends to a blob. One request at a time does that; those of which all has come wait for each other, and for a long
-// one whose content is still coming for a while, after which they are ServerBusy.
+// AppendBlock appends to a blob. One request at a time does that; those of which all has come wait for each other. While one is under
+// way whose content still comes, others are ServerBusy.
 //
 // Errors: AppendPositionConditionNotMet, MaxBlobSizeConditionNotMet, BlockCountExceedsLimit, BlobIsSealed, InvalidBlobType, those of
 // writes.
-func (a *Account) AppendBlock(ref BlobRef, req *AppendBlock, up *Upload) (AppendResult, error) {
+func (a *Account) AppendBlock(ref BlobRef, req *AppendBlock, up *Upload) (result AppendResult, err error) {
 	if err := ref.checkWritable(&req.Access); err != nil {
 		return AppendResult{}, err
 	}
@@ -80,11 +80,17 @@ func (a *Account) AppendBlock(ref BlobRef, req *AppendBlock, up *Upload) (Append
 	if err != nil {
 		return AppendResult{}, err
 	}
-	unlock, ok := a.appends.lock(appendName{id, ref.Blob}, appendPatience, a.clock)
+	long := up.Size > UploadPiece
+	unlock, ok := a.appends.lock(appendName{id, ref.Blob}, appendPatience, long, a.clock)
 	if !ok {
 		return AppendResult{}, azerr.ServerBusy
 	}
-	defer unlock()
+	defer func() {
+		unlock()
+		if long && err != nil && !errors.Is(err, pagestore.ErrUnavailable) {
+			a.reaper.kick() // it takes away what was written
+		}
+	}()
 	now, row, err := a.findAppended(&ref, req, up.Size) // as those before have left it
 	if err == nil && now != id {
 		err = azerr.ServerBusy.Because(errBlobReplaced) // in another container of the name, where others have another lock
@@ -175,25 +181,22 @@ func (j *appendJob) run(piece []byte) (result AppendResult, err error) {
 		}
 		whole := kept &^ (PageSize - 1)
 		if err := j.write(at, buf[:whole]); err != nil {
-			return result, j.failed(err)
+			return result, err
 		}
 		at += int64(whole)
 		kept = copy(buf[:], buf[whole:kept])
 		if piece, err = j.up.next(off); err != nil {
-			return result, j.failed(err)
+			return result, err
 		}
 	}
 	if j.up.Size > UploadPiece {
 		if err := j.up.end(); err != nil {
-			return result, j.failed(err)
+			return result, err
 		}
 	}
 	end := (kept + PageSize - 1) &^ (PageSize - 1)
 	clear(buf[kept:end])
-	if result, err = j.finish(at, buf[:end]); err != nil && j.up.Size > UploadPiece {
-		err = j.failed(err)
-	}
-	return result, err
+	return j.finish(at, buf[:end])
 }
 
 // write writes pages behind the end of the blob, with a row by which the reaper finds them if the rest does not come.
@@ -246,18 +249,13 @@ func (j *appendJob) finish(at int64, p []byte) (result AppendResult, err error) 
 		c.row.lease = c.row.lease.Written(c.now)
 		c.row.notCopied()
 		c.keep()
+		if j.up.Size > UploadPiece { // there is nothing behind the end any more
+			c.tx.Delete(appendSweepKey(nil, c.row.volume))
+		}
 		result.Stamp, result.Blocks = c.row.stamp(), int64(c.row.blocks.count)
 		return count(c.tx, tally{bytes: j.up.Size})
 	})
 	return result, err
-}
-
-// failed has the reaper take away what was written.
-func (j *appendJob) failed(err error) error {
-	if !errors.Is(err, pagestore.ErrUnavailable) {
-		j.a.reaper.kick()
-	}
-	return err
 }
 
 // SealBlob makes an append blob one to which nothing can be appended any more. One that is sealed stays so.
@@ -293,11 +291,14 @@ type appends struct {
 // appender is a lock, held while its channel is empty.
 type appender struct {
 	free  chan struct{}
-	users int // who hold it or wait
+	users int  // who hold it or wait
+	long  bool // who holds it waits for a client's content
 }
 
-// lock waits until nobody else appends to a blob, for no longer than patience. It returns how to let others do so, and whether it came to that.
-func (s *appends) lock(of appendName, patience time.Duration, by clock.Clock) (unlock func(), ok bool) {
+// lock waits until nobody else appends to a blob, for no longer than patience, and not at all for who waits for a client's content
+// himself, as long says of the caller: who waits here has memory and a place among the requests that are carried out. It returns
+// how to let others append, and whether it came to that.
+func (s *appends) lock(of appendName, patience time.Duration, long bool, by clock.Clock) (unlock func(), ok bool) {
 	s.Lock()
 	if s.by == nil {
 		s.by = make(map[appendName]*appender)
@@ -307,6 +308,9 @@ func (s *appends) lock(of appendName, patience time.Duration, by clock.Clock) (u
 		x = &appender{free: make(chan struct{}, 1)}
 		x.free <- struct{}{}
 		s.by[of] = x
+	}
+	if x.long {
+		patience = 0
 	}
 	x.users++
 	s.Unlock()
@@ -320,6 +324,10 @@ func (s *appends) lock(of appendName, patience time.Duration, by clock.Clock) (u
 	select {
 	case <-x.free:
 	default:
+		if patience == 0 {
+			leave()
+			return nil, false
+		}
 		timer := by.NewTimer(patience)
 		defer timer.Stop()
 		select {
@@ -329,8 +337,16 @@ func (s *appends) lock(of appendName, patience time.Duration, by clock.Clock) (u
 			return nil, false
 		}
 	}
+	s.hold(x, long)
 	return func() {
+		s.hold(x, false)
 		x.free <- struct{}{}
 		leave()
 	}, true
+}
+
+func (s *appends) hold(x *appender, long bool) {
+	s.Lock()
+	defer s.Unlock()
+	x.long = long
 }

@@ -236,11 +236,29 @@ func (c *blobChange) makeStageable(name string) error {
 	if c.row.typ == BlockBlob && c.row.gone.kept(c.now) {
 		return nil
 	}
+	if c.row.staging() {
+		c.tx.Delete(appendExpiryKey(nil, c.row.gone.until, c.key))
+		counted := tally{blobs: -1, bytes: -c.row.size}
+		return firstError(c.keepStaged(name), count(c.tx, counted))
+	}
 	if err := c.replaceGone(name, false); err != nil {
 		return err
 	}
 	c.vacate()
 	return nil
+}
+
+// keepStaged makes the row of a deleted blob, whose time is over, one of the blocks alone that wait.
+func (c *blobChange) keepStaged(name string) error {
+	old := c.row
+	c.vacate()
+	c.row.typ, c.row.volume = BlockBlob, old.volume
+	c.row.blocks = blockState{next: old.blocks.next, epoch: old.blocks.epoch, staged: old.blocks.staged}
+	sweepLater(c.tx, c.id, name, old.volume)
+	if old.blocks.list == 0 {
+		return nil
+	}
+	return c.tx.Clear(old.volume, pagestore.Range{Start: listPage, End: listPage + pagesFor(old.blocks.list)})
 }
 
 // checkBlocks returns the 409 for a blob that is no block blob.

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -531,4 +532,55 @@ func TestEndsStoredOnce(t *testing.T) {
 	if u := value(f.Usage())(t); u.StoredBytes > uint64(len(small)+len(odd)+UploadRoom+lists) {
 		t.Errorf("%d bytes are stored of %d", u.StoredBytes, len(small)+len(odd))
 	}
+}
+
+// TestStagedOverDeleted: blocks that are staged while a deleted blob of the name is kept have nothing to do with that one: they
+// stay when its time is over, whether the reaper comes first or the next block.
+func TestStagedOverDeleted(t *testing.T) {
+	for _, reaped := range []bool{true, false} {
+		t.Run(fmt.Sprintf("reaped first: %v", reaped), func(t *testing.T) {
+			f := newFixture(t)
+			f.setRetention(1, false)
+			old, a, b := fillRandom(1, 5000), fillRandom(2, 6000), fillRandom(3, 7000)
+			f.putBlock("b", "old", old)
+			f.commit("b", "old")
+			ok(t, f.DeleteBlob(ref("b"), &Access{}, SnapshotsNone))
+			f.clock.Advance(day - 10*time.Minute)
+			f.putBlock("b", "aaa", a)
+			equal(t, "with what is not committed", f.names(ListBlobsRequest{Uncommitted: true}), "b")
+			f.clock.Advance(20 * time.Minute)
+			if reaped {
+				must(t)(f.expire())
+			}
+			f.putBlock("b", "bbb", b)
+			f.checks()
+			f.commit("b", "aaa", "bbb")
+			f.readsAs(ref("b"), append(bytes.Clone(a), b...))
+			ok(t, f.reap())
+			f.swept()
+			f.readsAs(ref("b"), append(bytes.Clone(a), b...))
+			f.checks()
+		})
+	}
+}
+
+// TestAppendWhileLong: nobody waits for an append whose content is still coming; what is appended by others meanwhile is refused.
+func TestAppendWhileLong(t *testing.T) {
+	f := newFixture(t)
+	must(t)(f.CreateAppendBlob(ref("log"), &CreateAppendBlob{}))
+	p := fillRandom(1, UploadPiece+100)
+	long := upload(p)
+	next, n := long.Next, 0
+	long.Next = func() ([]byte, error) {
+		if n++; n == 2 {
+			_, err := f.AppendBlock(ref("log"), &AppendBlock{}, upload([]byte("short")))
+			wantCode(t, "while another comes", err, azerr.ServerBusy)
+		}
+		return next()
+	}
+	must(t)(f.AppendBlock(ref("log"), &AppendBlock{}, long))
+	must(t)(f.AppendBlock(ref("log"), &AppendBlock{}, upload([]byte("short"))))
+	f.readsAs(ref("log"), append(p, "short"...))
+	equal(t, "rows that ask for a sweep", f.rowCount(tableSweep), 0)
+	f.checks()
 }

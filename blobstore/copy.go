@@ -80,6 +80,9 @@ func (c *copies) add(job *copyJob) bool {
 	if len(c.jobs)-c.uploads >= copiesMax {
 		return false
 	}
+	if was := c.jobs[job.volume]; was != nil && was.upload { // it was never made
+		c.uploads--
+	}
 	c.jobs[job.volume] = job
 	return true
 }
@@ -301,7 +304,7 @@ func (a *Account) finishCopy(job *copyJob, ref *BlobRef, req *CopyBlob, id strin
 		info := CopyInfo{ID: id, Source: req.SourceURL, Bytes: made.size, Completed: c.row.etag.Time()}
 		c.row.volume, c.row.copy = job.volume, info.append(nil)
 		c.keep()
-		if made.typ == BlockBlob && made.blocks.next > regionsFor(made.size) { // there may be blocks that the list does not name
+		if made.blocks.count > 0 || made.blocks.next > regionsFor(made.size) { // there may be blocks that no list names, or half an append
 			sweepLater(tx, c.id, ref.Blob, job.volume)
 		}
 		tx.Delete(appendCopyKey(nil, job.volume))

@@ -113,6 +113,11 @@ func expireBlob(tx *pagestore.Tx, key []byte, row *blobRow) error {
 	c := takeChange()
 	defer c.release()
 	c.tx, c.id, c.row = tx, at.container, *row
+	if row.staging() { // they came after the blob was deleted, and have nothing to do with it
+		err := c.keepStaged(at.name)
+		tx.Set(key, c.row.append(nil))
+		return firstError(err, count(tx, counted))
+	}
 	if err := c.leaveVolume(at.name); err != nil {
 		return err
 	}

@@ -255,8 +255,9 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 	if !l.req.Metadata {
 		info.Metadata = nil
 	}
-	if row.vacant && l.uncommitted(&row) {
+	if l.uncommitted(&row) && (row.vacant || row.gone.at != 0 && !l.req.Deleted) {
 		info.Vacant, info.Uncommitted = false, true
+		info.Size, info.HTTPHeaders, info.Metadata, info.Tags, info.Deleted, info.Copy = 0, HTTPHeaders{}, nil, nil, nil, nil // of a deleted blob
 	}
 	if n := len(l.result.Items); n == cap(l.result.Items) {
 		l.result.Items = slices.Grow(l.result.Items, min(max(n, 32), l.limit-n))
@@ -269,7 +270,7 @@ func (l *blobLister) take(it *pagestore.Iter) (more bool, err error) {
 func (l *blobLister) hides(row *blobRow) bool {
 	switch {
 	case row.gone.at != 0 && !(l.req.Deleted && row.gone.kept(l.now)):
-		return true
+		return !l.uncommitted(row)
 	case row.vacant:
 		return !l.uncommitted(row) && (!l.req.Vacant || !row.versions.present(l.now) && !row.snaps.present(l.now))
 	case row.gen == pagestore.GenHead:

@@ -101,21 +101,20 @@ func (a *Account) reap() error {
 	if err := a.failPendings(); err != nil {
 		return err
 	}
-	if err := a.reapStaged(); err != nil {
-		return err
-	}
-	if err := a.sweep(); err != nil {
-		return err
+	// What is damaged in one blob does not keep the rest.
+	blocks := errors.Join(a.reapStaged(), a.sweep())
+	if errors.Is(blocks, pagestore.ErrUnavailable) {
+		return blocks
 	}
 	// Those of blobs in a container whose tomb is being emptied go with it, in the order of their keys.
 	if err := a.reapTombs(); err != nil || a.reaper.stopping() {
-		return err
+		return firstError(err, blocks)
 	}
 	removed, err := a.expire()
 	if err == nil && removed > 0 {
 		err = a.reapTombs()
 	}
-	return err
+	return firstError(err, blocks)
 }
 
 // reapTombs empties all tombs there are.

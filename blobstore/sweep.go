@@ -20,19 +20,37 @@ type fill struct {
 	size   int64
 }
 
-// fills are the blocks that are on their way. One whose end is uncertain stays among them.
+// fills are the blocks that are on their way, and whether their end is uncertain, because a record about them is on its way.
 type fills struct {
 	sync.Mutex
-	of map[fill]struct{}
+	of map[fill]bool
 }
 
 func (f *fills) add(x fill) {
 	f.Lock()
 	defer f.Unlock()
 	if f.of == nil {
-		f.of = make(map[fill]struct{})
+		f.of = make(map[fill]bool)
 	}
-	f.of[x] = struct{}{}
+	f.of[x] = false
+}
+
+func (f *fills) doubt(x fill) {
+	f.Lock()
+	defer f.Unlock()
+	f.of[x] = true
+}
+
+// uncertain returns those whose end is.
+func (f *fills) uncertain() (found []fill) {
+	f.Lock()
+	defer f.Unlock()
+	for x, doubted := range f.of {
+		if doubted {
+			found = append(found, x)
+		}
+	}
+	return found
 }
 
 func (f *fills) remove(x fill) {
@@ -55,7 +73,11 @@ func (f *fills) in(v pagestore.VolumeID) (found []fill) {
 
 // endFill ends a block that came, or did not. What it was going to be is swept up then, unless a record that makes it one is on its way.
 func (a *Account) endFill(f fill, err error) {
-	if f.volume == 0 || errors.Is(err, pagestore.ErrUnavailable) {
+	if f.volume == 0 {
+		return
+	}
+	if errors.Is(err, pagestore.ErrUnavailable) {
+		a.fills.doubt(f)
 		return
 	}
 	a.fills.remove(f)
@@ -80,13 +102,34 @@ func (a *Account) sweep() error {
 		found = append(found, volume{id, row})
 		return err == nil && it.Next(), err
 	})
+	if err == nil {
+		err = a.settleFills()
+	}
 	for _, v := range found {
-		if err != nil || a.reaper.stopping() {
+		if errors.Is(err, pagestore.ErrUnavailable) || a.reaper.stopping() {
 			break
 		}
-		err = a.sweepVolume(v.id, &v.of)
+		err = firstError(err, a.sweepVolume(v.id, &v.of))
 	}
 	return err
+}
+
+// settleFills forgets the blocks on their way of which it is certain by now what has become of them.
+func (a *Account) settleFills() error {
+	uncertain := a.fills.uncertain()
+	if len(uncertain) == 0 {
+		return nil
+	}
+	if err := a.store.Settle(a.reaper.ctx); err != nil {
+		if a.reaper.stopping() {
+			return nil
+		}
+		return err
+	}
+	for _, f := range uncertain {
+		a.fills.remove(f)
+	}
+	return nil
 }
 
 // sweepVolume sweeps one volume. Where blocks are on their way into it, it is done again later.
@@ -277,6 +320,7 @@ func (a *Account) reapStaged() error {
 		volume  pagestore.VolumeID
 	}
 	var over []waits
+	var bad error
 	before := ticksAt(a.clock.Now().Add(-stagedFor))
 	from := []byte{tableStaging}
 	err := a.view(func(view *pagestore.View) error {
@@ -289,10 +333,14 @@ func (a *Account) reapStaged() error {
 			}
 			of := sweepRow{at.container, at.name}
 			row, err := findSwept(view, &of)
-			if err == nil && row.staging() && row.blocks.staged.touched <= before && len(a.fills.in(row.volume)) == 0 {
+			if err != nil { // a damaged row, which checks report
+				bad = firstError(bad, err)
+				return it.Next(), nil
+			}
+			if row.staging() && row.blocks.staged.touched <= before && len(a.fills.in(row.volume)) == 0 {
 				over = append(over, waits{of, row.blocks.staged.touched, row.volume})
 			}
-			return err == nil && it.Next(), err
+			return it.Next(), nil
 		})
 	})
 	for i := range over {
@@ -301,7 +349,7 @@ func (a *Account) reapStaged() error {
 		}
 		err = a.dropWaiting(&over[i].at, over[i].volume, over[i].touched)
 	}
-	return err
+	return firstError(err, bad)
 }
 
 // dropWaiting lets go of the blocks of a blob, unless others came after that time.
@@ -332,7 +380,7 @@ func (a *Account) dropWaiting(of *sweepRow, v pagestore.VolumeID, touched ticks)
 
 // sweepTail clears what lies behind the end of an append blob, unless something is being appended.
 func (a *Account) sweepTail(v pagestore.VolumeID, of *sweepRow) error {
-	unlock, ok := a.appends.lock(appendName{of.container, of.name}, 0, a.clock)
+	unlock, ok := a.appends.lock(appendName{of.container, of.name}, 0, false, a.clock)
 	if !ok {
 		return nil
 	}

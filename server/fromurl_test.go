@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,11 +122,12 @@ func TestFromURL(t *testing.T) {
 func TestFromURLFails(t *testing.T) {
 	ts := start(t, func(o *Options) { o.CopySourceAllow = []string{"127.0.0.1"} })
 	data := fill(9 << 20)
-	asked, fail := 0, func(w http.ResponseWriter) {}
+	var asked atomic.Int64
+	var fail atomic.Pointer[func(w http.ResponseWriter)]
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"1"`)
-		if asked++; asked > 1 {
-			fail(w)
+		if asked.Add(1) > 1 {
+			(*fail.Load())(w)
 			return
 		}
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
@@ -153,9 +155,9 @@ func TestFromURLFails(t *testing.T) {
 	before := free(ts.sources)
 	f := func(status int, code string, with func(w http.ResponseWriter)) {
 		t.Helper()
-		fail = with
+		fail.Store(&with)
 		for _, c := range calls {
-			asked = 0
+			asked.Store(0)
 			ts.do(t, c).want(t, status, code)
 		}
 	}
