@@ -1,6 +1,7 @@
 package pagestore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -99,11 +100,13 @@ func (s *Store) Close() error {
 	<-s.filled
 	s.maintenance.stop()
 	err = errors.Join(err, s.awaitViews())
+	if s.indexFailure() == nil {
+		if e := s.flushIndex(context.Background()); e != nil && s.indexFailure() == nil {
+			err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
+		}
+	}
 	if broken := s.indexFailure(); broken != nil {
 		return errors.Join(err, fmt.Errorf("%w (left as it is; the next start brings it up to the log)", broken))
-	}
-	if e := s.db.Flush(); e != nil {
-		err = errors.Join(err, fmt.Errorf("index %s: %w", s.o.Dir, e))
 	}
 	s.keepSummary()
 	if e := s.db.Close(); e != nil {
