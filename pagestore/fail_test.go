@@ -420,3 +420,24 @@ func TestGenerationsInFlight(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseWhenFull: a store whose index cannot be flushed is closed all the same, and says why.
+func TestCloseWhenFull(t *testing.T) {
+	mem := vfs.NewMem()
+	o := testOptions(mem, 3)
+	var full atomic.Bool
+	o.FS = faults(mem, "index", &full)
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v VolumeID
+	if err := s.Update(func(tx *Tx) error { v = tx.CreateVolume(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	write(t, s, v, 0, randomBytes(rand.New(rand.NewPCG(1, 1)), 64*PageSize))
+	full.Store(true)
+	if err := s.Close(); !errors.Is(err, errInjected) {
+		t.Errorf("closed: %v", err)
+	}
+}
